@@ -1,0 +1,250 @@
+"""The contract that every descriptor keeps: image → code, with its gradient."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable
+from typing import Any, TypeVar, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+Self = TypeVar("Self", bound="Representation")
+
+LARGEST_PLAUSIBLE_VALUE = 4.0
+
+
+class Representation(nn.Module):
+    r"""An image code Φ with a gradient.
+
+    Subclasses set the attributes below, implement `forward`, `output_shape` and, where the code tells the size of
+    its image, `image_size_for`. They store every argument of ``__init__`` in an attribute of the same name, from
+    which `to_config`, ``repr`` and `replace` follow. They hold buffers, never trainable parameters.
+
+    Attributes
+    ----------
+    stride : int
+        Pixels between neighbouring positions of the code.
+    receptive_field : int
+        Pixels, along one axis, that one position of the code depends on.
+    in_channels : tuple of int
+        Channel counts that images may have; the first is that of a pre-image.
+    centre : tuple of float
+        The colour, in [0, 1], about which priors and starting noise are placed; one value, or one a channel.
+
+    Notes
+    -----
+    Shape: x (N, C, H, W) in [0, 1] → (N, D, h, w), or (N, D) for codes without positions. The code has the dtype
+    and device of x; each sample is encoded by itself. Gradients are finite everywhere, on constant images too.
+    """
+
+    stride: int = 1
+    receptive_field: int = 1
+    in_channels: tuple[int, ...] = (1, 3)
+    centre: tuple[float, ...] = (0.5,)
+
+    _registry: dict[str, type[Representation]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        Representation._registry[cls.__name__] = cls
+
+    @overload
+    def __call__(self, image: Tensor) -> Tensor: ...
+    @overload
+    def __call__(self, image: NDArray[Any]) -> NDArray[Any]: ...
+    def __call__(self, image: Tensor | NDArray[Any]) -> Tensor | NDArray[Any]:
+        """Encode a batch of tensors, or one NumPy image.
+
+        Parameters
+        ----------
+        image : Tensor (N, C, H, W) or ndarray (H, W) or (H, W, C)
+            Values in [0, 1]; NumPy images may also be uint8 or uint16, whose full range is mapped to [0, 1].
+
+        Returns
+        -------
+        Tensor (N, D, h, w) or ndarray (h, w, D)
+            For codes without positions (N, D) or (D,).
+
+        Raises
+        ------
+        ValueError
+            For a wrong shape, dtype or range, non-finite values, or an image too small for one position.
+        """
+        if isinstance(image, np.ndarray):
+            with torch.no_grad():
+                return code_to_numpy(self(image_to_tensor(image)))
+        self.check_batch(image)
+        code: Tensor = super().__call__(image)
+        return code
+
+    def vjp(self, image: NDArray[Any]) -> tuple[NDArray[Any], Callable[[NDArray[Any]], NDArray[Any]]]:
+        """Encode a NumPy image and return, beside the code, the pullback of its gradient.
+
+        Parameters
+        ----------
+        image : ndarray (H, W) or (H, W, C)
+
+        Returns
+        -------
+        code : ndarray (h, w, D) or (D,)
+        pullback : callable
+            Maps ∂L/∂code, of the code's shape, to ∂L/∂image, of the image's shape, the image taken in [0, 1].
+            It may be called any number of times.
+        """
+        x = image_to_tensor(image).requires_grad_()
+        code = self(x)
+
+        def pullback(cotangent: NDArray[Any]) -> NDArray[Any]:
+            v = code_to_tensor(cotangent).to(code)
+            if v.shape != code.shape:
+                raise ValueError(f"the cotangent has shape {cotangent.shape}; give it the code's, {code_shape(code)}")
+            (gradient,) = torch.autograd.grad(code, x, v, retain_graph=True)
+            return tensor_to_image(gradient, squeeze=image.ndim == 2)
+
+        return code_to_numpy(code.detach()), pullback
+
+    def output_shape(self, height: int, width: int) -> tuple[int, ...]:
+        """Shape (D, h, w) or (D,) of the code of a height × width image; ValueError if the image is too small."""
+        raise NotImplementedError
+
+    def image_size_for(self, code_shape: tuple[int, ...]) -> tuple[int, int]:
+        """Height and width of the smallest image whose code has the shape (D, h, w); ValueError if there is none."""
+        raise ValueError(f"the code of {type(self).__name__} does not tell the size of its image: "
+                         "give it, as size=(height, width)")
+
+    def surrogate(self, softness: float) -> Representation:
+        """A smooth stand-in that tends to this descriptor as softness → 0; the descriptor itself if it needs none.
+
+        Errors are always measured with the descriptor, never with its stand-in.
+        """
+        return self
+
+    @property
+    def exact(self) -> bool:
+        """Whether the descriptor's own gradient is informative, so that it needs no surrogate."""
+        return self.surrogate(0.5) is self
+
+    def check_batch(self, x: Tensor) -> None:
+        """Raise a ValueError unless x is a batch that this descriptor can encode."""
+        if not isinstance(x, Tensor):
+            raise ValueError(f"expected a torch tensor or a NumPy array, got {type(x).__name__}: "
+                             "read files with unfeature.read_image")
+        if x.ndim != 4:
+            raise ValueError(f"a tensor of images has shape (N, C, H, W), got {tuple(x.shape)}: "
+                             "add the missing axes with x[None]")
+        if not x.is_floating_point():
+            raise ValueError(f"tensors of images are floating point in [0, 1], got {x.dtype}: divide by 255 first")
+        if x.shape[1] not in self.in_channels:
+            raise ValueError(f"{type(self).__name__} takes images with {' or '.join(map(str, self.in_channels))} "
+                             f"channels, got {x.shape[1]} (shape {tuple(x.shape)}; channels come second)")
+        self.output_shape(*x.shape[-2:])
+
+    def params(self) -> dict[str, Any]:
+        """The arguments that rebuild this descriptor."""
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    def replace(self: Self, **changes: Any) -> Self:
+        """A copy with some arguments changed."""
+        return type(self)(**{**self.params(), **changes})
+
+    def to_config(self) -> dict[str, Any]:
+        """A JSON-able description; two descriptors compute the same code if and only if theirs are equal."""
+        described = {name: _describe(value) for name, value in self.params().items()}
+        config: dict[str, Any] = json.loads(json.dumps({"type": type(self).__name__, **described}))
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], **resources: Any) -> Representation:
+        """Rebuild a descriptor from `to_config`; resources replace what a description cannot hold (weights, words)."""
+        kind = config.get("type")
+        if kind not in Representation._registry:
+            raise ValueError(f"unknown descriptor {kind!r}: one of {', '.join(sorted(Representation._registry))}")
+        arguments = {k: v for k, v in config.items() if k != "type"} | resources
+        nested = {k: cls.from_config(v) if isinstance(v, dict) and "type" in v else v for k, v in arguments.items()}
+        return Representation._registry[kind](**nested)
+
+    def __repr__(self) -> str:
+        defaults = {n: p.default for n, p in inspect.signature(type(self)).parameters.items()}
+        shown = (f"{n}={v!r}" for n, v in self.params().items() if not _same(v, defaults[n]))
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def image_to_tensor(image: NDArray[Any]) -> Tensor:
+    """One NumPy image, (H, W) or (H, W, C), as a tensor (1, C, H, W) in [0, 1]; float64 stays float64.
+
+    Raises
+    ------
+    ValueError
+        For a wrong shape or dtype, an empty image, non-finite values, or floats that look like 0–255.
+    """
+    a = np.asarray(image)
+    if a.ndim not in (2, 3):
+        raise ValueError(f"an image has shape (H, W) or (H, W, C), got {a.shape}")
+    if a.size == 0:
+        raise ValueError(f"the image is empty (shape {a.shape})")
+    if a.dtype in (np.uint8, np.uint16):
+        a = a.astype(np.float32) / np.iinfo(a.dtype).max
+    elif a.dtype == bool:
+        a = a.astype(np.float32)
+    elif not np.issubdtype(a.dtype, np.floating):
+        raise ValueError(f"an image is uint8, or floating point in [0, 1]; got {a.dtype}: convert it first")
+    if not np.isfinite(a).all():
+        raise ValueError(f"the image has {int((~np.isfinite(a)).sum())} non-finite values (NaN or infinity): "
+                         "replace them first, for instance with numpy.nan_to_num")
+    if np.abs(a).max() > LARGEST_PLAUSIBLE_VALUE:
+        raise ValueError(f"the image's values span {a.min():g} to {a.max():g}, but floats are expected in [0, 1]: "
+                         "divide by 255, or pass uint8")
+    a = a if a.dtype == np.float64 else a.astype(np.float32)
+    a = a[..., None] if a.ndim == 2 else a
+    return torch.from_numpy(np.ascontiguousarray(a.transpose(2, 0, 1)[None]))
+
+
+def tensor_to_image(x: Tensor, squeeze: bool = True) -> NDArray[Any]:
+    """One image of a batch (1, C, H, W), as (H, W, C), or (H, W) if it is grey and squeeze is set."""
+    a = x.detach().cpu().numpy()[0].transpose(1, 2, 0)
+    return np.ascontiguousarray(a[..., 0] if squeeze and a.shape[-1] == 1 else a)
+
+
+def code_to_tensor(code: NDArray[Any]) -> Tensor:
+    """A NumPy code, (h, w, D) or (D,), as a tensor (1, D, h, w) or (1, D).
+
+    Raises
+    ------
+    ValueError
+        For another number of axes, an empty code, a dtype that is not floating point, or non-finite values.
+    """
+    a = np.asarray(code)
+    if a.ndim not in (1, 3) or a.size == 0:
+        raise ValueError(f"a code has shape (h, w, D) or (D,), got {a.shape}")
+    if not np.issubdtype(a.dtype, np.floating) and not np.issubdtype(a.dtype, np.integer):
+        raise ValueError(f"a code is an array of numbers, got dtype {a.dtype}")
+    if not np.isfinite(a).all():
+        raise ValueError(f"the code has {int((~np.isfinite(a)).sum())} non-finite values (NaN or infinity)")
+    a = a if a.dtype == np.float64 else a.astype(np.float32)
+    return torch.from_numpy(np.ascontiguousarray(a.transpose(2, 0, 1) if a.ndim == 3 else a)[None])
+
+
+def code_to_numpy(code: Tensor) -> NDArray[Any]:
+    """One code of a batch, (1, D, h, w) or (1, D), as (h, w, D) or (D,)."""
+    a = code.cpu().numpy()[0]
+    return np.ascontiguousarray(a.transpose(1, 2, 0) if a.ndim == 3 else a)
+
+
+def code_shape(code: Tensor) -> tuple[int, ...]:
+    """The shape that one code of a batch has in NumPy: (h, w, D) or (D,)."""
+    return (*code.shape[2:], code.shape[1])
+
+
+def _describe(value: Any) -> Any:
+    return value.to_config() if hasattr(value, "to_config") else value
+
+
+def _same(a: Any, b: Any) -> bool:
+    try:
+        return bool(a == b)
+    except (ValueError, RuntimeError):
+        return False

@@ -1,0 +1,39 @@
+"""Packaging: the rooms at the top level install as one package, unfeature."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOMS = ("features", "inversion", "baselines", "benchmarks")
+
+setup(
+    name="unfeature",
+    version="0.1.0",
+    description="Turn image features back into images: HOG, SIFT, visual words and CNN layers, inverted.",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="BSD-2-Clause",
+    license_files=["LICENSE"],
+    python_requires=">=3.10",
+    packages=["unfeature", *(f"unfeature.{p}" for p in find_packages(include=[*ROOMS, *(f"{r}.*" for r in ROOMS)]))],
+    package_dir={"unfeature": "api", **{f"unfeature.{r}": r for r in ROOMS}},
+    package_data={"unfeature": ["py.typed"]},
+    install_requires=[
+        "click>=8.1",
+        "numba>=0.60",
+        "numpy>=1.26",
+        "opencv-python>=4.8,<5",
+        "safetensors>=0.4",
+        "scikit-image>=0.22",
+        "scikit-learn>=1.4",
+        "scipy>=1.11",
+        "torch>=2.4",
+        "tqdm>=4.66",
+    ],
+    extras_require={
+        "test": ["hypothesis>=6.100", "mypy>=1.10", "pytest>=8", "pytest-xdist>=3.5", "ruff>=0.6"],
+        "vlfeat": ["cyvlfeat>=0.7"],
+        "cluster": ["distributed>=2024.5"],
+    },
+    entry_points={"console_scripts": ["unfeature = unfeature.cli:main"]},
+)
