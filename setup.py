@@ -22,6 +22,7 @@ setup(
         "click>=8.1",
         "numba>=0.60",
         "numpy>=1.26",
+        "pillow>=10",
         "opencv-python>=4.8,<5",
         "safetensors>=0.4",
         "scikit-image>=0.22",

@@ -1,0 +1,214 @@
+"""Files that are either whole or not there, and arrays in files without pickle."""
+
+from __future__ import annotations
+
+import json
+import uuid
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+HEADER = "__unfeature__"
+
+
+@contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path in the folder of `path`, renamed onto `path` when the block ends without an error.
+
+    A missing folder is created. If the block raises, the temporary file is removed and `path` stays as it was.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file to write or replace.
+
+    Yields
+    ------
+    Path
+        A hidden, empty file with the same suffix, to be overwritten.
+
+    Raises
+    ------
+    ValueError
+        If the folder cannot be made or written to, or a folder is in the way.
+    """
+    path = Path(path)
+    make_folder(path.parent)
+    if path.is_dir():
+        raise ValueError(f"cannot write {path}: it is a folder; give the name of a file")
+    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}")
+    try:
+        temporary.touch()
+    except OSError as error:
+        raise ValueError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def make_folder(folder: str | Path) -> Path:
+    """Create a folder with its parents if it is missing; ValueError if that cannot be."""
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise ValueError(f"cannot make the folder {folder}: a file of that name is in the way") from error
+    except OSError as error:
+        raise ValueError(f"cannot make the folder {folder}: {error.strerror or error}; choose another place") from error
+    return folder
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file atomically, in UTF-8."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write a value as JSON, atomically and indented; NaN and infinity become null."""
+    write_text(path, json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file; FileNotFoundError if it is missing, ValueError if it is not JSON."""
+    path = _existing(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not a JSON file, or it is truncated: {error}") from error
+
+
+def save_array(path: str | Path, array: NDArray[Any]) -> None:
+    """Write one array of numbers as .npy, atomically."""
+    with atomic(path) as temporary, temporary.open("wb") as stream:
+        np.save(stream, _plain("the array", array), allow_pickle=False)
+
+
+def load_array(path: str | Path) -> NDArray[Any]:
+    """Read one array from a .npy file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is not a .npy file of numbers, is truncated, or holds a pickle, which is never loaded.
+    """
+    path = _existing(path)
+    try:
+        with path.open("rb") as stream:
+            return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
+    except (ValueError, EOFError, OSError, MemoryError) as error:
+        raise ValueError(f"{path} is not a whole .npy file of numbers: {_reason(error)}") from error
+
+
+def save_arrays(path: str | Path, kind: str, meta: dict[str, Any], **arrays: Any) -> None:
+    """Write named arrays and their description as one .npz file, atomically and without pickle.
+
+    Equal contents give equal bytes.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file, written under exactly this name.
+    kind : str
+        What the file holds, such as ``"vocabulary"``; `load_arrays` asks for the same.
+    meta : dict
+        Anything that JSON can hold.
+    **arrays : array_like
+        Arrays of numbers or strings.
+
+    Raises
+    ------
+    ValueError
+        If an array holds Python objects, the description is not JSON, or the path cannot be written.
+    """
+    plain = {name: _plain(f"array {name!r}", array) for name, array in arrays.items()}
+    try:
+        header = json.dumps({"kind": kind, "meta": meta})
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the description of a {kind} file must be JSON: {error}") from error
+    stored: dict[str, Any] = {HEADER: np.frombuffer(header.encode(), dtype=np.uint8), **plain}
+    with atomic(path) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, **stored)
+
+
+def load_arrays(path: str | Path, kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Read what `save_arrays` wrote.
+
+    Parameters
+    ----------
+    path : str or Path
+    kind : str
+        What the file is expected to hold.
+
+    Returns
+    -------
+    meta : dict
+    arrays : dict of ndarray
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is foreign, truncated, damaged, of another kind, or holds a pickle, which is never loaded.
+    """
+    path = _existing(path)
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        header = json.loads(arrays.pop(HEADER).tobytes())
+        found, meta = header["kind"], header["meta"]
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} was not written by unfeature; a {kind} file is expected") from error
+    except (ValueError, EOFError, OSError, MemoryError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        raise ValueError(f"{path} is not a whole {kind} file of unfeature: {_reason(error)}") from error
+    if found != kind:
+        raise ValueError(f"{path} holds a {found}, but a {kind} is expected")
+    return meta, arrays
+
+
+def _existing(path: str | Path) -> Path:
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; give a file")
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {path}")
+    return path
+
+
+def _plain(name: str, array: Any) -> NDArray[Any]:
+    a = np.asarray(array)
+    if a.dtype.hasobject:
+        raise ValueError(f"{name} holds Python objects (dtype {a.dtype}), which would need a pickle")
+    return a
+
+
+def _reason(error: Exception) -> str:
+    text = str(error)
+    if "pickle" in text or "Object arrays" in text:
+        return "it may be a pickle, and pickles are never loaded"
+    if "magic string" in text or "zip file" in text:
+        return "it is truncated, or another kind of file"
+    return text.splitlines()[0] if text else "it is truncated"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    if isinstance(value, np.ndarray):
+        return _finite(value.tolist())
+    if isinstance(value, np.generic):
+        return _finite(value.item())
+    return None if isinstance(value, float) and not np.isfinite(value) else value

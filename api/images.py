@@ -1,0 +1,214 @@
+"""Images: reading, writing, grey values, sizes."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .files import atomic
+
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
+BUNDLED = ("astronaut", "camera", "chelsea", "coffee", "rocket")
+GREY_WEIGHTS = (0.2989, 0.5870, 0.1140)
+
+
+def read_image(path: str | Path, grey: bool = False) -> NDArray[np.float32]:
+    """Read an image file as floats in [0, 1].
+
+    The orientation noted by a camera is applied, palettes are resolved, and an alpha channel is dropped. Colour
+    images of 16 bits a channel are read with 8.
+
+    Parameters
+    ----------
+    path : str or Path
+        PNG, JPEG, TIFF, WebP, BMP or another format that Pillow reads.
+    grey : bool
+        Convert colour to grey with `to_grey`.
+
+    Returns
+    -------
+    ndarray (H, W, 3) or (H, W), float32
+        A grey file gives (H, W).
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is not an image, is truncated, or holds floats outside [0, 1].
+    """
+    from PIL import Image, ImageOps
+
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; give an image file")
+    if not path.exists():
+        raise FileNotFoundError(f"there is no image {path}")
+    try:
+        with warnings.catch_warnings(), Image.open(path) as opened:
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = _pixels(ImageOps.exif_transpose(opened))
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"{path} cannot be read as an image, or it is truncated: {reason}") from error
+    return to_grey(image) if grey else image
+
+
+def _pixels(picture: Any) -> NDArray[np.float32]:
+    if picture.mode.startswith("I"):
+        a = _floats(np.asarray(picture, dtype=np.uint16))
+    elif picture.mode == "F":
+        a = _floats(picture)
+    elif picture.mode in ("1", "L", "LA", "La"):
+        a = _floats(picture.convert("L"))
+    else:
+        picture = picture.convert("RGBA") if picture.mode == "P" else picture
+        a = _floats(picture.convert("RGB"))
+    if not (np.isfinite(a).all() and a.min() >= 0 and a.max() <= 1):
+        raise ValueError(f"its values span {a.min():g} to {a.max():g}; [0, 1] is expected of a floating-point image")
+    return a
+
+
+def _floats(image: Any) -> NDArray[np.float32]:
+    a = np.asarray(image)
+    if a.dtype in (np.uint8, np.uint16):
+        return (a / np.float32(np.iinfo(a.dtype).max)).astype(np.float32)
+    return a.astype(np.float32)
+
+
+def to_grey(image: NDArray[Any]) -> NDArray[np.float32]:
+    r"""Grey value Y = 0.2989 R + 0.5870 G + 0.1140 B.
+
+    Parameters
+    ----------
+    image : ndarray (H, W), (H, W, 1) or (H, W, 3)
+        Floats in [0, 1]; uint8 and uint16 are divided by their largest value.
+
+    Returns
+    -------
+    ndarray (H, W), float32
+
+    Raises
+    ------
+    ValueError
+        For another number of axes or channels.
+    """
+    a = _floats(image)
+    if a.ndim == 2:
+        return a
+    if a.ndim == 3 and a.shape[2] == 1:
+        return a[..., 0]
+    if a.ndim == 3 and a.shape[2] == 3:
+        return np.asarray(a @ np.array(GREY_WEIGHTS, dtype=np.float32))
+    raise ValueError(f"an image has shape (H, W), (H, W, 1) or (H, W, 3), got {a.shape}")
+
+
+def resize_longer(image: NDArray[Any], side: int) -> NDArray[np.float32]:
+    """Resize so that the longer side has `side` pixels, linearly and anti-aliased; the aspect ratio is kept.
+
+    Parameters
+    ----------
+    image : ndarray (H, W) or (H, W, C)
+        Floats; uint8 and uint16 are divided by their largest value.
+    side : int
+        Pixels, at least 1.
+
+    Returns
+    -------
+    ndarray (h, w) or (h, w, C), float32
+    """
+    from skimage.transform import resize
+
+    if side < 1:
+        raise ValueError(f"the longer side must have at least one pixel, got {side}")
+    a = _floats(image)
+    if a.ndim not in (2, 3) or a.size == 0:
+        raise ValueError(f"an image has shape (H, W) or (H, W, C), got {a.shape}")
+    height, width = a.shape[:2]
+    scale = side / max(height, width)
+    shape = (max(1, round(height * scale)), max(1, round(width * scale)))
+    if shape == (height, width):
+        return a
+    return np.asarray(resize(a, shape, order=1, anti_aliasing=True), dtype=np.float32)
+
+
+def list_images(folder: str | Path) -> list[Path]:
+    """Paths of the image files in a folder, not of its subfolders, sorted by name.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder.
+    ValueError
+        If it is a file, cannot be read, or holds no images.
+    """
+    folder = Path(folder)
+    if not folder.exists():
+        raise FileNotFoundError(f"there is no folder {folder}")
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is a file; give a folder of images")
+    try:
+        found = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    except OSError as error:
+        raise ValueError(f"the folder {folder} cannot be read: {error.strerror or error}") from error
+    if not found:
+        raise ValueError(f"the folder {folder} holds no images ({', '.join(SUFFIXES)})")
+    return found
+
+
+def to_bytes(image: NDArray[Any]) -> NDArray[np.uint8]:
+    """Values clipped to [0, 1], scaled to 0–255 and rounded; uint8 passes through."""
+    a = np.asarray(image)
+    if a.dtype == np.uint8:
+        return a
+    return np.asarray(np.rint(np.clip(np.nan_to_num(a), 0, 1) * 255), dtype=np.uint8)
+
+
+def write_png(path: str | Path, image: NDArray[Any]) -> None:
+    """Write an image as an 8-bit PNG, rounded, not truncated, and atomically.
+
+    Parameters
+    ----------
+    path : str or Path
+    image : ndarray (H, W), (H, W, 1) or (H, W, 3)
+        Values in [0, 1], clipped; or uint8.
+    """
+    with atomic(path) as temporary:
+        temporary.write_bytes(encode_png(image))
+
+
+def encode_png(image: NDArray[Any]) -> bytes:
+    """The bytes of `write_png`'s file."""
+    from io import BytesIO
+
+    from PIL import Image
+
+    a = to_bytes(image)
+    a = a[..., 0] if a.ndim == 3 and a.shape[2] == 1 else a
+    if a.size == 0 or not (a.ndim == 2 or (a.ndim == 3 and a.shape[2] == 3)):
+        raise ValueError(f"an image has shape (H, W), (H, W, 1) or (H, W, 3), got {a.shape}")
+    stream = BytesIO()
+    Image.fromarray(np.ascontiguousarray(a)).save(stream, format="PNG", optimize=True)
+    return stream.getvalue()
+
+
+def bundled(name: str) -> NDArray[np.float32]:
+    """One of scikit-image's photographs, as `read_image` would give it; nothing is downloaded.
+
+    Parameters
+    ----------
+    name : {"astronaut", "camera", "chelsea", "coffee", "rocket"}
+    """
+    import skimage
+
+    if name not in BUNDLED:
+        raise ValueError(f"there is no bundled photograph {name!r}: one of {', '.join(BUNDLED)}")
+    folder = Path(skimage.__file__).parent / "data"
+    for suffix in (".png", ".jpg"):
+        if (folder / f"{name}{suffix}").exists():
+            return read_image(folder / f"{name}{suffix}")
+    raise FileNotFoundError(f"this scikit-image does not ship {name}: give a photograph of your own")
