@@ -60,7 +60,7 @@ def read_image(path: str | Path, grey: bool = False) -> NDArray[np.float32]:
 
 def _pixels(picture: Any) -> NDArray[np.float32]:
     if picture.mode.startswith("I"):
-        a = _floats(np.asarray(picture, dtype=np.uint16))
+        a = np.asarray(picture).astype(np.float32) / np.float32(65535)
     elif picture.mode == "F":
         a = _floats(picture)
     elif picture.mode in ("1", "L", "LA", "La"):
@@ -69,7 +69,7 @@ def _pixels(picture: Any) -> NDArray[np.float32]:
         picture = picture.convert("RGBA") if picture.mode == "P" else picture
         a = _floats(picture.convert("RGB"))
     if not (np.isfinite(a).all() and a.min() >= 0 and a.max() <= 1):
-        raise ValueError(f"its values span {a.min():g} to {a.max():g}; [0, 1] is expected of a floating-point image")
+        raise ValueError("its pixels are neither 8 nor 16 bits, nor floats in [0, 1]: convert it first")
     return a
 
 
