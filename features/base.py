@@ -34,6 +34,10 @@ class Representation(nn.Module):
         Channel counts that images may have; the first is that of a pre-image.
     centre : tuple of float
         The colour, in [0, 1], about which priors and starting noise are placed; one value, or one a channel.
+    jitter : int or None
+        Size of the square of random offsets under which the published settings look at the image; None for never.
+    fidelity : float
+        C of the papers: how much an inversion weighs the code's relative error against the priors.
 
     Notes
     -----
@@ -45,6 +49,8 @@ class Representation(nn.Module):
     receptive_field: int = 1
     in_channels: tuple[int, ...] = (1, 3)
     centre: tuple[float, ...] = (0.5,)
+    jitter: int | None = None
+    fidelity: float = 100.0
 
     _registry: dict[str, type[Representation]] = {}
 

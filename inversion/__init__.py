@@ -1,0 +1,1 @@
+"""Code → image: objectives, priors, canvases, solvers, and the one loop that joins them."""

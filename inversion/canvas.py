@@ -1,0 +1,159 @@
+"""What is optimised: the pixels themselves, or coordinates in which images are easier to find."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from scipy.fft import next_fast_len
+from torch import Tensor
+
+from .priors import TYPICAL_COLOUR
+
+
+class Frame(NamedTuple):
+    """The image that a canvas renders: its size, and its centre (C, 1, 1), whose dtype and device it follows."""
+
+    height: int
+    width: int
+    centre: Tensor
+
+
+class Canvas(ABC):
+    """A map from coordinates z (N, ...) to images x (N, C, H, W), differentiable by autograd."""
+
+    def __init__(self, frame: Frame):
+        self.frame = frame
+
+    @abstractmethod
+    def start(self, seeds: Sequence[int]) -> Tensor:
+        """Coordinates of a random image for each seed, drawn on the CPU."""
+
+    @abstractmethod
+    def render(self, z: Tensor) -> Tensor:
+        """The images of some coordinates."""
+
+    @abstractmethod
+    def coordinates(self, x: Tensor) -> Tensor:
+        """Coordinates whose images are x (N, C, H, W)."""
+
+    def project(self, z: Tensor) -> Tensor:
+        """The nearest coordinates that are allowed; every one, unless a canvas says otherwise."""
+        return z
+
+    def _noise(self, seeds: Sequence[int], shape: tuple[int, ...], uniform: bool = False) -> Tensor:
+        draw = torch.rand if uniform else torch.randn
+        noise = [draw(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) for seed in seeds]
+        return torch.stack(noise).to(self.frame.centre)
+
+
+class Pixels(Canvas):
+    r"""The pixels, about the centre; after each step colours farther than B₊ from it are scaled back onto that sphere.
+
+    Parameters
+    ----------
+    frame : Frame
+    bound : float, optional
+        B₊; None lifts the bound.
+
+    Notes
+    -----
+    Start: uniform noise in [−1, 1] over its own 95 % quantile, times B / √3. Source: Mahendran & Vedaldi 2016, §3.
+    """
+
+    def __init__(self, frame: Frame, bound: float | None = 2 * TYPICAL_COLOUR):
+        super().__init__(frame)
+        self.bound = bound
+
+    def start(self, seeds: Sequence[int]) -> Tensor:
+        """Noise of the published start, (N, C, H, W)."""
+        shape = (self.frame.centre.shape[0], self.frame.height, self.frame.width)
+        noise = 2 * self._noise(seeds, shape, uniform=True) - 1
+        spread = torch.stack([torch.quantile(sample.flatten()[:2**24], 0.95) for sample in noise])
+        return noise / spread.clamp_min(1e-3).view(-1, 1, 1, 1) * (TYPICAL_COLOUR / 3**0.5)
+
+    def render(self, z: Tensor) -> Tensor:
+        """The pixels."""
+        return z + self.frame.centre
+
+    def coordinates(self, x: Tensor) -> Tensor:
+        """The pixels about the centre."""
+        return x - self.frame.centre
+
+    def project(self, z: Tensor) -> Tensor:
+        """The hard bound: ‖z(u, v)‖₂ ≤ B₊ at each pixel."""
+        if self.bound is None:
+            return z
+        norm = torch.linalg.vector_norm(z, dim=1, keepdim=True)
+        return z * (self.bound / norm.clamp_min(self.bound))
+
+
+class Fourier(Canvas):
+    r"""Coefficients of an orthonormal Fourier basis, weighted as the spectrum of photographs.
+
+    x = c + F⁻¹(|f|^−p · z), cropped from a canvas that is wider by a margin.
+
+    A step of the same length in every coordinate changes low frequencies most, as they vary most between photographs,
+    so that shading and sky are found, which steps on pixels never reach.
+
+    Parameters
+    ----------
+    frame : Frame
+    power : float
+        p; 0 weighs all frequencies alike, 1 is the spectrum of photographs.
+    margin : int
+        Pixels on each side that are optimised but not shown, so that opposite borders need not match.
+    spread : float
+        Standard deviation of the starting noise in z.
+
+    Notes
+    -----
+    |f| is bounded below by one cycle per longer side and the weights have unit mean square. The basis is orthonormal
+    on real images: half-plane columns that stand for two conjugate ones are weighted 1/√2.
+    Sources: Olah, Mordvintsev & Schubert 2017 (the parametrisation), Field 1987 (the spectrum).
+    """
+
+    def __init__(self, frame: Frame, power: float = 0.7, margin: int = 16, spread: float = 0.01):
+        super().__init__(frame)
+        if not 0 <= power <= 2:
+            raise ValueError(f"the power of the spectrum lies in [0, 2], got {power}")
+        self.spread = spread
+        self.margin = margin
+        self.size = (next_fast_len(frame.height + 2 * margin, True), next_fast_len(frame.width + 2 * margin, True))
+        self.weights = _spectrum(self.size, power).to(frame.centre)
+
+    def start(self, seeds: Sequence[int]) -> Tensor:
+        """White noise in z, (N, C, H', W'/2 + 1, 2)."""
+        return self._noise(seeds, (self.frame.centre.shape[0], *self.weights.shape, 2)) * self.spread
+
+    def render(self, z: Tensor) -> Tensor:
+        """The images of the coefficients, (N, C, H, W)."""
+        spectrum = torch.view_as_complex(z) * self.weights
+        x = torch.fft.irfft2(spectrum, s=self.size, norm="ortho")
+        m = self.margin
+        return x[..., m : m + self.frame.height, m : m + self.frame.width] + self.frame.centre
+
+    def coordinates(self, x: Tensor) -> Tensor:
+        """Coefficients of the images, continued into the margin by their mean, fading from their border."""
+        deviation = x - self.frame.centre
+        extra = [full - side for full, side in zip(self.size, x.shape[-2:], strict=True)]
+        m = self.margin
+        pads = (m, extra[1] - m, m, extra[0] - m)
+        padded = torch.nn.functional.pad(deviation, pads, mode="replicate")
+        return torch.view_as_real(torch.fft.rfft2(padded, norm="ortho") / self.weights)
+
+
+def _spectrum(size: tuple[int, int], power: float) -> Tensor:
+    """|f|^−p of unit mean square on the real half plane, times 1/√2 where a column stands for two."""
+    height, width = size
+    fy = torch.fft.fftfreq(height, dtype=torch.float64)[:, None]
+    fx = torch.fft.rfftfreq(width, dtype=torch.float64)[None]
+    amplitude = torch.hypot(fy, fx).clamp_min(1 / max(size)) ** -power
+    twice = torch.full((1, width // 2 + 1), 2.0, dtype=torch.float64)
+    twice[0, 0] = 1
+    if width % 2 == 0:
+        twice[0, -1] = 1
+    amplitude = amplitude / ((amplitude**2 * twice).sum() / (height * width)).sqrt()
+    return amplitude / twice.sqrt()

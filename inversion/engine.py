@@ -1,0 +1,219 @@
+"""The one loop behind inversion, activation maximisation and caricatures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..features.base import Representation
+from .canvas import Canvas, Frame
+from .objectives import Objective
+from .presets import Recipe, Stage
+from .solvers import Solver
+
+
+@dataclass(frozen=True)
+class Term:
+    """One data term: a descriptor, what is asked of its code, and how much it weighs."""
+
+    phi: Representation
+    objective: Objective
+    weight: float = 1.0
+
+    def softened(self, softness: float | None) -> Term:
+        """The term with the descriptor's surrogate."""
+        return self if softness is None else replace(self, phi=self.phi.surrogate(softness))
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a progress callback receives after each gradient evaluation."""
+
+    step: int
+    steps: int
+    objective: float
+    data: float
+
+    @property
+    def error(self) -> float:
+        """Relative error, of the stand-in where one is in use; meaningful for inversions."""
+        return float(np.sqrt(max(self.data, 0.0)))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the loop found: images (N, C, H, W), history by step, and how it ended."""
+
+    x: Tensor
+    history: dict[str, NDArray[np.float64]]
+    status: str
+    evaluations: int
+    seconds: float
+
+
+def descend(
+    terms: Sequence[Term],
+    recipe: Recipe,
+    size: tuple[int, int],
+    seeds: Sequence[int],
+    like: Tensor,
+    start: Tensor | None = None,
+    measure: Callable[[Tensor], Tensor] | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Outcome:
+    """Make Σ weight · C · objective(Φ(x)) + Σ priors(x) small, over one image for each seed.
+
+    Parameters
+    ----------
+    terms : sequence of Term
+    recipe : Recipe
+    size : tuple of int
+        Height and width of the images.
+    seeds : sequence of int
+        One a sample; they draw the start and the jitter.
+    like : Tensor
+        Its dtype and device are those of the images.
+    start : Tensor (N, C, H, W), optional
+        Images to start from, instead of noise.
+    measure : callable, optional
+        Error of images (N, C, H, W) → (N,), recorded at the end of each stage.
+    progress : callable, optional
+        Called after each evaluation.
+
+    Notes
+    -----
+    A keyboard interrupt ends the run and returns what there is. Non-finite values end it with the last finite image.
+    """
+    run = _Run(terms, recipe, size, seeds, like, start)
+    clock = time.perf_counter()
+    status = ""
+    try:
+        for stage in recipe.stages:
+            run.enter(stage)
+            for _ in range(stage.steps):
+                status = run.step()
+                if progress:
+                    progress(run.report())
+                if status or run.solver.converged:
+                    break
+            if measure:
+                run.record_error(measure)
+            if status:
+                break
+    except KeyboardInterrupt:
+        status = f"stopped by the user after {run.evaluations} of {recipe.steps} gradient evaluations"
+    if not status and run.solver.converged:
+        status = f"converged after {run.evaluations} gradient evaluations: no step along the gradient decreases further"
+    status = status or f"step limit reached: all {recipe.steps} gradient evaluations are used"
+    x = run.images()
+    return Outcome(x, run.stacked_history(), status, run.evaluations, time.perf_counter() - clock)
+
+
+class _Run:
+    """The state of one descent."""
+
+    def __init__(
+        self,
+        terms: Sequence[Term],
+        recipe: Recipe,
+        size: tuple[int, int],
+        seeds: Sequence[int],
+        like: Tensor,
+        start: Tensor | None,
+    ):
+        self.terms = self.exact_terms = tuple(terms)
+        self.recipe = recipe
+        self.size = size
+        self.canvas = _canvas(recipe, terms[0].phi, size, like)
+        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self.solver: Solver = recipe.solver()
+        z = self.canvas.start(seeds) if start is None else self.canvas.coordinates(_enlarged(start, recipe.jitter - 1))
+        self.solver.begin(z, self.canvas.project)
+        self.finite = self.solver.point
+        self.stage: Stage | None = None
+        self.evaluations = 0
+        self.history: list[dict[str, Tensor]] = []
+
+    def enter(self, stage: Stage) -> None:
+        previous = self.stage
+        changed = previous is not None and stage.softness != previous.softness
+        self.terms = tuple(term.softened(stage.softness) for term in self.exact_terms)
+        self.solver.next_stage(stage.rate, changed)
+        self.stage = stage
+
+    def step(self) -> str:
+        """One gradient evaluation; a sentence if the run must end."""
+        z = self.solver.point.detach().requires_grad_()
+        x = self.canvas.render(z)
+        parts = self.objective(x)
+        value = torch.stack(list(parts.values())).sum(0)
+        (gradient,) = torch.autograd.grad(value.sum(), z)
+        self.evaluations += 1
+        self.history.append({"objective": value.detach(), **{k: v.detach() for k, v in parts.items()}})
+        if not bool(torch.isfinite(value).all() & torch.isfinite(gradient).all()):
+            return f"non-finite values at evaluation {self.evaluations}: the last finite image is returned"
+        self.finite = self.solver.point
+        self.solver.tell(value.detach(), gradient)
+        return ""
+
+    def objective(self, x: Tensor) -> dict[str, Tensor]:
+        view = self.jittered(x)
+        data = [self.recipe.weight * term.weight * term.objective(term.phi(view)) for term in self.terms]
+        priors = {prior.name: prior(x, self.canvas.frame.centre) for prior in self.recipe.priors}
+        return {"data": torch.stack(data).sum(0), **priors}
+
+    def jittered(self, x: Tensor) -> Tensor:
+        """The window that Φ looks at: random for each sample where the stage jitters, else the central one."""
+        assert self.stage is not None
+        if self.stage.jitter == 1:
+            return self.central(x)
+        extent = self.stage.jitter
+        offsets = [torch.randint(extent, (2,), generator=g).tolist() for g in self.generators]
+        height, width = self.size
+        windows = [image[:, v : v + height, u : u + width] for image, (v, u) in zip(x, offsets, strict=True)]
+        return torch.stack(windows)
+
+    def central(self, x: Tensor) -> Tensor:
+        height, width = self.size
+        top, left = (x.shape[2] - height) // 2, (x.shape[3] - width) // 2
+        return x[:, :, top : top + height, left : left + width]
+
+    def images(self) -> Tensor:
+        with torch.no_grad():
+            z = self.solver.best
+            return self.central(self.canvas.render(z if bool(torch.isfinite(z).all()) else self.finite))
+
+    def record_error(self, measure: Callable[[Tensor], Tensor]) -> None:
+        self.history[-1]["error"] = measure(self.images())
+
+    def report(self) -> Progress:
+        last = self.history[-1]
+        data = float(last["data"].mean()) / self.recipe.weight
+        return Progress(self.evaluations, self.recipe.steps, float(last["objective"].mean()), data)
+
+    def stacked_history(self) -> dict[str, NDArray[np.float64]]:
+        names = dict.fromkeys(name for entry in self.history for name in entry)
+        unknown = torch.full((len(self.generators),), torch.nan)
+        columns: dict[str, Any] = {n: [entry.get(n, unknown).cpu().double() for entry in self.history] for n in names}
+        return {name: torch.stack(values).numpy() for name, values in columns.items()}
+
+
+def _canvas(recipe: Recipe, phi: Representation, size: tuple[int, int], like: Tensor) -> Canvas:
+    channels = phi.in_channels[0]
+    centre = torch.tensor(phi.centre, dtype=like.dtype, device=like.device).expand(channels)
+    extra = recipe.jitter - 1
+    return recipe.canvas(Frame(size[0] + extra, size[1] + extra, centre.view(-1, 1, 1)))
+
+
+def _enlarged(x: Tensor, extra: int) -> Tensor:
+    """Images with some more rows and columns, about the old ones, as jitter needs them."""
+    before = extra // 2
+    pads = (before, extra - before, before, extra - before)
+    return torch.nn.functional.pad(x, pads, mode="replicate") if extra else x

@@ -1,0 +1,189 @@
+"""Inversion: the image of a code."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..features.base import Representation, code_to_tensor, image_to_tensor
+from .engine import Outcome, Progress, Term, descend
+from .objectives import Euclidean, squared_norm
+from .presets import Recipe, recipe_for
+from .result import Result, relative_errors
+
+Code = NDArray[Any] | Tensor | Sequence[NDArray[Any]]
+
+
+def invert(
+    phi: Representation,
+    code: Code,
+    *,
+    preset: str | Recipe = "best",
+    size: tuple[int, int] | None = None,
+    mask: NDArray[Any] | Tensor | None = None,
+    weight: float | None = None,
+    starts: int = 1,
+    seed: int = 0,
+    start: NDArray[Any] | Tensor | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Result:
+    r"""Find an image whose code is the given one.
+
+    x* = argmin_x C ‖(Φ(x) − Φ₀) ⊙ m‖² / ‖Φ₀ ⊙ m‖² + R(x)
+
+    Parameters
+    ----------
+    phi : Representation
+        Φ.
+    code : ndarray (h, w, D) or (D,), a sequence of such, or Tensor (N, D, h, w) or (N, D)
+        Φ₀; several codes are inverted side by side, each as it would be alone.
+    preset : {"best", "fast", "ijcv2016", "cvpr2015"} or Recipe
+    size : tuple of int, optional
+        Height and width of the image; by default the smallest image that has such a code.
+    mask : ndarray or Tensor, optional
+        m, broadcastable to one code, in the code's own layout.
+    weight : float, optional
+        C; by default the recipe's.
+    starts : int
+        Attempts at each code, from different noise.
+    seed : int
+        Of the noise; attempt j has seed + j.
+    start : ndarray or Tensor, optional
+        An image to start from, instead of noise: (H, W), (H, W, C), or a batch (N, C, H, W).
+    progress : callable, optional
+        Called with a `Progress` after every gradient evaluation.
+
+    Returns
+    -------
+    Result
+        With N · starts images, the attempts at one code in a row.
+
+    Raises
+    ------
+    ValueError
+        If the code is not one of Φ, is zero under the mask, or the image's size is unknown.
+
+    Notes
+    -----
+    Source: Mahendran & Vedaldi 2016. A keyboard interrupt returns the best image so far.
+    """
+    if starts < 1:
+        raise ValueError(f"starts is at least 1, got {starts}")
+    target = as_codes(code)
+    size = check_code(phi, target, size)
+    recipe = recipe_for(phi, preset)
+    recipe = recipe if weight is None else replace(recipe, weight=float(weight))
+    codes = target.repeat_interleave(starts, 0)
+    objective = Euclidean(codes, _as_mask(mask, target))
+    seeds = [seed + j for _ in range(len(target)) for j in range(starts)]
+
+    def measure(x: Tensor) -> Tensor:
+        with torch.no_grad():
+            return (squared_norm(phi(x) - codes) / squared_norm(codes)).sqrt()
+
+    first = None if start is None else as_images(start, len(codes)).to(codes)
+    outcome = descend([Term(phi, objective)], recipe, size, seeds, codes, first, measure, progress)
+    return _result(phi, codes, outcome, recipe, seed, starts)
+
+
+def as_codes(code: Code) -> Tensor:
+    """One code, or several, as a batch (N, D, h, w) or (N, D)."""
+    if isinstance(code, Tensor):
+        if code.ndim not in (2, 4) or not code.is_floating_point():
+            raise ValueError(f"tensors of codes are floating point, (N, D, h, w) or (N, D); got {code.dtype} "
+                             f"{tuple(code.shape)}")
+        if not bool(torch.isfinite(code).all()):
+            raise ValueError("the codes have non-finite values (NaN or infinity)")
+        return code.detach()
+    if isinstance(code, np.ndarray):
+        return code_to_tensor(code)
+    tensors = [code_to_tensor(np.asarray(one)) for one in code]
+    shapes = {tuple(t.shape) for t in tensors}
+    if len(shapes) != 1:
+        raise ValueError(f"codes that are inverted together have one shape, got {sorted(shapes)}: invert each shape "
+                         "by itself")
+    return torch.cat(tensors)
+
+
+def as_images(image: NDArray[Any] | Tensor, count: int) -> Tensor:
+    """One image, or a batch of `count`, as a tensor (count, C, H, W)."""
+    x = image.detach() if isinstance(image, Tensor) else image_to_tensor(image)
+    if x.ndim != 4 or len(x) not in (1, count):
+        raise ValueError(f"give one image, or a batch (N, C, H, W) of {count}; got shape {tuple(image.shape)}")
+    return x.expand(count, -1, -1, -1)
+
+
+def check_code(phi: Representation, target: Tensor, size: tuple[int, int] | None) -> tuple[int, int]:
+    """Size of the images whose codes are asked for; ValueError if Φ has no such codes."""
+    shape = tuple(target.shape[1:])
+    size = phi.image_size_for(shape) if size is None else (int(size[0]), int(size[1]))
+    expected = phi.output_shape(*size)
+    if expected != shape:
+        layout = [(*s[1:], s[0]) for s in (shape, expected)]
+        raise ValueError(f"the code has shape {layout[0]}, but {phi!r} gives {layout[1]} for an image of "
+                         f"{size[0]} × {size[1]} pixels: check the descriptor's options and the image size")
+    return size
+
+
+def provenance(phi: Representation, recipe: Recipe, outcome: Outcome, seed: int) -> dict[str, Any]:
+    """What a result remembers of how it was made."""
+    return {
+        "method": recipe.name,
+        "descriptor": phi.to_config(),
+        "recipe": recipe.describe(),
+        "seed": seed,
+        "evaluations": outcome.evaluations,
+        "seconds": round(outcome.seconds, 3),
+        "versions": {"python": platform.python_version(), **{p: version(p) for p in ("unfeature", "torch", "numpy")}},
+    }
+
+
+def to_arrays(x: Tensor) -> NDArray[np.float32]:
+    """Images (N, C, H, W) as (N, H, W, C), or (N, H, W) if they are grey."""
+    a = x.permute(0, 2, 3, 1).float().cpu().numpy()
+    return np.ascontiguousarray(a[..., 0] if a.shape[-1] == 1 else a)
+
+
+def _as_mask(mask: NDArray[Any] | Tensor | None, target: Tensor) -> Tensor | None:
+    if mask is None:
+        return None
+    if isinstance(mask, Tensor):
+        weights = mask.to(target)
+    else:
+        array = np.asarray(mask, dtype=np.float64)
+        weights = torch.from_numpy(np.moveaxis(array, -1, 0) if array.ndim == 3 else array).to(target)
+    try:
+        shape = torch.broadcast_shapes(weights.shape, target.shape)
+    except RuntimeError:
+        shape = torch.Size()
+    if shape != target.shape:
+        raise ValueError(f"the mask has shape {tuple(mask.shape)}, which does not fit codes {tuple(target.shape[1:])}: "
+                         "give one weight for each entry of a code")
+    if not bool(torch.isfinite(weights).all()) or bool((weights < 0).any()):
+        raise ValueError("the mask's weights are finite and not negative")
+    return weights
+
+
+def _result(phi: Representation, codes: Tensor, outcome: Outcome, recipe: Recipe, seed: int, starts: int) -> Result:
+    with torch.no_grad():
+        found = phi(outcome.x)
+    arrays = [np.moveaxis(t.cpu().numpy(), 1, -1) for t in (found, codes)]
+    errors, centred = relative_errors(*arrays)
+    return Result(
+        images=to_arrays(outcome.x),
+        errors=errors,
+        errors_centred=centred,
+        status=outcome.status,
+        codes=np.ascontiguousarray(arrays[1]),
+        history=outcome.history,
+        starts=starts,
+        provenance=provenance(phi, recipe, outcome, seed),
+    )

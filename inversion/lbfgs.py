@@ -1,0 +1,200 @@
+"""Limited-memory BFGS on batches of independent problems."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from .solvers import Solver
+
+SUFFICIENT_DECREASE = 1e-4
+LONGEST_SEARCH = 12
+
+
+class LBFGS(Solver):
+    r"""L-BFGS with a line search of its own for each sample, one gradient evaluation a `tell`.
+
+    Every sample is at its own place of its own line search: a trial point that decreases the objective enough
+    becomes its iterate and gives a new direction; another is drawn back by quadratic interpolation. The direction is
+    the compact form −H g with H = γ I + [S, γY] M [S, γY]ᵀ, so that a step passes twice over the history.
+
+    Parameters
+    ----------
+    history : int
+        Pairs of steps and gradient changes that are remembered.
+    first_step : float
+        Root mean square length, in coordinates, of the first step and of those after a failed search.
+
+    Notes
+    -----
+    Sources: Byrd, Nocedal & Schnabel 1994 (the compact form); Nocedal & Wright 2006, chapters 3 and 7. Differs from
+    torch.optim.LBFGS, whose line search serves one problem: here samples never wait for one another.
+    """
+
+    def __init__(self, history: int = 20, first_step: float = 0.05):
+        if history < 1:
+            raise ValueError(f"history is at least 1 pair, got {history}")
+        self.history = history
+        self.first_step = first_step
+
+    def begin(self, start: Tensor, project: Callable[[Tensor], Tensor] = lambda z: z) -> None:
+        """Start with an empty history."""
+        super().begin(start, project)
+        n, m = start.shape[0], start[0].numel()
+        self.iterate = self.point.reshape(n, m).clone()
+        self.value = start.new_full((n,), torch.inf)
+        self.gradient = start.new_zeros(n, m)
+        self.direction = start.new_zeros(n, m)
+        self.slope = start.new_zeros(n)
+        self.length = start.new_zeros(n)
+        self.tries = start.new_zeros(n, dtype=torch.long)
+        self.done = start.new_zeros(n, dtype=torch.bool)
+        self.pairs = Pairs(n, m, self.history, start)
+        self.fresh = True
+
+    @property
+    def best(self) -> Tensor:
+        """The iterate of least objective."""
+        return self.iterate.view_as(self.point)
+
+    @property
+    def converged(self) -> bool:
+        """Whether every sample's search has failed along its own gradient."""
+        return bool(self.done.all())
+
+    def next_stage(self, rate: float, changed: bool) -> None:
+        """Go on from the best iterate; the history is kept, since a slightly other objective bends alike."""
+        super().next_stage(rate, changed)
+        if changed:
+            self.point = self.best.clone()
+            self.fresh = True
+            self.done.zero_()
+
+    def tell(self, value: Tensor, gradient: Tensor) -> None:
+        """Accept or draw back each sample's trial point."""
+        g = gradient.reshape(self.iterate.shape)
+        if self.fresh:
+            accepted = torch.ones_like(self.done)
+        else:
+            accepted = value <= self.value + SUFFICIENT_DECREASE * self.length * self.slope
+            accepted &= torch.isfinite(value)
+            self.pairs.add(self.point.reshape(g.shape) - self.iterate, g - self.gradient, accepted & ~self.done)
+            self._draw_back(value, accepted)
+        accepted &= ~self.done
+        self._move(value, g, accepted)
+        self.fresh = False
+        trial = torch.addcmul(self.iterate, self.direction, self.length[:, None])
+        self.point = torch.where(self.done[:, None], self.iterate, trial).view_as(self.point)
+
+    def _move(self, value: Tensor, g: Tensor, accepted: Tensor) -> None:
+        """New iterates and directions of the accepted samples."""
+        if not accepted.any():
+            return
+        column = accepted[:, None]
+        self.iterate = torch.where(column, self.point.reshape(g.shape), self.iterate)
+        self.value = torch.where(accepted, value, self.value)
+        self.gradient = torch.where(column, g, self.gradient)
+        direction = -self.pairs.apply_inverse_hessian(self.gradient)
+        slope = (direction * self.gradient).sum(1)
+        uphill = ~(slope < 0)
+        self.pairs.forget(accepted & uphill)
+        direction = torch.where(uphill[:, None], -self.gradient, direction)
+        self._search_along(direction, accepted)
+
+    def _search_along(self, direction: Tensor, chosen: Tensor) -> None:
+        """Begin the line search of the chosen samples, at length 1 where the history gives a scale."""
+        column = chosen[:, None]
+        self.direction = torch.where(column, direction, self.direction)
+        self.slope = torch.where(chosen, (self.direction * self.gradient).sum(1), self.slope)
+        norm = torch.linalg.vector_norm(self.direction, dim=1)
+        cautious = self.first_step * direction.shape[1] ** 0.5 / norm.clamp_min(1e-30)
+        length = torch.where(self.pairs.empty, cautious, torch.ones_like(cautious))
+        self.length = torch.where(chosen, length, self.length)
+        self.tries = torch.where(chosen, torch.zeros_like(self.tries), self.tries)
+        self.done |= chosen & ~(self.slope < 0)
+
+    def _draw_back(self, value: Tensor, accepted: Tensor) -> None:
+        """Shorter steps for the rejected samples; steepest descent, then rest, for those drawn back too often."""
+        rejected = ~accepted & ~self.done
+        if not rejected.any():
+            return
+        curvature = value - self.value - self.length * self.slope
+        shrink = (-0.5 * self.length * self.slope / curvature).nan_to_num(0.1).clamp(0.1, 0.5)
+        self.length = torch.where(rejected, self.length * shrink, self.length)
+        self.tries = torch.where(rejected, self.tries + 1, self.tries)
+        failed = rejected & (self.tries > LONGEST_SEARCH)
+        self.done |= failed & self.pairs.empty
+        restart = failed & ~self.done
+        if restart.any():
+            self.pairs.forget(restart)
+            self._search_along(-self.gradient, restart)
+
+
+class Pairs:
+    """Steps s and gradient changes y of each sample, in a ring, and the products that the compact form needs."""
+
+    def __init__(self, samples: int, size: int, history: int, like: Tensor):
+        self.history = history
+        self.basis = like.new_zeros(samples, 2 * history, size)
+        self.products = like.new_zeros(samples, 2 * history, 2 * history, dtype=torch.float64)
+        self.age = torch.arange(history, device=like.device).flip(0).repeat(samples, 1)
+        self.used = like.new_zeros(samples, history, dtype=torch.bool)
+        self.gamma = like.new_ones(samples, dtype=torch.float64)
+
+    @property
+    def empty(self) -> Tensor:
+        """Which samples remember nothing."""
+        return ~self.used.any(1)
+
+    def forget(self, chosen: Tensor) -> None:
+        """Drop the pairs of the chosen samples."""
+        self.used &= ~chosen[:, None]
+
+    def add(self, s: Tensor, y: Tensor, chosen: Tensor) -> None:
+        """Remember the pairs of the chosen samples whose curvature is positive, in place of their oldest."""
+        sy = (s * y).sum(1).double()
+        yy = y.square().sum(1).double()
+        chosen = chosen & (sy > 1e-6 * yy * self.gamma.abs().clamp_max(1.0)) & (yy > 0)
+        for i in torch.nonzero(chosen).flatten().tolist():
+            slot = int(self.age[i].argmax())
+            self.basis[i, slot] = s[i]
+            self.basis[i, self.history + slot] = y[i]
+            self.used[i, slot] = True
+            self.age[i] += 1
+            self.age[i, slot] = 0
+            rows = (self.basis[i] @ torch.stack([s[i], y[i]], 1)).double().T
+            for row, place in zip(rows, (slot, self.history + slot), strict=True):
+                self.products[i, place] = row
+                self.products[i, :, place] = row
+            self.gamma[i] = sy[i] / yy[i]
+
+    def apply_inverse_hessian(self, g: Tensor) -> Tensor:
+        """H g of each sample, (N, M)."""
+        m = self.history
+        projected = torch.stack([basis @ row for basis, row in zip(self.basis, g, strict=True)]).double()
+        order = self.age.argsort(1, descending=True)
+        used = self.used.gather(1, order)
+        p = projected[:, :m].gather(1, order) * used
+        q = projected[:, m:].gather(1, order) * used
+        sy = _permuted(self.products[:, :m, m:], order, used)
+        yy = _permuted(self.products[:, m:, m:], order, used)
+        diagonal = torch.where(used, sy.diagonal(dim1=1, dim2=2), 1.0)
+        upper = sy.triu(1) + torch.diag_embed(diagonal)
+        gamma = torch.where(self.empty, 1.0, self.gamma)[:, None]
+        u = torch.linalg.solve_triangular(upper, p[..., None], upper=True)[..., 0]
+        inner = diagonal * used * u + gamma * ((yy @ u[..., None])[..., 0] - q)
+        a = torch.linalg.solve_triangular(upper.transpose(1, 2), inner[..., None], upper=False)[..., 0]
+        back = order.argsort(1)
+        weights = torch.cat([(a * used).gather(1, back), (-gamma * u * used).gather(1, back)], 1).to(g)
+        combined = torch.stack([basis.T @ row for basis, row in zip(self.basis, weights, strict=True)])
+        return combined + gamma.to(g) * g
+
+
+def _permuted(matrix: Tensor, order: Tensor, used: Tensor) -> Tensor:
+    """Rows and columns from the oldest pair to the newest, zero where there is none."""
+    m = order.shape[1]
+    rows = matrix.gather(1, order[:, :, None].expand(-1, -1, m))
+    both = rows.gather(2, order[:, None, :].expand(-1, m, -1))
+    return both * (used[:, :, None] & used[:, None, :])

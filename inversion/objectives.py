@@ -1,0 +1,119 @@
+"""Data terms: how far a code is from what is asked of it, one value a sample."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+
+class Objective(ABC):
+    """A function of codes, (N, D, h, w) or (N, D) → (N,), that the engine makes small."""
+
+    @abstractmethod
+    def __call__(self, code: Tensor) -> Tensor:
+        """The objective of each sample."""
+
+
+class Euclidean(Objective):
+    r"""Squared distance to a target code, relative to the target's energy.
+
+    ℓ(φ) = ‖(φ − φ₀) ⊙ m‖² / ‖φ₀ ⊙ m‖²
+
+    Parameters
+    ----------
+    target : Tensor (N, D, h, w) or (N, D)
+        φ₀, one code a sample.
+    mask : Tensor, optional
+        m ≥ 0, broadcastable to the target; 1 everywhere by default.
+
+    Raises
+    ------
+    ValueError
+        If a target is zero wherever its mask is not, so that there is nothing to invert.
+
+    Notes
+    -----
+    Source: Mahendran & Vedaldi 2016, §3.1. 0 is a perfect match, 1 what a zero code scores.
+    """
+
+    def __init__(self, target: Tensor, mask: Tensor | None = None):
+        self.mask = mask
+        self.target = target if mask is None else target * mask
+        self.energy = squared_norm(self.target)
+        empty = torch.nonzero(self.energy == 0).flatten().tolist()
+        if empty:
+            raise ValueError(f"code {empty[0]} of the batch is zero"
+                             f"{'' if mask is None else ' wherever the mask is not'}: there is nothing to invert")
+
+    def __call__(self, code: Tensor) -> Tensor:
+        """ℓ of each sample, (N,)."""
+        return squared_norm((code if self.mask is None else code * self.mask) - self.target) / self.energy
+
+
+class InnerProduct(Objective):
+    r"""Negative response in a direction of the code, for activation maximisation and caricatures.
+
+    ℓ(φ) = −⟨φ, φ₀⟩ / Z
+
+    Parameters
+    ----------
+    direction : Tensor
+        φ₀, broadcastable to the codes: one-hot for a neuron or a channel, a code's positive part for a caricature.
+    scale : float or Tensor (N,)
+        Z, the response that counts as one.
+
+    Notes
+    -----
+    Source: Mahendran & Vedaldi 2016, §3.1.
+    """
+
+    def __init__(self, direction: Tensor, scale: float | Tensor = 1.0):
+        if not bool(torch.any(direction != 0)):
+            raise ValueError("the direction to maximise is zero: set at least one entry")
+        self.direction = direction
+        self.scale = scale
+
+    def __call__(self, code: Tensor) -> Tensor:
+        """ℓ of each sample, (N,)."""
+        return -(code * self.direction).flatten(1).sum(1) / self.scale
+
+
+class Gram(Objective):
+    r"""Squared distance between the channel correlations of two codes, which forget positions: texture and style.
+
+    ℓ(φ) = ‖G(φ) − G(φ₀)‖² / ‖G(φ₀)‖²,  G(φ)_cd = 1/(hw) Σ_uv φ_c(u, v) φ_d(u, v)
+
+    Parameters
+    ----------
+    target : Tensor (N, D, h, w)
+        φ₀; its height and width need not be those of the codes.
+
+    Notes
+    -----
+    Source: Gatys, Ecker & Bethge 2015. Differs: relative to the target's energy, so that layers weigh alike.
+    """
+
+    def __init__(self, target: Tensor):
+        if target.ndim != 4:
+            raise ValueError(f"a Gram matrix needs codes with positions, (N, D, h, w), got shape {tuple(target.shape)}")
+        self.target = gram_matrix(target)
+        self.energy = squared_norm(self.target)
+        if bool((self.energy == 0).any()):
+            raise ValueError("the target's Gram matrix is zero: its image has no texture at this layer")
+
+    def __call__(self, code: Tensor) -> Tensor:
+        """ℓ of each sample, (N,)."""
+        return squared_norm(gram_matrix(code) - self.target) / self.energy
+
+
+def gram_matrix(code: Tensor) -> Tensor:
+    """Channel correlations of codes, (N, D, h, w) → (N, D, D)."""
+    flat = code.flatten(2)
+    return flat @ flat.transpose(1, 2) / flat.shape[2]
+
+
+def squared_norm(code: Tensor) -> Tensor:
+    """‖φ‖² of each sample, (N, ...) → (N,)."""
+    return code.flatten(1).square().sum(1)

@@ -1,0 +1,164 @@
+"""Recipes: which canvas, solver, priors and stages. The published ones, and ours."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from ..features.base import Representation
+from .canvas import Canvas, Fourier, Frame, Pixels
+from .lbfgs import LBFGS
+from .priors import TYPICAL_COLOUR, BoundedRange, BoundedVariation, Prior
+from .solvers import AdaGrad, Momentum, Solver
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Some gradient evaluations under one setting.
+
+    Attributes
+    ----------
+    steps : int
+        Gradient evaluations.
+    softness : float, optional
+        Of the descriptor's surrogate; None is the descriptor itself.
+    rate : float
+        Scale of the solver's steps.
+    jitter : int
+        T: every step a random T × T offset of a larger image is looked at; 1 is none.
+    """
+
+    steps: int
+    softness: float | None = None
+    rate: float = 1.0
+    jitter: int = 1
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to invert.
+
+    Attributes
+    ----------
+    name : str
+    canvas : callable
+        Makes the canvas of a frame.
+    solver : callable
+        Makes a solver.
+    priors : tuple of Prior
+    stages : tuple of Stage
+    weight : float
+        C, the weight of the data term against the priors.
+    """
+
+    name: str
+    canvas: Callable[[Frame], Canvas]
+    solver: Callable[[], Solver]
+    priors: tuple[Prior, ...]
+    stages: tuple[Stage, ...]
+    weight: float
+
+    @property
+    def steps(self) -> int:
+        """Gradient evaluations of all stages."""
+        return sum(stage.steps for stage in self.stages)
+
+    @property
+    def jitter(self) -> int:
+        """The largest jitter of any stage."""
+        return max(stage.jitter for stage in self.stages)
+
+    def describe(self) -> dict[str, Any]:
+        """The recipe as plain values, for a result's provenance."""
+        return {
+            "name": self.name,
+            "canvas": _describe_call(self.canvas),
+            "solver": _describe_call(self.solver),
+            "priors": [repr(prior) for prior in self.priors],
+            "stages": [repr(stage) for stage in self.stages],
+            "weight": self.weight,
+        }
+
+
+def cvpr2015(phi: Representation) -> Recipe:
+    """The settings of Mahendran & Vedaldi 2015: momentum descent, 4 × 200 steps, each rate a tenth of the last.
+
+    Their image is divided by σ, the norm of a typical photograph (here σ² = B² H W): on that scale the step is 0.004,
+    λ_TV = 10 with β = 2, and λ_α = 8e-10 with α = 6, which is next to nothing.
+    """
+    return Recipe(
+        "cvpr2015",
+        partial(Pixels, bound=None),
+        partial(Momentum, step=0.004 * TYPICAL_COLOUR**2),
+        (BoundedVariation(typical=TYPICAL_COLOUR, weight=10.0), BoundedRange(weight=8e-10)),
+        tuple(Stage(200, rate=rate) for rate in (1.0, 0.1, 0.01, 0.001)),
+        1.0,
+    )
+
+
+def ijcv2016(phi: Representation) -> Recipe:
+    """The settings of Mahendran & Vedaldi 2016: AdaGrad that forgets, 300 steps, for networks with jitter and 50 more.
+
+    Their step is one grey level and 1/η = α / (0.05 B² H W) on the 0–255 scale.
+    """
+    jitter = phi.jitter
+    if jitter is None:
+        stages: tuple[Stage, ...] = (Stage(300),)
+    else:
+        stages = (Stage(300, jitter=jitter), Stage(50, rate=0.1))
+    return Recipe(
+        "ijcv2016",
+        Pixels,
+        partial(AdaGrad, step=1 / 255, damping=6 / (0.05 * 255 * TYPICAL_COLOUR**2)),
+        (BoundedRange(), BoundedVariation()),
+        stages,
+        phi.fidelity,
+    )
+
+
+def best(phi: Representation) -> Recipe:
+    """Ours: a Fourier canvas, L-BFGS, and surrogates that sharpen in five stages; 300 gradient evaluations."""
+    return _fourier("best", phi, (60, 60, 60, 60, 60))
+
+
+def fast(phi: Representation) -> Recipe:
+    """As `best`, in 60 gradient evaluations."""
+    return _fourier("fast", phi, (12, 12, 12, 12, 12))
+
+
+PRESETS: dict[str, Callable[[Representation], Recipe]] = {
+    "best": best,
+    "fast": fast,
+    "ijcv2016": ijcv2016,
+    "cvpr2015": cvpr2015,
+}
+
+SOFTNESS = (0.5, 0.2, 0.1, 0.05, 0.025)
+
+
+def recipe_for(phi: Representation, preset: str | Recipe) -> Recipe:
+    """A recipe by its name; ValueError names the nearest."""
+    if isinstance(preset, Recipe):
+        return preset
+    if preset not in PRESETS:
+        near = difflib.get_close_matches(str(preset), PRESETS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"unknown preset {preset!r}: one of {', '.join(PRESETS)}{hint}")
+    return PRESETS[preset](phi)
+
+
+def _fourier(name: str, phi: Representation, steps: tuple[int, ...]) -> Recipe:
+    if phi.exact:
+        stages: tuple[Stage, ...] = (Stage(sum(steps)),)
+    else:
+        stages = tuple(Stage(count, softness=softness) for count, softness in zip(steps, SOFTNESS, strict=True))
+    return Recipe(name, Fourier, LBFGS, (BoundedRange(), BoundedVariation()), stages, phi.fidelity)
+
+
+def _describe_call(maker: Callable[..., Any]) -> dict[str, Any]:
+    if isinstance(maker, partial):
+        return {"name": maker.func.__name__, **maker.keywords}
+    return {"name": maker.__name__}

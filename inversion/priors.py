@@ -1,0 +1,148 @@
+"""What images look like before any code is known: priors on the image, one value a sample.
+
+A prior of your own is one subclass of `Prior` and one line in tests/contract_list.py. The papers state their constants
+on the 0–255 scale; here, as everywhere, images are in [0, 1].
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+TYPICAL_COLOUR = 80 / 255
+TYPICAL_GRADIENT = TYPICAL_COLOUR / 6.5
+
+
+class Prior(ABC):
+    """A function of images, x (N, C, H, W) and their centre (C, 1, 1) → (N,); small where images are natural."""
+
+    @abstractmethod
+    def __call__(self, x: Tensor, centre: Tensor) -> Tensor:
+        """The prior of each sample."""
+
+    @property
+    def name(self) -> str:
+        """The key of this prior in a result's history."""
+        return type(self).__name__
+
+
+@dataclass(frozen=True)
+class BoundedRange(Prior):
+    r"""α-norm of the colours, which keeps an image near its centre without forbidding any value.
+
+    R(x) = w/(HW B^α) Σ_uv (Σ_k (x_k − c_k)²)^{α/2}
+
+    Parameters
+    ----------
+    alpha : float
+        α ≥ 2; 6 in the paper.
+    typical : float
+        B, a typical distance of a colour from the centre.
+    weight : float
+        w.
+
+    Notes
+    -----
+    Source: Mahendran & Vedaldi 2016, §3.2.1.
+    """
+
+    alpha: float = 6.0
+    typical: float = TYPICAL_COLOUR
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.alpha >= 2:
+            raise ValueError(f"alpha is at least 2, so that the gradient is finite; got {self.alpha}")
+
+    def __call__(self, x: Tensor, centre: Tensor) -> Tensor:
+        """R of each sample, (N,)."""
+        squared = ((x - centre) / self.typical).square().sum(1)
+        return self.weight * squared.pow(self.alpha / 2).flatten(1).mean(1)
+
+
+@dataclass(frozen=True)
+class BoundedVariation(Prior):
+    r"""Total variation raised to β, so that β > 1 spreads the jumps that subsampling features would gather.
+
+    R(x) = w/(HW V^β) Σ_uvk ((x[v+1] − x[v])² + (x[u+1] − x[u])²)^{β/2}
+
+    Parameters
+    ----------
+    beta : float
+        β ≥ 1; 2 in the paper, smaller is sharper.
+    typical : float
+        V, a typical gradient.
+    weight : float
+        w.
+
+    Notes
+    -----
+    Forward differences, zero at the last row and column. Source: Mahendran & Vedaldi 2016, §3.2.2. Differs: the root
+    is smoothed by 1e-6 V² when β < 2.
+    """
+
+    beta: float = 2.0
+    typical: float = TYPICAL_GRADIENT
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.beta >= 1:
+            raise ValueError(f"beta is at least 1, got {self.beta}: for less, use HyperLaplacian")
+
+    def __call__(self, x: Tensor, centre: Tensor) -> Tensor:
+        """R of each sample, (N,)."""
+        pixels = x.shape[2] * x.shape[3]
+        across, down = _forward_differences(x / self.typical)
+        if self.beta == 2:
+            total = across.square().flatten(1).sum(1) + down.square().flatten(1).sum(1)
+        else:
+            total = (_squared_gradient(across, down) + 1e-6).pow(self.beta / 2).flatten(1).sum(1)
+        return total * (self.weight / pixels)
+
+
+@dataclass(frozen=True)
+class HyperLaplacian(Prior):
+    r"""Sparse gradients: heavier tails than total variation, as the gradients of photographs have.
+
+    R(x) = w/(HW V^γ) Σ_uvk ((x[v+1] − x[v])² + (x[u+1] − x[u])² + 0.01 V²)^{γ/2}
+
+    Parameters
+    ----------
+    gamma : float
+        0 < γ ≤ 1; photographs have about 0.7.
+    typical : float
+        V, a typical gradient.
+    weight : float
+        w.
+
+    Notes
+    -----
+    Source: Krishnan & Fergus 2009. Differs: isotropic, and smoothed near zero to have a gradient there.
+    """
+
+    gamma: float = 0.7
+    typical: float = TYPICAL_GRADIENT
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.gamma <= 1:
+            raise ValueError(f"gamma lies in (0, 1], got {self.gamma}")
+
+    def __call__(self, x: Tensor, centre: Tensor) -> Tensor:
+        """R of each sample, (N,)."""
+        pixels = x.shape[2] * x.shape[3]
+        squared = _squared_gradient(*_forward_differences(x / self.typical))
+        return (squared + 0.01).pow(self.gamma / 2).flatten(1).sum(1) * (self.weight / pixels)
+
+
+def _forward_differences(x: Tensor) -> tuple[Tensor, Tensor]:
+    return x[..., :, 1:] - x[..., :, :-1], x[..., 1:, :] - x[..., :-1, :]
+
+
+def _squared_gradient(across: Tensor, down: Tensor) -> Tensor:
+    right = torch.nn.functional.pad(across.square(), (0, 1))
+    below = torch.nn.functional.pad(down.square(), (0, 0, 0, 1))
+    return right + below
