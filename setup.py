@@ -6,6 +6,8 @@ from setuptools import find_packages, setup
 
 ROOMS = ("features", "inversion", "baselines", "benchmarks")
 
+INNER = find_packages("api") + find_packages(include=[*ROOMS, *(f"{r}.*" for r in ROOMS)])
+
 setup(
     name="unfeature",
     version="0.1.0",
@@ -15,11 +17,12 @@ setup(
     license="BSD-2-Clause",
     license_files=["LICENSE"],
     python_requires=">=3.10",
-    packages=["unfeature", *(f"unfeature.{p}" for p in find_packages(include=[*ROOMS, *(f"{r}.*" for r in ROOMS)]))],
+    packages=["unfeature", *(f"unfeature.{p}" for p in INNER)],
     package_dir={"unfeature": "api", **{f"unfeature.{r}": r for r in ROOMS}},
-    package_data={"unfeature": ["py.typed", "__init__.pyi"]},
+    package_data={"unfeature": ["py.typed", "__init__.pyi", "templates/*.html"]},
     install_requires=[
-        "click>=8.1",
+        "click>=8.2",
+        "jinja2>=3.1",
         "lazy-loader>=0.4",
         "numba>=0.60",
         "numpy>=1.26",

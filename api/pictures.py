@@ -181,7 +181,8 @@ def sheet(
         y = margin + (i // columns) * (side + line)
         place = _fit(image, side)
         canvas.paste(place, (x + (side - place.width) // 2, y + (side - place.height)))
-        pen.text((x + side / 2, y + side + line / 2 - margin / 4), label.translate(DASHES), fill="#222", font=font, anchor="mm")
+        middle = (x + side / 2, y + side + line / 2 - margin / 4)
+        pen.text(middle, label.translate(DASHES), fill="#222", font=font, anchor="mm")
     return np.asarray(canvas)
 
 

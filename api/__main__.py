@@ -1,0 +1,5 @@
+"""``python -m unfeature`` is ``unfeature``."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,63 @@
+"""The command line: each command calls one public function. Nothing heavy is imported before a command runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from .encode import encode
+from .invert import invert
+from .options import suggestion
+from .report import report
+
+EPILOG = """\b
+Examples:
+  unfeature invert photo.jpg --feature hog -o out/
+  unfeature features photo.jpg --feature hog --cell-size 8 -o code.npy
+  unfeature invert code.npy --feature hog --cell-size 8 -o out/
+  unfeature report out/
+
+\b
+`unfeature COMMAND --help` explains a command.
+"""
+
+
+class Commands(click.Group):
+    """A group that answers an unknown command with the nearest known one."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """The command that the first argument names."""
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            ctx.fail(f"there is no command {args[0]!r}{suggestion(args[0], self.commands)}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Commands, invoke_without_command=True, epilog=EPILOG)
+@click.version_option(package_name="unfeature")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Turn image features back into images."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+for command in (invert, encode, report):
+    cli.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 if all went well, 2 with one line for a mistake, 130 if stopped by the user."""
+    try:
+        sys.exit(cli.main(arguments, prog_name="unfeature", standalone_mode=False) or 0)
+    except click.ClickException as error:
+        message = error.format_message()
+    except (ValueError, FileNotFoundError) as error:
+        message = str(error)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("unfeature: stopped", err=True)
+        sys.exit(130)
+    click.echo(f"unfeature: {' '.join(message.split())}", err=True)
+    sys.exit(2)

@@ -1,0 +1,38 @@
+"""``unfeature features``: the code of a photograph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .families import takes_feature
+from .options import Size
+from .photographs import read_photograph
+
+if TYPE_CHECKING:
+    from ..features.base import Representation
+
+
+@click.command("features")
+@click.argument("photograph", type=click.Path(path_type=Path))
+@takes_feature
+@click.option("--size", type=Size(), help="Resize the photograph so that its longer side is this [as it is].")
+@click.option("--colour", is_flag=True, help="Encode in colour, where the feature takes it.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The .npy file to write.")
+def encode(
+    photograph: Path, phi: Representation, size: int | tuple[int, int] | None, colour: bool, output: Path
+) -> None:
+    """Write the feature of a photograph as a .npy file, positions first and channels last.
+
+    \b
+    Examples:
+      unfeature features photo.jpg --feature hog -o code.npy
+      unfeature features photo.jpg --feature hog --variant dpm --colour --size 256 -o code.npy
+    """
+    from ..files import save_array
+
+    code = phi(read_photograph(photograph, phi, size, colour))
+    save_array(output, code)
+    click.echo(f"{phi!r}: {' × '.join(map(str, code.shape))} in {output}")

@@ -1,0 +1,147 @@
+"""``unfeature invert``: the image of a photograph's feature, or of a stored code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from .families import takes_feature
+from .options import Size
+from .photographs import read_photograph
+
+if TYPE_CHECKING:
+    from ..features.base import Representation
+    from ..inversion.presets import Recipe
+    from ..inversion.result import Result
+
+LONGER_SIDE = 256
+
+
+@click.command("invert")
+@click.argument("source", metavar="PHOTOGRAPH|CODE.npy", type=click.Path(path_type=Path))
+@takes_feature
+@click.option("--preset", default="best", show_default=True, help="best, fast, ijcv2016 or cvpr2015.")
+@click.option("--steps", type=click.IntRange(1), help="Gradient evaluations [the preset's].")
+@click.option("--C", "weight", type=click.FloatRange(0, min_open=True), help="Weight of the code against the priors.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the noise to start from.")
+@click.option("--starts", type=click.IntRange(1), default=1, show_default=True, help="Attempts from different noise.")
+@click.option(
+    "--size",
+    type=Size(),
+    help=f"Longer side that a photograph is reduced to [{LONGER_SIDE}]; for a code, HEIGHTxWIDTH [as the code tells].",
+)
+@click.option("--colour", is_flag=True, help="Encode the photograph in colour, where the feature takes it.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), default="out", show_default=True, help="Folder.")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+def invert(source: Path, phi: Representation, output: Path, quiet: bool, **settings: Any) -> None:
+    """Find an image whose feature is that of a photograph, or a code stored as .npy.
+
+    The folder receives preimage.png, image.npy (the exact values), code.npy, result.json and report.html; for a
+    photograph also original.png, and a picture of the code, glyph.png. Ctrl-C stops early and keeps what there is.
+
+    \b
+    Examples:
+      unfeature invert photo.jpg --feature hog -o out/
+      unfeature invert photo.jpg --feature hog --bilinear --preset fast --size 192
+      unfeature invert code.npy --feature hog --variant dpm --starts 4
+    """
+    from ..files import make_folder
+
+    photograph, code, size = _read(source, phi, settings.pop("size"), settings.pop("colour"))
+    recipe = recipe_of(phi, settings.pop("preset"), settings.pop("steps"))
+    from ..inversion.invert import invert as find_image
+
+    make_folder(output)
+    with progress_bar(quiet) as progress:
+        result = find_image(phi, code, preset=recipe, size=size, progress=progress, **settings)
+    result = with_photograph(result, source, photograph)
+    page = save(output, phi, code, result, photograph)
+    click.echo(f"{summary(result)}\n{page}")
+
+
+def _read(
+    source: Path, phi: Representation, size: int | tuple[int, int] | None, colour: bool
+) -> tuple[NDArray[Any] | None, NDArray[Any], tuple[int, int] | None]:
+    """The photograph if there is one, the code, and the size of the image to find if it is known."""
+    if source.suffix != ".npy":
+        photograph = read_photograph(source, phi, size or LONGER_SIDE, colour)
+        return photograph, phi(photograph), (photograph.shape[0], photograph.shape[1])
+    from ..files import load_array
+
+    if isinstance(size, int):
+        raise ValueError(f"--size {size} does not tell the size of a code's image: give HEIGHTxWIDTH, or leave it out")
+    code = load_array(source)
+    return None, code[0] if code.ndim in (2, 4) and len(code) == 1 else code, size
+
+
+def recipe_of(phi: Representation, preset: str, steps: int | None) -> Recipe:
+    """A preset, its stages shortened or lengthened in proportion if a number of steps is given."""
+    from ..inversion.presets import recipe_for
+
+    recipe = recipe_for(phi, preset)
+    if steps is None:
+        return recipe
+    ends = np.rint(np.cumsum([stage.steps for stage in recipe.stages]) * steps / recipe.steps).astype(int)
+    counts = np.diff(ends, prepend=0).tolist()
+    stages = tuple(replace(stage, steps=count) for stage, count in zip(recipe.stages, counts, strict=True) if count)
+    return replace(recipe, stages=stages)
+
+
+@contextmanager
+def progress_bar(quiet: bool) -> Iterator[Callable[[Any], None]]:
+    """A bar on a terminal with the steps done, the current error and the time left, as a progress callback."""
+    from tqdm import tqdm
+
+    with tqdm(unit="step", dynamic_ncols=True, disable=True if quiet else None) as bar:
+
+        def show(progress: Any) -> None:
+            bar.total = progress.steps
+            bar.set_postfix_str(f"error {progress.error:.4f}", refresh=False)
+            bar.update(progress.step - bar.n)
+
+        yield show
+
+
+def with_photograph(result: Result, source: Path, photograph: NDArray[Any] | None) -> Result:
+    """The result, remembering the photograph and the correlation of the image with it."""
+    if photograph is None:
+        return result
+    same = photograph.shape == result.image.shape
+    correlation = np.corrcoef(photograph.ravel(), result.image.ravel())[0, 1] if same else np.nan
+    facts = {"name": source.name, "height": photograph.shape[0], "width": photograph.shape[1]}
+    if np.isfinite(correlation):
+        facts["correlation"] = float(correlation)
+    return replace(result, provenance={**result.provenance, "photograph": facts})
+
+
+def save(
+    folder: Path, phi: Representation, code: NDArray[Any], result: Result, photograph: NDArray[Any] | None
+) -> Path:
+    """Write the result, the pictures about it and the page, whose path is returned."""
+    from ..images import write_png
+    from ..pictures import glyph
+    from ..report import write_report
+
+    for stale in [folder / "original.png", *folder.glob("preimage*.png")]:
+        stale.unlink(missing_ok=True)
+    if photograph is not None:
+        write_png(folder / "original.png", photograph)
+    write_png(folder / "glyph.png", glyph(phi, code))
+    result.save(folder)
+    return write_report(folder)
+
+
+def summary(result: Result) -> str:
+    """One line: error, correlation, time, and how it ended."""
+    parts = [f"relative error {result.error:.4f}"]
+    correlation = result.provenance.get("photograph", {}).get("correlation")
+    if correlation is not None:
+        parts.append(f"correlation {correlation:.3f}")
+    return ", ".join([*parts, f"{result.provenance['seconds']:.1f} s: {result.status}"])

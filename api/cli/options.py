@@ -1,0 +1,43 @@
+"""Kinds of options that several commands share."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import click
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """What to add to a message about an unknown name: the nearest known one, and all of them."""
+    names = list(known)
+    near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.4)
+    return (f"; did you mean {near[0]!r}?" if near else ";") + f" One of {', '.join(names)}"
+
+
+class Name(click.Choice[str]):
+    """One of several names; a wrong one is answered with the nearest."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The name, or a usage error."""
+        if value not in self.choices:
+            what = param.name.replace("_", "-") if param is not None and param.name else "name"
+            self.fail(f"there is no {what} {value!r}{suggestion(str(value), self.choices)}", param, ctx)
+        return value
+
+
+class Size(click.ParamType):  # type: ignore[type-arg]
+    """``256``, the longer side in pixels, or ``192x256``, height and width."""
+
+    name = "pixels"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """An int, or a tuple of two."""
+        if not isinstance(value, str):
+            return value
+        match = re.fullmatch(r"(\d+)(?:[x×,](\d+))?", value.strip())
+        if match is None or 0 in (numbers := tuple(int(n) for n in match.groups() if n)):
+            self.fail(f"{value!r} is not a size: give the longer side, as 256, or height and width, as 192x256")
+        return numbers[0] if len(numbers) == 1 else numbers
