@@ -25,9 +25,9 @@ class HOG(Representation):
 
     ============ ========= ===========================================================================
     uoctti       3O + 4    ½ Σ_k min(0.2, f_k h_o), o < 2O · ½ Σ_k min(0.2, f_k u_o), o < O ·
-                           (2O)^−½ Σ_o min(0.2, f_k u_o) for each k ("texture")
-    dpm          3O + 5    the same with texture summed over the directed bins, and a last channel of zeros
-                           ("truncation"); without the outermost cells, whose blocks are incomplete
+                           18^−½ Σ_o min(0.2, f_k u_o) for each k ("texture"), whatever O
+    dpm          3O + 5    the same with texture 0.2357 Σ_o min(0.2, f_k h_o), o < 2O, and a last channel of
+                           zeros ("truncation"); without the outermost cells, whose blocks are incomplete
     dalal-triggs 4O        min(0.2, f_k u_o), o < O, for each k
     ============ ========= ===========================================================================
 
@@ -61,8 +61,8 @@ class HOG(Representation):
 
     Notes
     -----
-    Shape: (N, 1 or 3, H, W) → (N, D, h, w), values in [0, 0.4]; texture reaches 0.2 √(O/2) (dpm: 0.2 √(2O)), and
-    dalal-triggs 0.2.
+    Shape: (N, 1 or 3, H, W) → (N, D, h, w), values in [0, 0.4]; dalal-triggs reaches 0.2; texture grows
+    with O, to 0.42 for nine orientations (dpm: 0.85).
     uoctti and dalal-triggs follow VLFeat 0.9.21, dpm the deformable part models, release 5: pixels that
     the rounded grid adds repeat the last interior gradient, those that it cuts off do not count, and orientation
     vectors have four decimals. Bilinear bins are an option of VLFeat; for dpm they are ours.
@@ -128,10 +128,9 @@ class HOG(Representation):
         directed, undirected = (0.5 * torch.stack(parts).sum(0) for parts in zip(*blocks, strict=True))
         code = [directed, undirected]
         if self.texture and self.variant == "uoctti":
-            code += [u.sum(1, keepdim=True) / math.sqrt(2 * self.orientations) for _, u in blocks]
+            code += [u.sum(1, keepdim=True) / math.sqrt(18) for _, u in blocks]
         elif self.texture:
-            weight = round(1 / math.sqrt(2 * self.orientations), 4)
-            code += [d.sum(1, keepdim=True) * weight for d, _ in blocks] + [torch.zeros_like(directed[:, :1])]
+            code += [d.sum(1, keepdim=True) * 0.2357 for d, _ in blocks] + [torch.zeros_like(directed[:, :1])]
         whole = torch.cat(code, 1)
         return whole[:, :, 1:-1, 1:-1] if self._trim else whole
 
