@@ -20,7 +20,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-
 CUBIC = (0.9675, 0.1821)
 FAST_EPSILON = 2.0**-23
 
@@ -54,8 +53,6 @@ class Bins:
         Share linearly between the two bins beside the cubic's angle (whatever ``linear`` says).
     decimals : int, optional
         Round the u_o to so many decimals, as the deformable part models do (four).
-    cubic : bool
-        Measure t with the cubic approximation of the angle that VLFeat's SIFT uses, off by up to 0.01 radians.
     """
 
     orientations: int = 9
@@ -63,6 +60,11 @@ class Bins:
     softness: float = 0.0
     decimals: int | None = None
     cubic: bool = False
+
+    @property
+    def hard(self) -> bool:
+        """Whether each gradient belongs to one bin."""
+        return not (self.linear or self.cubic or self.softness)
 
     @cached_property
     def directions(self) -> NDArray[np.float64]:
@@ -244,7 +246,7 @@ def _nearest(gx: Tensor, gy: Tensor, bins: Bins) -> tuple[Tensor, Tensor]:
 
 
 def _cubic_angle(gx: Tensor, gy: Tensor) -> Tensor:
-    """VLFeat's fast angle: in each quadrant a cubic of (\|gx\| − \|gy\|) / (\|gx\| + \|gy\|)."""
+    r"""VLFeat's fast angle: in each quadrant a cubic of (\|gx\| − \|gy\|) / (\|gx\| + \|gy\|)."""
     tall = gy.abs() + FAST_EPSILON
     r = torch.where(gx >= 0, gx - tall, gx + tall) / (gx.abs() + tall)
     angle = torch.where(gx >= 0, math.pi / 4, 3 * math.pi / 4) + (CUBIC[1] * r * r - CUBIC[0]) * r
