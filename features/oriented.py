@@ -230,7 +230,8 @@ def assign(gx: Tensor, gy: Tensor, bins: Bins) -> tuple[Tensor, Tensor, Tensor, 
     next_nearest = torch.where(t < 0, nearest - 1, nearest + 1) % (2 * bins.orientations)
     if bins.softness:
         return magnitude, nearest, next_nearest, torch.sigmoid((t.abs() - 0.5) / bins.softness)
-    rounded = torch.acos((product / length.detach()).clamp(max=1)) * (bins.orientations / math.pi)
+    ieee_length = (gx**2 + gy**2).detach().double().sqrt().to(gx)
+    rounded = torch.acos((product / ieee_length).clamp(max=1)) * (bins.orientations / math.pi)
     return magnitude, nearest, next_nearest, t.abs() + (rounded - t.abs()).detach()
 
 
