@@ -230,6 +230,7 @@ def assign(gx: Tensor, gy: Tensor, bins: Bins) -> tuple[Tensor, Tensor, Tensor, 
     next_nearest = torch.where(t < 0, nearest - 1, nearest + 1) % (2 * bins.orientations)
     if bins.softness:
         return magnitude, nearest, next_nearest, torch.sigmoid((t.abs() - 0.5) / bins.softness)
+    # torch.sqrt may be an ulp off in single precision, which the arc cosine would magnify.
     ieee_length = (gx**2 + gy**2).detach().double().sqrt().to(gx)
     rounded = torch.acos((product / ieee_length).clamp(max=1)) * (bins.orientations / math.pi)
     return magnitude, nearest, next_nearest, t.abs() + (rounded - t.abs()).detach()
