@@ -197,18 +197,22 @@ def encode_png(image: NDArray[Any]) -> bytes:
 
 
 def bundled(name: str) -> NDArray[np.float32]:
-    """One of scikit-image's photographs, as `read_image` would give it; nothing is downloaded.
+    """One of scikit-image's photographs, as `read_image` gives it; nothing is downloaded.
 
     Parameters
     ----------
     name : {"astronaut", "camera", "chelsea", "coffee", "rocket"}
     """
+    return read_image(bundled_path(name))
+
+
+def bundled_path(name: str) -> Path:
+    """Where the file of one of scikit-image's photographs is."""
     import skimage
 
     if name not in BUNDLED:
         raise ValueError(f"there is no bundled photograph {name!r}: one of {', '.join(BUNDLED)}")
-    folder = Path(skimage.__file__).parent / "data"
-    for suffix in (".png", ".jpg"):
-        if (folder / f"{name}{suffix}").exists():
-            return read_image(folder / f"{name}{suffix}")
-    raise FileNotFoundError(f"this scikit-image does not ship {name}: give a photograph of your own")
+    found = sorted((Path(skimage.__file__).parent / "data").glob(f"{name}.*"))
+    if not found:
+        raise FileNotFoundError(f"this scikit-image does not ship {name}: give a photograph of your own")
+    return found[0]

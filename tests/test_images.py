@@ -1,0 +1,140 @@
+"""Images: what is read is what was written, and bad files are said to be bad."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from unfeature import images
+
+
+@pytest.fixture
+def pixels():
+    return np.random.default_rng(0).integers(0, 256, (9, 13, 3), dtype=np.uint8)
+
+
+def test_png_round_trip_in_colour_and_grey(tmp_path, pixels):
+    for array in (pixels, pixels[..., 0]):
+        images.write_png(tmp_path / "a.png", array)
+        image = images.read_image(tmp_path / "a.png")
+        assert image.dtype == np.float32
+        np.testing.assert_array_equal(image, array / np.float32(255))
+        images.write_png(tmp_path / "b.png", image)
+        np.testing.assert_array_equal(images.read_image(tmp_path / "b.png"), image)
+
+
+def test_png_is_rounded_and_clipped():
+    values = np.array([[-0.5, 0.499 / 255, 0.501 / 255, 254.6 / 255, 1.7, np.nan]])
+    np.testing.assert_array_equal(images.to_bytes(values), [[0, 0, 1, 255, 255, 0]])
+
+
+def test_alpha_is_dropped_and_palettes_are_resolved(tmp_path, pixels):
+    rgb = Image.fromarray(pixels)
+    alpha = rgb.copy()
+    alpha.putalpha(7)
+    alpha.save(tmp_path / "alpha.png")
+    np.testing.assert_array_equal(images.read_image(tmp_path / "alpha.png"), pixels / np.float32(255))
+    grey = Image.fromarray(pixels[..., 0])
+    grey.putalpha(7)
+    grey.save(tmp_path / "grey.png")
+    np.testing.assert_array_equal(images.read_image(tmp_path / "grey.png"), pixels[..., 0] / np.float32(255))
+    palette = rgb.quantize(4)
+    palette.save(tmp_path / "palette.png", transparency=0)
+    expected = np.asarray(palette.convert("RGB")) / np.float32(255)
+    np.testing.assert_array_equal(images.read_image(tmp_path / "palette.png"), expected)
+
+
+def test_sixteen_bits_and_floats(tmp_path):
+    deep = np.array([[0, 1, 65535], [256, 257, 30000]], dtype=np.uint16)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    np.testing.assert_allclose(images.read_image(tmp_path / "deep.png"), deep / 65535, atol=1e-7)
+    Image.fromarray((deep / 65535).astype(np.float32)).save(tmp_path / "float.tif")
+    np.testing.assert_allclose(images.read_image(tmp_path / "float.tif"), deep / 65535, atol=1e-7)
+    Image.fromarray(deep.astype(np.float32)).save(tmp_path / "large.tif")
+    with pytest.raises(ValueError, match=r"large.tif"):
+        images.read_image(tmp_path / "large.tif")
+
+
+def test_camera_orientation_is_applied(tmp_path, pixels):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
+    np.testing.assert_array_equal(images.read_image(tmp_path / "turned.png"), np.rot90(pixels, -1) / np.float32(255))
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "bmp"])
+def test_truncated_images_are_refused(tmp_path, suffix):
+    whole = tmp_path / f"whole.{suffix}"
+    Image.fromarray(images.to_bytes(images.bundled("chelsea"))[:120, :120]).save(whole)
+    assert images.read_image(whole).shape == (120, 120, 3)
+    bad = tmp_path / f"bad.{suffix}"
+    bad.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    with pytest.raises(ValueError, match=rf"bad\.{suffix} cannot be read as an image, or it is truncated"):
+        images.read_image(bad)
+
+
+def test_what_is_not_an_image_is_refused(tmp_path):
+    (tmp_path / "text.jpg").write_text("hello")
+    with pytest.raises(ValueError, match=r"text.jpg cannot be read"):
+        images.read_image(tmp_path / "text.jpg")
+    with pytest.raises(ValueError, match="is a folder"):
+        images.read_image(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"no image .*missing.jpg"):
+        images.read_image(tmp_path / "missing.jpg")
+
+
+def test_grey_value():
+    colours = np.eye(3, dtype=np.float32)[None]
+    np.testing.assert_allclose(images.to_grey(colours), [[0.2989, 0.5870, 0.1140]], atol=1e-7)
+    np.testing.assert_allclose(images.to_grey(np.full((2, 2, 3), 255, np.uint8)), 0.9999, atol=1e-6)
+    np.testing.assert_array_equal(images.to_grey(colours[..., :1]), colours[..., 0])
+    with pytest.raises(ValueError, match=r"got \(2, 2, 4\)"):
+        images.to_grey(np.zeros((2, 2, 4)))
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 40), st.booleans())
+def test_resizing_sets_the_longer_side(height, width, side, colour):
+    image = np.full((height, width, 3) if colour else (height, width), 0.25, dtype=np.float32)
+    resized = images.resize_longer(image, side)
+    assert max(resized.shape[:2]) == side
+    assert resized.shape[2:] == image.shape[2:]
+    assert abs(min(resized.shape[:2]) - min(height, width) * side / max(height, width)) <= 1
+    np.testing.assert_allclose(resized, 0.25, atol=1e-6)
+
+
+def test_resizing_refuses_nonsense():
+    with pytest.raises(ValueError, match="at least one pixel"):
+        images.resize_longer(np.zeros((4, 4)), 0)
+    with pytest.raises(ValueError, match="shape"):
+        images.resize_longer(np.zeros(4), 8)
+
+
+def test_listing_images(tmp_path, pixels):
+    for name in ("b.png", "a.JPEG", "c.txt", ".hidden.png"):
+        (tmp_path / name).touch()
+    assert [p.name for p in images.list_images(tmp_path)] == ["a.JPEG", "b.png"]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="holds no images"):
+        images.list_images(tmp_path / "empty")
+    with pytest.raises(ValueError, match="is a file"):
+        images.list_images(tmp_path / "c.txt")
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        images.list_images(tmp_path / "nowhere")
+
+
+def test_bundled_photographs():
+    for name in images.BUNDLED:
+        image = images.bundled(name)
+        assert image.shape[:2] > (200, 200)
+        assert image.std() > 0.1
+    with pytest.raises(ValueError, match="astronaut"):
+        images.bundled("cat")
+
+
+def test_no_image_is_written_of_a_wrong_shape(tmp_path):
+    with pytest.raises(ValueError, match=r"got \(2, 2, 4\)"):
+        images.write_png(tmp_path / "a.png", np.zeros((2, 2, 4)))
+    assert list(tmp_path.iterdir()) == []
