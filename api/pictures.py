@@ -63,7 +63,7 @@ def hog_glyph(phi: Any, code: NDArray[np.float32]) -> Picture:
     size = tile_size(code.shape[:2])
     panels = [np.maximum(sign * channels, 0).sum(axis=2) for sign in (1, -1)]
     lines = oriented_lines(angles, size)
-    brightest = max(_brightest(p) for p in panels)
+    brightest = _brightest(np.stack(panels))
     drawn = [draw_tiles(np.minimum(p / brightest, 1), lines) for p in panels if p is panels[0] or p.any()]
     gap = np.ones((drawn[0].shape[0], GAP), dtype=np.float32)
     return drawn[0] if len(drawn) == 1 else np.hstack([drawn[0], gap, drawn[1]])

@@ -25,14 +25,14 @@ def direction_of_lines(picture):
 
 @pytest.mark.parametrize("variant", ["uoctti", "dpm", "dalal-triggs"])
 @pytest.mark.parametrize("texture", [True, False])
-@pytest.mark.parametrize("degrees", [0, 40, 90, 140])
+@pytest.mark.parametrize("degrees", [0, 40, 80, 140])
 def test_lines_run_along_the_edges(variant, texture, degrees):
     angle = np.deg2rad(degrees)
     phi = HOG(variant=variant, texture=texture)
     picture = glyph(phi, phi(stripes(angle)))
     inner = picture[picture.shape[0] // 4 : -picture.shape[0] // 4, picture.shape[1] // 4 : -picture.shape[1] // 4]
     off = abs(direction_of_lines(inner) - (angle + np.pi / 2)) % np.pi
-    assert min(off, np.pi - off) < np.deg2rad(12)  # half a bin, as at 90 degrees, and a little
+    assert min(off, np.pi - off) < np.deg2rad(6)
 
 
 def test_a_single_weight_draws_a_single_line():
