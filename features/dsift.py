@@ -1,0 +1,319 @@
+"""Dense SIFT: descriptors on a regular grid, as VLFeat computes them and as the networks of the inversion papers."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from functools import lru_cache
+from typing import Any, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .base import Representation, image_to_tensor
+from .oriented import Band, Bins, oriented_cells
+
+EPSILON = float(np.finfo(np.float32).eps)
+CLAMP = 0.2
+LEVELS = 512.0
+VARIANTS = ("vlfeat", "network")
+WINDOWS = ("gaussian", "flat")
+
+Bounds = tuple[int, int, "int | None", "int | None"]
+
+
+class DSIFT(Representation):
+    r"""SIFT descriptors of one size and orientation on a regular grid.
+
+    A descriptor is a histogram of gradients over NY × NX spatial bins and NO directions, whose gradient magnitudes
+    are shared linearly between the two nearest directions and, with a triangle of half-width `bin_size`, between
+    spatial bins:
+
+    .. math:: h_{ijo} = \sum_{y,x} t(y - y_i)\, g_i(y)\; t(x - x_j)\, g_j(x)\; M_o(y, x), \quad
+              t(z) = \max(0, 1 - |z| / b)
+
+    with b the `bin_size`, (y_i, x_j) the bin's centre, and g a Gaussian about the descriptor's centre with σ =
+    `window_size` · b. The flat window replaces g_i(y) by its mean over the bin. Then
+
+    ======= =============================================================================
+    vlfeat  h ← h / (‖h‖ + ε), h ← min(h, 0.2), h ← h / (‖h‖ + ε)
+    network h ← h / (‖h‖ + ε), h ← min(h, 0.2): the variant that the inversion papers use
+    ======= =============================================================================
+
+    Gradients are ½ (I[p + 1] − I[p − 1]), one-sided on the image's border, and repeat those of the border beyond it.
+
+    Parameters
+    ----------
+    bin_size : int
+        b, pixels between the centres of neighbouring spatial bins.
+    step : int, optional
+        Pixels between neighbouring descriptors; by default `bin_size`, for the network three times that.
+    bounds : tuple (ymin, xmin, ymax, xmax), optional
+        Pixels within which all bin centres lie, inclusive; None for either maximum is the image's last. The first
+        bin of the first descriptor is centred on (ymin, xmin). By default the whole image.
+    window : {"gaussian", "flat"}, optional
+        By default "gaussian", for the network "flat".
+    window_size : float
+        σ of the Gaussian in units of `bin_size`.
+    geometry : tuple (NY, NX, NO)
+        NO is even.
+    variant : {"vlfeat", "network"}
+    scale : float
+        Multiplies images, which come in [0, 1]. Descriptors do not depend on it but for ε = 1.2e-7; norms do. 255
+        gives what VLFeat computes of 8-bit images.
+
+    Raises
+    ------
+    ValueError
+        For an unknown variant or window, or sizes that are not positive.
+
+    Notes
+    -----
+    Shape: (N, 1, H, W) → (N, NY·NX·NO, h, w), values in [0, 1] (network: 0.2), float; `describe` gives the lists of
+    frames and 8-bit descriptors that VLFeat returns. Channel (i·NX + j)·NO + o is bin row i, bin column j and the
+    direction 2πo/NO, clockwise from +x. vlfeat follows VLFeat 0.9.21 with its approximate arctangent (0.01 radians);
+    the network measures angles exactly.
+
+    References
+    ----------
+    D. Lowe, "Distinctive image features from scale-invariant keypoints", IJCV 60(2), 2004.
+    A. Mahendran, A. Vedaldi, "Visualizing deep convolutional neural networks using natural pre-images", IJCV, 2016.
+    """
+
+    in_channels = (1,)
+    fused: bool | None = None
+
+    def __init__(self, bin_size: int = 8, step: int | None = None, bounds: Bounds | None = None,
+                 window: str | None = None, window_size: float = 2.0, geometry: tuple[int, int, int] = (4, 4, 8),
+                 variant: str = "vlfeat", scale: float = 255.0) -> None:
+        super().__init__()
+        check_choice("variant", variant, VARIANTS)
+        network = variant == "network"
+        self.variant, self.bin_size = variant, check_count("bin_size", bin_size)
+        self.step = check_count("step", (3 if network else 1) * self.bin_size if step is None else step)
+        self.window = ("flat" if network else "gaussian") if window is None else window
+        check_choice("window", self.window, WINDOWS)
+        self.window_size, self.scale = check_positive("window_size", window_size), check_positive("scale", scale)
+        self.geometry, self.bounds = _check_geometry(geometry), _check_bounds(bounds)
+        self.stride = self.step
+        self.receptive_field = (max(self.geometry[:2]) + 1) * self.bin_size + 1
+
+    @property
+    def dimensions(self) -> int:
+        """Length of one descriptor, D."""
+        return math.prod(self.geometry)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Code of a batch, (N, 1, H, W) → (N, D, h, w)."""
+        return self.normalise(self.histograms(x))
+
+    def histograms(self, x: Tensor) -> Tensor:
+        """Descriptors before any normalisation, (N, 1, H, W) → (N, D, h, w)."""
+        ny, nx, directions = self.geometry
+        rows, columns = self.bands(*x.shape[-2:])
+        bins = Bins(directions // 2, linear=True, cubic=self.variant == "vlfeat")
+        cells = oriented_cells(x, rows, columns, bins, self.scale / 2, fused=self.fused)
+        _, h, w = self.output_shape(*x.shape[-2:])
+        if self.window == "gaussian":
+            split = cells.reshape(len(x), directions, h, ny, w, nx)
+            return split.permute(0, 3, 5, 1, 2, 4).reshape(len(x), self.dimensions, h, w)
+        pitch = math.gcd(self.bin_size, self.step)
+        size, step = self.bin_size // pitch, self.step // pitch
+        down, across = (window_profile(self.bin_size, n, self.window_size).mean(1).tolist() for n in (ny, nx))
+        below, right = (h - 1) * step + 1, (w - 1) * step + 1
+        return torch.cat([
+            down[i] * across[j] * cells[:, :, i * size : i * size + below : step, j * size : j * size + right : step]
+            for i in range(ny) for j in range(nx)
+        ], 1)
+
+    def normalise(self, histograms: Tensor) -> Tensor:
+        """Unnormalised descriptors, (N, D, h, w) → code."""
+        clamped = _unit(histograms).clamp(max=CLAMP)
+        return _unit(clamped) if self.variant == "vlfeat" else clamped
+
+    def bands(self, height: int, width: int) -> tuple[Band, Band]:
+        """Pooling weights along y and x: a row for each bin of each frame, or for each place where bins of the flat
+        window lie."""
+        rows, columns = (
+            _window_band(size, first, frames, self.step, self.bin_size, bins,
+                         self.window_size if self.window == "gaussian" else None)
+            for size, first, frames, bins in zip((height, width), self._first(), self._frames(height, width),
+                                                 self.geometry[:2], strict=True))
+        return rows, columns
+
+    @overload
+    def norms(self, image: Tensor) -> Tensor: ...
+    @overload
+    def norms(self, image: NDArray[Any]) -> NDArray[Any]: ...
+    def norms(self, image: Tensor | NDArray[Any]) -> Tensor | NDArray[Any]:
+        """Gradient mass of each descriptor, (N, 1, H, W) → (N, h, w) or, of one NumPy image, (h, w).
+
+        Σ h / (side_y · side_x), the sides being the spans of the bin centres in pixels, in units of `scale` × pixel⁻¹.
+        """
+        if isinstance(image, np.ndarray):
+            with torch.no_grad():
+                return np.asarray(self.norms(image_to_tensor(image))[0].cpu().numpy())
+        self.check_batch(image)
+        return self.mass(self.histograms(image))
+
+    def mass(self, histograms: Tensor) -> Tensor:
+        """Unnormalised descriptors, (N, D, h, w) → their norms as VLFeat defines them, (N, h, w)."""
+        sides = [(n - 1) * self.bin_size + 1 for n in self.geometry[:2]]
+        return histograms.sum(1) / math.prod(sides)
+
+    def frames(self, height: int, width: int) -> NDArray[np.float32]:
+        """Centres (y, x) of the descriptors of a height × width image in pixels, (h·w, 2), row after row."""
+        centres = [first + (bins - 1) * self.bin_size / 2 + self.step * np.arange(count) for first, bins, count in
+                   zip(self._first(), self.geometry[:2], self._checked_frames(height, width), strict=True)]
+        return np.stack(np.meshgrid(*centres, indexing="ij"), -1).reshape(-1, 2).astype(np.float32)
+
+    def describe(self, image: NDArray[Any], norm: bool = False,
+                 quantised: bool = True) -> tuple[NDArray[np.float32], NDArray[Any]]:
+        """Frames and descriptors of one image as lists, as VLFeat returns them.
+
+        Parameters
+        ----------
+        image : ndarray (H, W)
+        norm : bool
+            Whether the frames have a third column, the norm.
+        quantised : bool
+            Whether descriptors are 8-bit, see `quantise`, or floating point as in the code.
+
+        Returns
+        -------
+        frames : ndarray (h·w, 2 or 3), float32
+            (y, x) and the norm.
+        descriptors : ndarray (h·w, D), uint8 or float32
+        """
+        with torch.no_grad():
+            x = image_to_tensor(image)
+            self.check_batch(x)
+            histograms = self.histograms(x)
+            frames = self.frames(*x.shape[-2:])
+            if norm:
+                frames = np.column_stack([frames, self.mass(histograms).float().cpu().numpy().reshape(-1)])
+            flat = self.normalise(histograms)[0].flatten(1).T.float().cpu().numpy()
+        return frames, quantise(flat) if quantised else np.ascontiguousarray(flat)
+
+    def output_shape(self, height: int, width: int) -> tuple[int, ...]:
+        """Shape (D, h, w) of the code of a height × width image; ValueError if no descriptor lies in the bounds."""
+        return self.dimensions, *self._checked_frames(height, width)
+
+    def image_size_for(self, code_shape: tuple[int, ...]) -> tuple[int, int]:
+        """Height and width of the smallest image whose code has the shape (D, h, w)."""
+        if len(code_shape) != 3 or code_shape[0] != self.dimensions or min(code_shape) < 1:
+            raise ValueError(f"a code of {self!r} has shape (D, h, w) with D = {self.dimensions}, "
+                             f"got {tuple(code_shape)}")
+        needed = [first + (bins - 1) * self.bin_size + (n - 1) * self.step + 1
+                  for first, bins, n in zip(self._first(), self.geometry[:2], code_shape[1:], strict=True)]
+        last = (None, None) if self.bounds is None else self.bounds[2:]
+        height, width = (max(2, n if end is None else end + 1) for n, end in zip(needed, last, strict=True))
+        if self.output_shape(height, width) != tuple(code_shape):
+            raise ValueError(f"no image has a code of shape {tuple(code_shape)} within bounds={self.bounds}")
+        return height, width
+
+    def _first(self) -> tuple[int, int]:
+        return (0, 0) if self.bounds is None else self.bounds[:2]
+
+    def _frames(self, height: int, width: int) -> tuple[int, int]:
+        last = (None, None) if self.bounds is None else self.bounds[2:]
+        spans = ((size - 1 if end is None else end) - first - (bins - 1) * self.bin_size for size, end, first, bins in
+                 zip((height, width), last, self._first(), self.geometry[:2], strict=True))
+        rows, columns = (max(0, span // self.step + 1) for span in spans)
+        return rows, columns
+
+    def _checked_frames(self, height: int, width: int) -> tuple[int, int]:
+        if self.bounds is not None:
+            for size, end in zip((height, width), self.bounds[2:], strict=True):
+                if end is not None and end > size - 1:
+                    raise ValueError(f"bounds={self.bounds} reach beyond an image of {height} × {width} pixels: "
+                                     f"the maxima are at most ({height - 1}, {width - 1}); None is the image's last")
+        frames = self._frames(height, width)
+        if min(*frames, height - 1, width - 1) < 1:
+            needed = [max(2, first + (bins - 1) * self.bin_size + 1) for first, bins in
+                      zip(self._first(), self.geometry[:2], strict=True)]
+            raise ValueError(f"an image of {height} × {width} pixels is too small for one descriptor of {self!r}: take "
+                             f"one of at least {needed[0]} × {needed[1]} pixels, a smaller bin_size or wider bounds")
+        return frames
+
+
+def quantise(descriptors: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+    """Descriptors as VLFeat stores them: 512 times as large, at most 255, truncated to 8 bits."""
+    levels: NDArray[np.uint8] = np.minimum(descriptors * np.float32(LEVELS), 255).astype(np.uint8)
+    return levels
+
+
+def window_profile(bin_size: int, bins: int, window_size: float) -> NDArray[np.float64]:
+    """The Gaussian window at the 2·bin_size − 1 pixels about each bin's centre, (bins, 2·bin_size − 1)."""
+    offset = np.arange(1 - bin_size, bin_size)
+    centre = bin_size * (np.arange(bins) - (bins - 1) / 2)
+    return np.exp(-0.5 * ((offset + centre[:, None]) / (bin_size * window_size)) ** 2)
+
+
+@lru_cache(maxsize=64)
+def _window_band(pixels: int, first: int, frames: int, step: int, size: int, bins: int,
+                 window_size: float | None) -> Band:
+    """Triangles times the Gaussian, a row for each frame and bin; or, without Gaussian, a row for each common place."""
+    offset = np.arange(1 - size, size)
+    weight = 1 - np.abs(offset) / size
+    if window_size is None:
+        pitch = math.gcd(size, step)
+        centre = first + pitch * np.arange(((frames - 1) * step + (bins - 1) * size) // pitch + 1)
+        weights = np.tile(weight, (len(centre), 1))
+    else:
+        centre = (first + step * np.arange(frames)[:, None] + size * np.arange(bins)).ravel()
+        weights = np.tile(weight * window_profile(size, bins, window_size), (frames, 1))
+    pixel = np.clip(centre[:, None] + offset, 0, pixels - 1)
+    row = np.broadcast_to(np.arange(len(centre))[:, None], pixel.shape)
+    return Band(len(centre), pixels, row, pixel, weights)
+
+
+def _unit(h: Tensor) -> Tensor:
+    """h / (‖h‖ + ε) along axis 1, whose gradient is finite at zero too."""
+    square = (h * h).sum(1, keepdim=True)
+    zero = square == 0
+    norm = torch.where(zero, 0.0, torch.where(zero, 1.0, square).sqrt())
+    return h / (norm + EPSILON)
+
+
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raise a ValueError that names the nearest choice unless this is one."""
+    if value not in choices:
+        near = difflib.get_close_matches(str(value).lower(), choices, 1, 0.3)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"unknown {name} {value!r}: {hint}Choose one of {', '.join(choices)}")
+
+
+def check_count(name: str, value: int) -> int:
+    """A whole number of at least 1, or a ValueError."""
+    if int(value) != value or value < 1:
+        raise ValueError(f"{name} is a whole number of at least 1, got {value!r}")
+    return int(value)
+
+
+def check_positive(name: str, value: float) -> float:
+    """A finite positive number, or a ValueError."""
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"{name} is a positive number, got {value!r}")
+    return float(value)
+
+
+def _check_geometry(geometry: tuple[int, int, int]) -> tuple[int, int, int]:
+    if len(geometry) != 3:
+        raise ValueError(f"geometry is (NY, NX, NO): bins along y and x, and directions; got {geometry!r}")
+    ny, nx, directions = (check_count("each number of geometry", n) for n in geometry)
+    if directions % 2:
+        raise ValueError(f"geometry has an even number of directions, got {directions}")
+    return ny, nx, directions
+
+
+def _check_bounds(bounds: Bounds | None) -> Bounds | None:
+    if bounds is None:
+        return None
+    if len(bounds) != 4 or any(b is not None and (int(b) != b or b < 0) for b in bounds) or None in bounds[:2]:
+        raise ValueError("bounds is (ymin, xmin, ymax, xmax) in whole pixels from 0, where None for a maximum is the "
+                         f"image's last pixel; got {bounds!r}")
+    ymin, xmin, ymax, xmax = bounds
+    return int(ymin), int(xmin), None if ymax is None else int(ymax), None if xmax is None else int(xmax)
