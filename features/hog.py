@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from . import kernels
 from .base import Representation
 from .oriented import Band, Bins, cell_band, oriented_cells
 
 EPSILON = 1e-4
 CLAMP = 0.2
+TEXTURE = {"uoctti": 18**-0.5, "dpm": 0.2357}
 VARIANTS = ("uoctti", "dpm", "dalal-triggs")
 
 
@@ -65,7 +67,7 @@ class HOG(Representation):
     with O, to 0.42 for nine orientations (dpm: 0.85).
     uoctti and dalal-triggs follow VLFeat 0.9.21, dpm the deformable part models, release 5: pixels that
     the rounded grid adds repeat the last interior gradient, those that it cuts off do not count, and orientation
-    vectors have four decimals. Bilinear bins are an option of VLFeat; for dpm they are ours.
+    vectors have four decimals. Bilinear bins are an option of VLFeat; for dpm they are ours, with exact vectors.
 
     References
     ----------
@@ -105,7 +107,8 @@ class HOG(Representation):
     @property
     def bins(self) -> Bins:
         """The orientation bins."""
-        return Bins(self.orientations, self.bilinear, self.softness, 4 if self.variant == "dpm" else None)
+        decimals = 4 if self.variant == "dpm" and not self.bilinear else None
+        return Bins(self.orientations, self.bilinear, self.softness, decimals)
 
     def forward(self, x: Tensor) -> Tensor:
         """Code of a batch, (N, C, H, W) → (N, D, h, w)."""
@@ -120,6 +123,12 @@ class HOG(Representation):
 
     def normalise(self, cells: Tensor) -> Tensor:
         """Block normalisation: directed histograms of cells, (N, 2O, R, S) → code."""
+        if kernels.fits(cells) if self.fused is None else self.fused:
+            from .kernels.blocks import normalised_code
+
+            texture = self.texture and self.variant != "dalal-triggs"
+            return normalised_code(cells, self.variant, self.dimensions, texture, EPSILON, CLAMP,
+                                   TEXTURE.get(self.variant, 0.0))
         blocks = normalised_blocks(cells)
         if self.variant == "dalal-triggs":
             return torch.cat([undirected for _, undirected in blocks], 1)
@@ -127,10 +136,11 @@ class HOG(Representation):
             blocks = [blocks[k] for k in (3, 1, 2, 0)]
         directed, undirected = (0.5 * torch.stack(parts).sum(0) for parts in zip(*blocks, strict=True))
         code = [directed, undirected]
-        if self.texture and self.variant == "uoctti":
-            code += [u.sum(1, keepdim=True) / math.sqrt(18) for _, u in blocks]
-        elif self.texture:
-            code += [d.sum(1, keepdim=True) * 0.2357 for d, _ in blocks] + [torch.zeros_like(directed[:, :1])]
+        if self.texture:
+            code += [(d if self.variant == "dpm" else u).sum(1, keepdim=True) * TEXTURE[self.variant]
+                     for d, u in blocks]
+        if self.texture and self.variant == "dpm":
+            code.append(torch.zeros_like(directed[:, :1]))
         whole = torch.cat(code, 1)
         return whole[:, :, 1:-1, 1:-1] if self._trim else whole
 

@@ -20,8 +20,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from . import kernels
+
 CUBIC = (0.9675, 0.1821)
 FAST_EPSILON = 2.0**-23
+FAST_LEAST = 1e-4
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,8 @@ class Bins:
 
     and the nearest bin the rest of the magnitude. VLFeat has its own roundings of t: its HOG takes the arc cosine of
     g·u / \|g\|, which in single precision is coarse near zero; linear bins do the same. Its SIFT takes the angle from
-    a cubic, 0.006 rad off at worst; ``cubic`` does the same. The gradient is that of the exact angle in the former
-    case, and of the cubic in the latter.
+    a cubic, 0.006 rad off at worst, and drops gradients shorter than 10⁻⁴; ``cubic`` does the same. The gradient is
+    that of the exact angle in the former case, and of the cubic in the latter.
 
     Parameters
     ----------
@@ -167,6 +170,12 @@ def oriented_cells(x: Tensor, rows: Band, columns: Band, bins: Bins, scale: floa
     Tensor (N, 2O, R, S)
         Its gradient is finite everywhere; a zero gradient adds nothing and has derivative zero.
     """
+    if fused is None:
+        fused = kernels.fits(x)
+    if fused:
+        from .kernels.core import oriented_cells as fused_cells
+
+        return fused_cells(x, rows, columns, bins, scale)
     magnitude, bin0, bin1, share = assign(*strongest_gradient(x * scale), bins)
     n, h, w = magnitude.shape
     pooled = magnitude.new_zeros(n, 2 * bins.orientations, h, w)
@@ -218,6 +227,7 @@ def assign(gx: Tensor, gy: Tensor, bins: Bins) -> tuple[Tensor, Tensor, Tensor, 
     length = torch.sqrt(gx**2 + gy**2)
     magnitude = torch.where(flat, 0.0, length)
     if bins.cubic:
+        magnitude = torch.where(length < FAST_LEAST, 0.0, magnitude)
         place = _cubic_angle(gx, gy) * (bins.orientations / math.pi)
         lower = place.detach().floor()
         nearest = lower.long() % (2 * bins.orientations)
@@ -249,7 +259,7 @@ def _nearest(gx: Tensor, gy: Tensor, bins: Bins) -> tuple[Tensor, Tensor]:
 
 def _cubic_angle(gx: Tensor, gy: Tensor) -> Tensor:
     r"""VLFeat's fast angle: in each quadrant a cubic of (\|gx\| − \|gy\|) / (\|gx\| + \|gy\|)."""
-    tall = gy.abs() + FAST_EPSILON
-    r = torch.where(gx >= 0, gx - tall, gx + tall) / (gx.abs() + tall)
-    angle = torch.where(gx >= 0, math.pi / 4, 3 * math.pi / 4) + (CUBIC[1] * r * r - CUBIC[0]) * r
+    tall = torch.where(gy < 0, -gy, gy) + FAST_EPSILON
+    r = torch.where(gx < 0, gx + tall, gx - tall) / (torch.where(gx < 0, -gx, gx) + tall)
+    angle = (gx < 0).to(gx) * (math.pi / 2) + math.pi / 4 + (CUBIC[1] * r * r - CUBIC[0]) * r
     return torch.where(gy < 0, -angle, angle)

@@ -1,0 +1,20 @@
+"""Compiled kernels of the core that HOG and SIFT share; numba is imported when the first one is called."""
+
+from __future__ import annotations
+
+import importlib.util
+from functools import cache
+
+import torch
+from torch import Tensor
+
+
+@cache
+def available() -> bool:
+    """Whether the kernels can be compiled here."""
+    return importlib.util.find_spec("numba") is not None
+
+
+def fits(x: Tensor) -> bool:
+    """Whether the kernels take this tensor: float32 or float64, on the CPU."""
+    return x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64) and available()

@@ -1,0 +1,34 @@
+"""Spreading a kernel, which releases the interpreter's lock, over threads."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import Any
+
+import numba
+import torch
+
+PIXELS_PER_THREAD = 50_000
+
+
+def in_bands(kernel: Callable[..., None], samples: int, rows: int, work: int, *arguments: Any) -> None:
+    """Run a kernel over all samples, in bands of rows if there are fewer samples than threads.
+
+    There are as many threads as torch and numba are both set to use, and as the work, counted in pixels, is worth.
+    """
+    threads = min(torch.get_num_threads(), numba.get_num_threads(), max(1, work // PIXELS_PER_THREAD))
+    bands = min(rows, math.ceil(threads / samples))
+    tasks = samples * bands
+    threads = min(threads, tasks)
+    if threads <= 1:
+        kernel(*arguments, 0, tasks, bands)
+        return
+    cuts = [tasks * t // threads for t in range(threads + 1)]
+    with ThreadPoolExecutor(threads - 1) as executor:
+        others = [executor.submit(kernel, *arguments, *ends, bands) for ends in pairwise(cuts[1:])]
+        kernel(*arguments, 0, cuts[1], bands)
+        for other in others:
+            other.result()
