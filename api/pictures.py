@@ -25,7 +25,9 @@ def glyph(phi: Representation, code: NDArray[Any]) -> Picture:
 
     HOG becomes a short line a cell and orientation, along the edge, that is, perpendicular to the gradient, as bright
     as the sum of its channels; where a code has negative weights, as a linear template has, they follow in a second
-    panel on the right. Codes without a drawing of their own are shown as the norm at each position, or as bars.
+    panel on the right. A SIFT descriptor becomes a grid of stars, one a spatial bin, whose rays point along the
+    gradient and are as long as their channels. Codes without a drawing of their own are shown as the norm at each
+    position, or as bars.
 
     Parameters
     ----------
@@ -69,7 +71,28 @@ def hog_glyph(phi: Any, code: NDArray[np.float32]) -> Picture:
     return drawn[0] if len(drawn) == 1 else np.hstack([drawn[0], gap, drawn[1]])
 
 
-GLYPHS: dict[str, Callable[[Any, NDArray[np.float32]], Picture]] = {"HOG": hog_glyph}
+def sift_glyph(phi: Any, code: NDArray[np.float32]) -> Picture:
+    """A star a spatial bin, each descriptor's bins side by side with a gap between descriptors."""
+    ny, nx, directions = phi.geometry
+    if code.ndim != 3 or code.shape[2] != ny * nx * directions:
+        raise ValueError(f"a code of {phi!r} has shape (h, w, {ny * nx * directions}), got {code.shape}")
+    h, w = code.shape[:2]
+    rays = np.maximum(code, 0).reshape(h, w, ny, nx, directions).transpose(0, 2, 1, 3, 4)
+    rays = np.minimum(rays / _brightest(rays), 1).reshape(h * ny, w * nx, directions)
+    size = tile_size((h * ny, w * nx))
+    y, x = np.mgrid[:size, :size] - (size - 1) / 2
+    distance = np.hypot(x, y) / (size / 2)
+    lines = oriented_lines(np.arange(directions) * 2 * np.pi / directions, size, half=True)
+    picture = np.zeros((h * ny, size, w * nx, size), dtype=np.float32)
+    for length, line in zip(np.moveaxis(rays, 2, 0), lines, strict=True):
+        inside = np.clip((length[:, None, :, None] - distance[:, None]) * size / 2 + 0.5, 0, 1)
+        np.maximum(picture, inside * line[:, None], out=picture)
+    blocks = picture.reshape(h, ny * size, w, nx * size)
+    return np.pad(blocks, ((0, 0), (1, 1), (0, 0), (1, 1)), constant_values=0.25).reshape(
+        h * (ny * size + 2), w * (nx * size + 2))
+
+
+GLYPHS: dict[str, Callable[[Any, NDArray[np.float32]], Picture]] = {"HOG": hog_glyph, "DSIFT": sift_glyph}
 
 
 def tile_size(cells: tuple[int, ...]) -> int:

@@ -1,9 +1,62 @@
-"""One line a descriptor: the contract tests run on every entry."""
+"""One line for each descriptor, prior and solver: the contract tests run on every entry."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
+import numpy as np
+
+from tests.tiny_networks import tiny
 from unfeature.features.base import Representation
+from unfeature.features.bovw import BoVW
+from unfeature.features.brief import BRIEF
+from unfeature.features.cnn import CNN
+from unfeature.features.dsift import DSIFT
+from unfeature.features.encodings import VLAD, Fisher, SuperVector
+from unfeature.features.lbp import LBP
+from unfeature.features.phow import PHOW
+from unfeature.features.vocabulary import Mixture, Vocabulary
+from unfeature.inversion.lbfgs import LBFGS
+from unfeature.inversion.priors import BoundedRange, BoundedVariation, HyperLaplacian, Prior
+from unfeature.inversion.solvers import AdaGrad, Adam, Momentum, Solver
 
-REPRESENTATIONS: dict[str, Callable[[], Representation]] = {}
+PATCHES = BRIEF(bits=6, patch_size=8, step=3, softness=1.0)
+GENERATOR = np.random.default_rng(0)
+WORDS = Vocabulary(PATCHES, GENERATOR.uniform(-0.6, 0.6, (8, 6)))
+MIXTURE = Mixture(PATCHES, WORDS.words, variances=GENERATOR.uniform(0.1, 0.3, (8, 6)), priors=np.full(8, 0.125))
+
+REPRESENTATIONS: dict[str, Callable[[], Representation]] = {
+    "dsift": lambda: DSIFT(bin_size=3, step=2),
+    "dsift-flat": lambda: DSIFT(bin_size=4, step=3, window="flat", geometry=(2, 3, 6), bounds=(1, 2, None, None)),
+    "dsift-network": lambda: DSIFT(bin_size=3, variant="network"),
+    "phow": lambda: PHOW(sizes=(2, 4)),
+    "phow-hsv": lambda: PHOW(sizes=(3,), step=3, colour="hsv", contrast_threshold=0.0, variant="vlfeat"),
+    "phow-opponent": lambda: PHOW(sizes=(3,), step=3, colour="opponent", window="gaussian"),
+    "cnn": lambda: CNN(tiny(), "fire3"),
+    "bovw-hard": lambda: BoVW(WORDS),
+    "bovw-soft": lambda: BoVW(WORDS, "soft", neighbours=3, levels=(1, (3, 1)), normalisation="power"),
+    "bovw-llc": lambda: BoVW(WORDS, "llc", pooling="max", normalisation="l2"),
+    "vlad": lambda: VLAD(WORDS, normalise_components=True),
+    "super-vector": lambda: SuperVector(WORDS),
+    "fisher": lambda: Fisher(MIXTURE),
+    "lbp": lambda: LBP(cell_size=4),
+    "brief": lambda: BRIEF(bits=32, patch_size=12, step=4),
+}
+
+PRIORS: dict[str, Callable[[], Prior]] = {
+    "range": BoundedRange,
+    "range-2": partial(BoundedRange, alpha=2.0),
+    "variation": BoundedVariation,
+    "variation-1": partial(BoundedVariation, beta=1.0),
+    "variation-1.5": partial(BoundedVariation, beta=1.5),
+    "variation-3": partial(BoundedVariation, beta=3.0),
+    "hyper-laplacian": HyperLaplacian,
+}
+
+SOLVERS: dict[str, Callable[[], Solver]] = {
+    "momentum": partial(Momentum, step=3e-5),
+    "adagrad": partial(AdaGrad, step=0.02, damping=1.0),
+    "adam": partial(Adam, step=0.05),
+    "lbfgs": partial(LBFGS, history=8),
+}

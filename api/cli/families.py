@@ -38,16 +38,42 @@ def _hog(**given: Any) -> Representation:
     return HOG(**given)
 
 
+def _dsift(**given: Any) -> Representation:
+    from ..features.dsift import DSIFT
+
+    return DSIFT(**given)
+
+
+def _phow(**given: Any) -> Representation:
+    from ..features.phow import PHOW
+
+    return PHOW(**{"colour" if name == "colour_space" else name: value for name, value in given.items()})
+
+
 FAMILIES: dict[str, Family] = {
     "hog": Family(_hog, ("variant", "cell_size", "orientations", "bilinear", "texture", "scale")),
+    "dsift": Family(_dsift, ("variant", "bin_size", "step", "window", "scale")),
+    "phow": Family(_phow, ("variant", "step", "window", "colour_space", "contrast_threshold")),
 }
 
 OPTIONS: dict[str, dict[str, Any]] = {
-    "variant": {"type": Name(("uoctti", "dpm", "dalal-triggs")), "help": "Whose definition to follow [uoctti]."},
+    "variant": {
+        "type": Name(("uoctti", "dpm", "dalal-triggs", "vlfeat", "network", "cyvlfeat")),
+        "help": "Whose definition to follow: hog uoctti, dpm, dalal-triggs; dsift vlfeat, network; phow cyvlfeat, "
+                "vlfeat [the first].",
+    },
     "cell_size": {"type": click.IntRange(1), "metavar": "PIXELS", "help": "Side of a cell [8]."},
     "orientations": {"type": click.IntRange(1), "metavar": "N", "help": "Undirected orientation bins [9]."},
     "bilinear": {"names": "--bilinear/--hard", "help": "Share gradients between the two nearest bins, or not [hard]."},
     "texture": {"names": "--texture/--no-texture", "help": "Keep the channels beyond the histograms [kept]."},
+    "bin_size": {"type": click.IntRange(1), "metavar": "PIXELS", "help": "Side of a spatial bin [8]."},
+    "step": {
+        "type": click.IntRange(1), "metavar": "PIXELS",
+        "help": "Between descriptors [dsift: one bin, network three; phow: 2].",
+    },
+    "window": {"type": Name(("gaussian", "flat")), "help": "[dsift: gaussian, network flat; phow: flat]."},
+    "colour_space": {"type": Name(("gray", "rgb", "hsv", "opponent")), "help": "What to describe [gray]."},
+    "contrast_threshold": {"type": click.FloatRange(0), "help": "Norm below which descriptors are zero [0.005]."},
     "scale": {"type": click.FloatRange(0, min_open=True), "help": "Factor for images in [0, 1] [255]."},
 }
 
