@@ -66,6 +66,22 @@ def make_folder(folder: str | Path) -> Path:
     return folder
 
 
+@contextmanager
+def folder_for_results(folder: str | Path) -> Iterator[Path]:
+    """Create a folder before long work starts; if the work fails, folders made for it and still empty go again."""
+    folder = Path(folder)
+    made = [p for p in (folder, *folder.parents) if not p.exists()]
+    make_folder(folder)
+    try:
+        yield folder
+    except BaseException:
+        for path in made:
+            if any(path.iterdir()):
+                break
+            path.rmdir()
+        raise
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write a text file atomically, in UTF-8."""
     with atomic(path) as temporary:

@@ -44,7 +44,7 @@ def write_report(folder: str | Path) -> Path:
     facts = read_json(folder / "result.json")
     try:
         page = render("inversion.html", **_contents(folder, facts))
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
         raise ValueError(f"{folder / 'result.json'} is not a whole result: run the inversion again") from error
     write_text(folder / "report.html", page)
     return folder / "report.html"

@@ -140,3 +140,16 @@ def test_json_holds_numpy_and_makes_nan_null(tmp_path):
     values = {"a": np.array([1.0, np.nan]), "b": np.float32(2), "c": (np.int64(3), np.inf)}
     files.write_json(tmp_path / "a.json", values)
     assert files.read_json(tmp_path / "a.json") == {"a": [1.0, None], "b": 2.0, "c": [3, None]}
+
+
+def test_folders_of_failed_work_go_again(tmp_path):
+    with pytest.raises(ValueError, match="work"), files.folder_for_results(tmp_path / "a" / "b"):
+        raise ValueError("work")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ValueError, match="work"), files.folder_for_results(tmp_path / "a" / "b") as folder:
+        files.write_text(folder.parent / "kept.txt", "x")
+        raise ValueError("work")
+    assert [p.name for p in (tmp_path / "a").iterdir()] == ["kept.txt"]
+    with files.folder_for_results(tmp_path / "a" / "c"):
+        pass
+    assert (tmp_path / "a" / "c").is_dir()

@@ -52,14 +52,13 @@ def invert(source: Path, phi: Representation, output: Path, quiet: bool, **setti
       unfeature invert photo.jpg --feature hog --bilinear --preset fast --size 192
       unfeature invert code.npy --feature hog --variant dpm --starts 4
     """
-    from ..files import make_folder
+    from ..files import folder_for_results
 
     photograph, code, size = _read(source, phi, settings.pop("size"), settings.pop("colour"))
     recipe = recipe_of(phi, settings.pop("preset"), settings.pop("steps"))
     from ..inversion.invert import invert as find_image
 
-    make_folder(output)
-    with progress_bar(quiet) as progress:
+    with folder_for_results(output), progress_bar(quiet) as progress:
         result = find_image(phi, code, preset=recipe, size=size, progress=progress, **settings)
     result = with_photograph(result, source, photograph)
     page = save(output, phi, code, result, photograph)
