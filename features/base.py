@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
+import pkgutil
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
@@ -168,6 +170,8 @@ class Representation(nn.Module):
         """Rebuild a descriptor from `to_config`; resources replace what a description cannot hold (weights, words)."""
         kind = config.get("type")
         if kind not in Representation._registry:
+            _import_descriptors()
+        if kind not in Representation._registry:
             raise ValueError(f"unknown descriptor {kind!r}: one of {', '.join(sorted(Representation._registry))}")
         arguments = {k: v for k, v in config.items() if k != "type"} | resources
         nested = {k: cls.from_config(v) if isinstance(v, dict) and "type" in v else v for k, v in arguments.items()}
@@ -177,6 +181,13 @@ class Representation(nn.Module):
         defaults = {n: p.default for n, p in inspect.signature(type(self)).parameters.items()}
         shown = (f"{n}={v!r}" for n, v in self.params().items() if not _same(v, defaults[n]))
         return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _import_descriptors() -> None:
+    """Import the modules of this room, which registers their descriptors."""
+    package = importlib.import_module(__package__)
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{__package__}.{module.name}")
 
 
 def image_to_tensor(image: NDArray[Any]) -> Tensor:

@@ -1,0 +1,212 @@
+"""How local descriptors are shared among visual words, and how their shares are pooled over an image."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from .base import Representation
+from .sampling import stacked
+from .vocabulary import Vocabulary
+
+Self = TypeVar("Self", bound="WordCode")
+
+Level = int | tuple[int, int]
+LARGEST_BLOCK = 2**25
+
+
+class WordCode(Representation):
+    """What all encodings of visual words share: a dense descriptor, shares among words, a spatial pyramid.
+
+    A subclass says how one descriptor shares itself among the words (`shares`), which statistics of a region are
+    summed (`statistics`), and how a region's sums (`finish`) and the whole code (`normalise`) are completed.
+
+    Parameters
+    ----------
+    vocabulary : Vocabulary
+        Words and their local descriptor, whose stride, channels and centre this code has.
+    levels : tuple of int or (int, int)
+        Grids of the pyramid: 2 is 2 × 2 regions, (3, 1) is three rows. A position of the descriptor's grid belongs
+        to the region in which its centre lies, the regions dividing the grid evenly. The code lists level by level,
+        each row by row.
+    softening : float
+        Bounds the gradient of square roots, where the code takes them (`rooted`).
+    """
+
+    words: Tensor
+
+    def __init__(self, vocabulary: Vocabulary, levels: tuple[Level, ...], softening: float = 0.0) -> None:
+        super().__init__()
+        if not isinstance(vocabulary, Vocabulary):
+            raise ValueError(f"expected a Vocabulary, got {type(vocabulary).__name__}: learn one with "
+                             "Vocabulary.learn, or read one with Vocabulary.load, and pass it as vocabulary=")
+        self.vocabulary = vocabulary
+        self.levels = tuple(level if isinstance(level, int) else (level[0], level[1]) for level in levels)
+        self.grids = [(level, level) if isinstance(level, int) else level for level in self.levels]
+        if not self.grids or min(min(grid) for grid in self.grids) < 1:
+            raise ValueError(f"levels of a pyramid are positive, such as (1, 2) or (1, (3, 1)); got {levels}")
+        if softening < 0:
+            raise ValueError(f"softening is not negative, got {softening}")
+        self.softening = softening
+        self.phi = vocabulary.phi
+        self.stride, self.receptive_field = self.phi.stride, self.phi.receptive_field
+        self.in_channels, self.centre = self.phi.in_channels, self.phi.centre
+        self.register_buffer("words", torch.from_numpy(vocabulary.words), persistent=False)
+
+    @property
+    def region_dimension(self) -> int:
+        """Length of the code of one region."""
+        raise NotImplementedError
+
+    @property
+    def rooted(self) -> bool:
+        """Whether the code takes square roots."""
+        return False
+
+    def shares(self, local: Tensor) -> Tensor:
+        """Shares (N, P, K) of the words in descriptors (N, P, D)."""
+        raise NotImplementedError
+
+    def statistics(self, shares: Tensor, local: Tensor) -> Tensor:
+        """Statistics (N, ...) of the descriptors of one region."""
+        raise NotImplementedError
+
+    def merge(self, one: Tensor, other: Tensor) -> Tensor:
+        """Statistics of two parts of a region as those of both."""
+        return one + other
+
+    def finish(self, statistics: Tensor, count: Tensor) -> Tensor:
+        """Code (N, R, region_dimension) from the statistics (N, R, ...) of regions with `count` (R,) descriptors."""
+        return statistics
+
+    def normalise(self, code: Tensor) -> Tensor:
+        """The normalised code, (N, D) → (N, D)."""
+        return code
+
+    def output_shape(self, height: int, width: int) -> tuple[int, ...]:
+        """(D,), D = regions × the length of a region's code; ValueError if a region would hold no descriptor."""
+        _, h, w = self.phi.output_shape(height, width)
+        rows, columns = max(g[0] for g in self.grids), max(g[1] for g in self.grids)
+        if h < rows or w < columns:
+            raise ValueError(f"an image of {height} × {width} pixels has {h} × {w} descriptors, too few for a pyramid "
+                             f"of {rows} × {columns} regions: give a larger image, a smaller step or fewer levels")
+        return (sum(r * c for r, c in self.grids) * self.region_dimension,)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Encode a batch: (N, C, H, W) → (N, D)."""
+        dense = self.phi(x)
+        local = self.vocabulary.descriptors(dense)
+        regions = torch.from_numpy(self._regions(dense.shape[2], dense.shape[3])).to(x.device)
+        regions = regions.repeat(1, stacked(self.phi))
+        block = max(1, LARGEST_BLOCK // (len(x) * len(self.words)))
+        if local.shape[1] <= block:
+            statistics = self._pool(local, regions)
+        else:
+            statistics = self._pool_in_blocks(local, regions, block)
+        return self.normalise(self.finish(statistics, regions.sum(1).to(x)).flatten(1))
+
+    def surrogate(self: Self, softness: float) -> Self:
+        """The descriptor's surrogate, soft assignment for hard, and square roots with bounded gradients.
+
+        Soft assignment is to all words, with σ = softness × their `Vocabulary.spacing`; square roots are softened by
+        0.1 · softness. A code that has none of the three is its own surrogate.
+        """
+        changes = self._softer(softness)
+        return self.replace(**changes) if changes else self
+
+    def _softer(self, softness: float) -> dict[str, Any]:
+        changes: dict[str, Any] = {"softening": 0.1 * softness} if self.rooted else {}
+        inner = self.phi.surrogate(softness)
+        return changes if inner is self.phi else changes | {"vocabulary": self.vocabulary.with_phi(inner)}
+
+    def _pool(self, local: Tensor, regions: Tensor) -> Tensor:
+        shares = self.shares(local)
+        return torch.stack([self.statistics(shares[:, r], local[:, r]) for r in regions], dim=1)
+
+    def _pool_in_blocks(self, local: Tensor, regions: Tensor, block: int) -> Tensor:
+        """Pool block by block of positions, and compute each again for its gradient: memory stays bounded."""
+        parts = []
+        for region in regions:
+            pooled = []
+            for piece in local[:, region].split(block, dim=1):
+                whole = torch.ones(1, piece.shape[1], dtype=torch.bool, device=piece.device)
+                pooled.append(checkpoint(self._pool, piece, whole, use_reentrant=False))
+            parts.append(functools.reduce(self.merge, pooled))
+        return torch.cat(parts, dim=1)
+
+    def _regions(self, h: int, w: int) -> NDArray[np.bool_]:
+        """Which of the h·w positions lie in each region: (R, h·w), bool."""
+        masks = []
+        for rows, columns in self.grids:
+            row = (2 * np.arange(h) + 1) * rows // (2 * h)
+            column = (2 * np.arange(w) + 1) * columns // (2 * w)
+            number = (row[:, None] * columns + column).ravel()
+            masks.append(number == np.arange(rows * columns)[:, None])
+        return np.concatenate(masks)
+
+
+class AssignedCode(WordCode):
+    """A word code whose descriptors are assigned to words hard, softly, or hard with a soft gradient."""
+
+    assignments: tuple[str, ...] = ("hard", "soft", "straight-through")
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        assignment: str,
+        neighbours: int | None,
+        sigma: float | None,
+        levels: tuple[Level, ...],
+        softening: float = 0.0,
+    ) -> None:
+        super().__init__(vocabulary, levels, softening)
+        if assignment not in self.assignments:
+            raise ValueError(f"unknown assignment {assignment!r}: one of {', '.join(self.assignments)}")
+        if neighbours is not None and not 1 <= neighbours <= len(self.words):
+            raise ValueError(f"neighbours lie between 1 and the {len(self.words)} words, got {neighbours}")
+        if sigma is not None and sigma <= 0:
+            raise ValueError(f"sigma, the width of the Gaussian kernel, is positive, got {sigma}")
+        self.assignment, self.neighbours, self.sigma = assignment, neighbours, sigma
+        self.width = sigma if sigma is not None else 0.5 * vocabulary.spacing
+
+    def shares(self, local: Tensor) -> Tensor:
+        """Shares (N, P, K) of the words in descriptors (N, P, D), which sum to 1."""
+        distances = squared_distances(local, self.words)
+        if self.assignment == "hard":
+            return nearest(distances)
+        soft = gaussian_shares(distances, self.width, self.neighbours)
+        return soft if self.assignment == "soft" else nearest(distances) + (soft - soft.detach())
+
+    def _softer(self, softness: float) -> dict[str, Any]:
+        if self.assignment not in ("hard", "straight-through"):
+            return super()._softer(softness)
+        sigma = softness * self.vocabulary.spacing
+        return super()._softer(softness) | {"assignment": "soft", "neighbours": None, "sigma": sigma}
+
+
+def squared_distances(local: Tensor, words: Tensor) -> Tensor:
+    """Squared Euclidean distances (N, P, K) of descriptors (N, P, D) to words (K, D)."""
+    words = words.to(local)
+    offset = words.square().sum(1) - 2 * (local @ words.T)
+    return (local.square().sum(-1, keepdim=True) + offset).clamp_min(0)
+
+
+def nearest(distances: Tensor) -> Tensor:
+    """1 for the nearest word, 0 for the others; of equally near words the first. Its gradient is zero."""
+    hard = torch.zeros_like(distances).scatter_(-1, distances.argmin(-1, keepdim=True), 1.0)
+    return hard + 0 * distances
+
+
+def gaussian_shares(distances: Tensor, sigma: float, neighbours: int | None) -> Tensor:
+    r"""Shares exp(−d² / 2σ²), normalised over the nearest words, 0 for the others."""
+    if neighbours is None or neighbours == distances.shape[-1]:
+        return torch.softmax(distances / (-2 * sigma**2), dim=-1)
+    near = distances.topk(neighbours, dim=-1, largest=False)
+    shares = torch.softmax(near.values / (-2 * sigma**2), dim=-1)
+    return torch.zeros_like(distances).scatter(-1, near.indices, shares)

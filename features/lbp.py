@@ -1,0 +1,143 @@
+"""Local binary patterns: histograms of how each pixel compares with the circle around it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, conv2d, logsigmoid, one_hot, pad
+
+from .base import Representation
+
+GREY = (0.2989, 0.5870, 0.1140)
+CONTRAST = 0.1
+
+
+class LBP(Representation):
+    r"""Histograms of uniform, rotation-invariant local binary patterns, in cells.
+
+    Each pixel is compared with P points on the circle of radius R around it, s_p = [x(p) − x(centre) ≥ 0]; points
+    between pixels are interpolated bilinearly, and outside the image they are 0. A pattern with at most two changes
+    between 0 and 1 around the circle is uniform and is labelled with its number of ones, 0 … P; all others share
+    the label P + 1. The code of a cell is the share of each label among its pixels.
+
+    Parameters
+    ----------
+    points : int
+        P, points on the circle, 2–24.
+    radius : float
+        R, pixels.
+    cell_size : int
+        Pixels along the side of a cell; pixels beyond the last whole cell do not count.
+    softness : float
+        0 for the patterns themselves. Otherwise each comparison is the probability
+        sigmoid((x(p) − x(centre)) / (0.1 · softness)), comparisons are taken as independent, and the code is the
+        expected histogram: smooth in the image, and exact in the limit.
+
+    Raises
+    ------
+    ValueError
+        For impossible arguments; on encoding, for an image smaller than a cell.
+
+    Notes
+    -----
+    Shape: (N, C, H, W) → (N, P + 2, H // cell_size, W // cell_size); values in [0, 1], summing to 1 in each cell.
+    Colour is made grey with 0.2989 R + 0.5870 G + 0.1140 B. Labels are those of
+    ``skimage.feature.local_binary_pattern(..., method="uniform")``, except where a point and the centre tie and
+    rounding decides: here flat regions compare as equal exactly.
+
+    References
+    ----------
+    Ojala, Pietikäinen and Mäenpää, PAMI 2002.
+    """
+
+    taps: Tensor
+    arcs: Tensor
+    ones: Tensor
+
+    def __init__(self, points: int = 8, radius: float = 1.0, cell_size: int = 8, softness: float = 0.0) -> None:
+        super().__init__()
+        if not 2 <= points <= 24:
+            raise ValueError(f"points on the circle lie between 2 and 24, got {points}")
+        if radius <= 0 or cell_size < 1 or softness < 0:
+            raise ValueError("radius and cell_size are positive and softness is not negative, "
+                             f"got {radius}, {cell_size} and {softness}")
+        self.points, self.radius, self.cell_size, self.softness = points, radius, cell_size, softness
+        self.stride = cell_size
+        self.reach = int(np.ceil(radius))
+        self.receptive_field = cell_size + 2 * self.reach
+        self.register_buffer("taps", torch.from_numpy(_circle(points, radius, self.reach)), persistent=False)
+        arcs, ones = _uniform_patterns(points)
+        self.register_buffer("arcs", torch.from_numpy(arcs), persistent=False)
+        self.register_buffer("ones", torch.from_numpy(ones), persistent=False)
+
+    def output_shape(self, height: int, width: int) -> tuple[int, int, int]:
+        """(P + 2, whole cells down, whole cells across)."""
+        h, w = height // self.cell_size, width // self.cell_size
+        if h < 1 or w < 1:
+            raise ValueError(f"an image of {height} × {width} pixels is smaller than one cell of "
+                             f"{self.cell_size} × {self.cell_size}")
+        return (self.points + 2, h, w)
+
+    def image_size_for(self, code_shape: tuple[int, ...]) -> tuple[int, int]:
+        """Whole cells × cell_size."""
+        if len(code_shape) != 3 or code_shape[0] != self.points + 2 or min(code_shape) < 1:
+            raise ValueError(f"a code of {self!r} has shape ({self.points + 2}, h, w), got {code_shape}")
+        return (code_shape[1] * self.cell_size, code_shape[2] * self.cell_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Encode a batch: (N, C, H, W) → (N, P + 2, h, w)."""
+        differences = self.differences(x)
+        labels = self._expected(differences) if self.softness > 0 else self._labels(differences)
+        return avg_pool2d(labels, self.cell_size)
+
+    def differences(self, x: Tensor) -> Tensor:
+        """x(p) − x(centre) for every pixel and point, (N, C, H, W) → (N, P, H, W): a linear map of the image."""
+        image = grey(x)
+        height, width = image.shape[-2:]
+        around = pad(image, (self.reach,) * 4)
+        side = range(2 * self.reach + 1)
+        steps = [around[..., i : i + height, j : j + width] - image for i in side for j in side]
+        return conv2d(torch.cat(steps, dim=1), self.taps.to(x)[:, :, None, None])
+
+    def surrogate(self, softness: float) -> LBP:
+        """The expected histogram under uncertain comparisons; itself if it is one already."""
+        return self if self.softness else self.replace(softness=softness)
+
+    def _labels(self, differences: Tensor) -> Tensor:
+        s = differences >= 0
+        changes = (s != s.roll(1, dims=1)).sum(1)
+        label = torch.where(changes <= 2, s.sum(1), self.points + 1)
+        return one_hot(label, self.points + 2).permute(0, 3, 1, 2) + 0 * differences[:, :1]
+
+    def _expected(self, differences: Tensor) -> Tensor:
+        """Probabilities of the labels: each uniform pattern is a product of comparisons, all others are the rest."""
+        z = differences / (CONTRAST * self.softness)
+        arcs = self.arcs.to(z)[:, :, None, None]
+        probability = (conv2d(logsigmoid(z), arcs) + conv2d(logsigmoid(-z), 1 - arcs)).exp()
+        uniform = conv2d(probability, self.ones.to(z)[:, :, None, None])
+        return torch.cat([uniform, 1 - uniform.sum(1, keepdim=True)], dim=1)
+
+
+def grey(x: Tensor) -> Tensor:
+    """A batch (N, 1 or 3, H, W) as grey (N, 1, H, W)."""
+    if x.shape[1] == 1:
+        return x
+    return (x * x.new_tensor(GREY)[:, None, None]).sum(1, keepdim=True)
+
+
+def _circle(points: int, radius: float, reach: int) -> NDArray[np.float64]:
+    """Bilinear weights (P, k·k) of the pixels around the centre, row by row, at each point of the circle."""
+    angles = 2 * np.pi * np.arange(points) / points
+    rows, columns = np.round(-radius * np.sin(angles), 5), np.round(radius * np.cos(angles), 5)
+    pixels = np.arange(-reach, reach + 1)
+    down, across = (np.maximum(0, 1 - np.abs(v[:, None] - pixels)) for v in (rows, columns))
+    return np.reshape(down[:, :, None] * across[:, None, :], (points, -1))
+
+
+def _uniform_patterns(points: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The uniform patterns (M, P) of zeros and ones, and which count of ones, 0 … P, each has, as (P + 1, M)."""
+    runs = [np.arange(points) < length for length in range(points + 1)]
+    patterns = np.array(sorted({tuple(np.roll(run, start)) for run in runs for start in range(points)}), np.float64)
+    return patterns, (patterns.sum(1) == np.arange(points + 1)[:, None]).astype(np.float64)
