@@ -1,0 +1,96 @@
+"""Parts of a code: masks for channel groups and neighbourhoods, one-hot codes of channels and neurons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+Shape = tuple[int, ...]
+
+
+def channel_mask(code_shape: Shape, channels: Iterable[int]) -> Tensor:
+    """Ones on some channels of a code and zeros elsewhere.
+
+    Parameters
+    ----------
+    code_shape : tuple of int
+        (D, h, w), or (D,), as `Representation.output_shape` gives it.
+    channels : iterable of int
+        Indices; negative ones count from the end.
+
+    Returns
+    -------
+    Tensor (1, D, h, w) or (1, D)
+
+    Raises
+    ------
+    ValueError
+        For a channel that does not exist.
+    """
+    mask = torch.zeros(1, *code_shape)
+    for channel in channels:
+        mask[0, _index(channel, code_shape[0], "channel")] = 1
+    return mask
+
+
+def group_mask(code_shape: Shape, group: int, groups: int = 2) -> Tensor:
+    """Ones on one of several equal groups of neighbouring channels: 0 the first half, 1 the second.
+
+    AlexNet's two groups of filters are its two halves (IJCV 2016, the experiment on which part of a code matters).
+
+    Raises
+    ------
+    ValueError
+        For a group that does not exist, or channels that do not divide into the groups.
+    """
+    channels = code_shape[0]
+    if groups < 1 or channels % groups:
+        raise ValueError(f"{channels} channels do not divide into {groups} equal groups")
+    size, first = channels // groups, _index(group, groups, "group")
+    return channel_mask(code_shape, range(first * size, (first + 1) * size))
+
+
+def centre_mask(code_shape: Shape, side: int = 5) -> Tensor:
+    """Ones on the central side × side positions of a code, all channels; on all positions of a smaller map.
+
+    Of a map with an even number of positions beyond the side, the position left of or above the middle counts as
+    central.
+
+    Raises
+    ------
+    ValueError
+        For a code without positions, or a side below 1.
+    """
+    if len(code_shape) != 3 or side < 1:
+        raise ValueError(f"a neighbourhood of side {side} needs a code of shape (D, h, w), got {tuple(code_shape)}")
+    mask = torch.zeros(1, *code_shape)
+    rows, columns = (slice(max((n - side) // 2, 0), max((n - side) // 2, 0) + side) for n in code_shape[1:])
+    mask[..., rows, columns] = 1
+    return mask
+
+
+def neuron(code_shape: Shape, channel: int, row: int | None = None, column: int | None = None) -> Tensor:
+    """The one-hot code of one neuron; in the middle of the map unless its row and column are given.
+
+    Returns
+    -------
+    Tensor (1, D, h, w) or (1, D)
+
+    Raises
+    ------
+    ValueError
+        For a neuron that does not exist.
+    """
+    target = torch.zeros(1, *code_shape)
+    places = [n // 2 if i is None else _index(i, n, axis)
+              for i, n, axis in zip((row, column), code_shape[1:], ("row", "column"), strict=False)]
+    target[(0, _index(channel, code_shape[0], "channel"), *places)] = 1
+    return target
+
+
+def _index(i: int, count: int, what: str) -> int:
+    if not -count <= i < count:
+        raise ValueError(f"there is no {what} {i}: the code has {count}, counted from 0")
+    return i % count
