@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from . import kernels
 from .base import Representation, image_to_tensor
 from .oriented import Band, Bins, oriented_cells
 
@@ -107,26 +108,33 @@ class DSIFT(Representation):
 
     def forward(self, x: Tensor) -> Tensor:
         """Code of a batch, (N, 1, H, W) → (N, D, h, w)."""
-        return self.normalise(self.histograms(x))
+        return self.code_and_norms(x)[0]
 
-    def histograms(self, x: Tensor) -> Tensor:
-        """Descriptors before any normalisation, (N, 1, H, W) → (N, D, h, w)."""
-        ny, nx, directions = self.geometry
-        rows, columns = self.bands(*x.shape[-2:])
-        bins = Bins(directions // 2, linear=True, cubic=self.variant == "vlfeat")
-        cells = oriented_cells(x, rows, columns, bins, self.scale / 2, fused=self.fused)
-        _, h, w = self.output_shape(*x.shape[-2:])
+    def code_and_norms(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Codes (N, D, h, w) of a batch (N, 1, H, W), and the `norms` (N, h, w) of their descriptors."""
+        shape = self.output_shape(*x.shape[-2:])
+        fused = kernels.fits(x) if self.fused is None else self.fused
+        bins = Bins(self.geometry[2] // 2, linear=True, cubic=self.variant == "vlfeat")
+        cells = oriented_cells(x, *self.bands(*x.shape[-2:]), bins, self.scale / 2, fused=fused)
+        layout, weights = self._layout()
+        if fused:
+            from .kernels.descriptors import descriptors
+
+            code, total = descriptors(cells, shape, layout, weights, self.variant == "vlfeat", (EPSILON, CLAMP))
+        else:
+            histograms = _gather(cells, shape, layout, weights)
+            code, total = self.normalise(histograms), histograms.sum(1)
+        return code, total / math.prod((n - 1) * self.bin_size + 1 for n in self.geometry[:2])
+
+    def _layout(self) -> tuple[tuple[tuple[int, int], tuple[int, int]], NDArray[np.float64]]:
+        """Cells from frame to frame and from bin to bin, along y and x; and the weights of the bins (NY, NX)."""
+        ny, nx = self.geometry[:2]
         if self.window == "gaussian":
-            split = cells.reshape(len(x), directions, h, ny, w, nx)
-            return split.permute(0, 3, 5, 1, 2, 4).reshape(len(x), self.dimensions, h, w)
+            return ((ny, 1), (nx, 1)), np.ones((ny, nx))
         pitch = math.gcd(self.bin_size, self.step)
-        size, step = self.bin_size // pitch, self.step // pitch
-        down, across = (window_profile(self.bin_size, n, self.window_size).mean(1).tolist() for n in (ny, nx))
-        below, right = (h - 1) * step + 1, (w - 1) * step + 1
-        return torch.cat([
-            down[i] * across[j] * cells[:, :, i * size : i * size + below : step, j * size : j * size + right : step]
-            for i in range(ny) for j in range(nx)
-        ], 1)
+        place = self.step // pitch, self.bin_size // pitch
+        down, across = (window_profile(self.bin_size, n, self.window_size).mean(1) for n in (ny, nx))
+        return (place, place), np.outer(down, across)
 
     def normalise(self, histograms: Tensor) -> Tensor:
         """Unnormalised descriptors, (N, D, h, w) → code."""
@@ -156,12 +164,7 @@ class DSIFT(Representation):
             with torch.no_grad():
                 return np.asarray(self.norms(image_to_tensor(image))[0].cpu().numpy())
         self.check_batch(image)
-        return self.mass(self.histograms(image))
-
-    def mass(self, histograms: Tensor) -> Tensor:
-        """Unnormalised descriptors, (N, D, h, w) → their norms as VLFeat defines them, (N, h, w)."""
-        sides = [(n - 1) * self.bin_size + 1 for n in self.geometry[:2]]
-        return histograms.sum(1) / math.prod(sides)
+        return self.code_and_norms(image)[1]
 
     def frames(self, height: int, width: int) -> NDArray[np.float32]:
         """Centres (y, x) of the descriptors of a height × width image in pixels, (h·w, 2), row after row."""
@@ -190,11 +193,10 @@ class DSIFT(Representation):
         with torch.no_grad():
             x = image_to_tensor(image)
             self.check_batch(x)
-            histograms = self.histograms(x)
-            frames = self.frames(*x.shape[-2:])
-            if norm:
-                frames = np.column_stack([frames, self.mass(histograms).float().cpu().numpy().reshape(-1)])
-            flat = self.normalise(histograms)[0].flatten(1).T.float().cpu().numpy()
+            code, norms = self.code_and_norms(x)
+        frames, flat = self.frames(*x.shape[-2:]), code[0].flatten(1).T.float().cpu().numpy()
+        if norm:
+            frames = np.column_stack([frames, norms[0].float().cpu().numpy().reshape(-1)])
         return frames, quantise(flat) if quantised else np.ascontiguousarray(flat)
 
     def output_shape(self, height: int, width: int) -> tuple[int, ...]:
@@ -268,6 +270,15 @@ def _window_band(pixels: int, first: int, frames: int, step: int, size: int, bin
     pixel = np.clip(centre[:, None] + offset, 0, pixels - 1)
     row = np.broadcast_to(np.arange(len(centre))[:, None], pixel.shape)
     return Band(len(centre), pixels, row, pixel, weights)
+
+
+def _gather(cells: Tensor, shape: tuple[int, ...], layout: tuple[tuple[int, int], tuple[int, int]],
+            weights: NDArray[np.float64]) -> Tensor:
+    """Unnormalised descriptors (N, D, h, w) from cells (N, 2O, R, S)."""
+    (a, b), (c, d) = layout
+    below, right = (shape[1] - 1) * a + 1, (shape[2] - 1) * c + 1
+    return torch.cat([weight * cells[:, :, i * b : i * b + below : a, j * d : j * d + right : c]
+                      for i, row in enumerate(weights.tolist()) for j, weight in enumerate(row)], 1)
 
 
 def _unit(h: Tensor) -> Tensor:

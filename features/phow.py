@@ -112,10 +112,8 @@ class PHOW(Representation):
         """Descriptors (N, C·128, h, w) and norms (N, C, h, w) of the k-th size, on its own grid."""
         layer, (n, c, height, width) = self._layers[k], channels.shape
         smooth = smoothed(channels, self.sizes[k] / self.magnification, self.variant)
-        histograms = layer.histograms(smooth.reshape(n * c, 1, height, width))
-        mass = layer.mass(histograms)
-        code = layer.normalise(histograms).reshape(n, -1, *mass.shape[1:])
-        mass = mass.reshape(n, c, *mass.shape[1:])
+        code, mass = layer.code_and_norms(smooth.reshape(n * c, 1, height, width))
+        code, mass = code.reshape(n, -1, *mass.shape[1:]), mass.reshape(n, c, *mass.shape[1:])
         norm = mass.mean(1) if self.colour == "rgb" else mass[:, -1 if self.colour == "hsv" else 0]
         if self.softness and self.contrast_threshold:
             gate = torch.sigmoid((norm / self.contrast_threshold - 1) / self.softness)

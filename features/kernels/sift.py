@@ -1,0 +1,133 @@
+# mypy: disable-error-code="no-untyped-def"
+"""SIFT descriptors gathered from pooled cells and normalised, and the derivative of both, one row of frames a time.
+
+Bin (i, j) of frame (f, g) is the cell in row f · a + i · b and column g · c + j · d, times a weight of that bin: the
+`layout` is ((a, b), (c, d)).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .gradient import jit
+
+
+@jit
+def _gather(cells, f, layout, weights, values):
+    """Unnormalised descriptors (D, w) of row f of the frames of one image; cells are (R, 2O, S)."""
+    (a, b), (c, d) = layout
+    (ny, nx), bins = weights.shape, cells.shape[1]
+    for i in range(ny):
+        for j in range(nx):
+            weight = weights[i, j]
+            for o in range(bins):
+                source, target = cells[f * a + i * b, o, j * d:], values[(i * nx + j) * bins + o]
+                for g in range(target.shape[0]):
+                    target[g] = weight * source[g * c]
+
+
+@jit
+def _inverse_norms(values, epsilon, length, inverse):
+    """Norms of the columns of (D, w), and 1 / (norm + ε)."""
+    length[:] = 0
+    for k in range(values.shape[0]):
+        row = values[k]
+        for g in range(row.shape[0]):
+            length[g] += row[g] * row[g]
+    one = epsilon / epsilon
+    for g in range(length.shape[0]):
+        length[g] = math.sqrt(length[g])
+        inverse[g] = one / (length[g] + epsilon)
+
+
+@jit
+def _scale_and_clamp(values, inverse, clamp, out):
+    for k in range(values.shape[0]):
+        row, target = values[k], out[k]
+        for g in range(row.shape[0]):
+            p = row[g] * inverse[g]
+            target[g] = p if p < clamp else clamp
+
+
+@jit
+def describe(cells, layout, weights, again, constants, code, total, first, last, bands):
+    """Fill codes (N, D, h, w) and their sums before normalisation (N, h, w) from cells (N, R, 2O, S)."""
+    epsilon, clamp = constants
+    dimensions, count, wide = code.shape[1:]
+    values, clamped = np.empty((dimensions, wide), cells.dtype), np.empty((dimensions, wide), cells.dtype)
+    length, inverse = np.empty(wide, cells.dtype), np.empty(wide, cells.dtype)
+    for task in range(first, last):
+        n, band = task // bands, task % bands
+        for f in range(band * count // bands, (band + 1) * count // bands):
+            _gather(cells[n], f, layout, weights, values)
+            total[n, f] = 0
+            for k in range(dimensions):
+                for g in range(wide):
+                    total[n, f, g] += values[k, g]
+            _inverse_norms(values, epsilon, length, inverse)
+            _scale_and_clamp(values, inverse, clamp, clamped)
+            if again:
+                _inverse_norms(clamped, epsilon, length, inverse)
+            else:
+                inverse[:] = 1
+            for k in range(dimensions):
+                for g in range(wide):
+                    code[n, k, f, g] = clamped[k, g] * inverse[g]
+
+
+@jit
+def _unit_derivative(values, length, inverse, upstream, dot):
+    """Replace the derivative by v / (‖v‖ + ε) of the columns of (D, w) by that by v."""
+    dot[:] = 0
+    for k in range(values.shape[0]):
+        row, up = values[k], upstream[k]
+        for g in range(row.shape[0]):
+            dot[g] += row[g] * up[g]
+    zero = dot[0] * 0
+    for g in range(dot.shape[0]):
+        dot[g] = dot[g] * inverse[g] * inverse[g] / length[g] if length[g] > 0 else zero
+    for k in range(values.shape[0]):
+        row, up = values[k], upstream[k]
+        for g in range(row.shape[0]):
+            up[g] = up[g] * inverse[g] - row[g] * dot[g]
+
+
+@jit
+def _scatter(upstream, by_total, f, layout, weights, out):
+    (a, b), (c, d) = layout
+    (ny, nx), bins = weights.shape, out.shape[1]
+    for i in range(ny):
+        for j in range(nx):
+            weight = weights[i, j]
+            for o in range(bins):
+                target, source = out[f * a + i * b, o, j * d:], upstream[(i * nx + j) * bins + o]
+                for g in range(source.shape[0]):
+                    target[g * c] += weight * (source[g] + by_total[g])
+
+
+@jit
+def describe_derivative(cells, layout, weights, again, constants, by_code, by_total, out, first, last, bands):
+    """Fill the derivative by the cells, which starts as zeros, given those by the codes and by the sums; bands is 1."""
+    epsilon, clamp = constants
+    dimensions, count, wide = by_code.shape[1:]
+    shape = (dimensions, wide)
+    values, clamped, upstream = np.empty(shape, cells.dtype), np.empty(shape, cells.dtype), np.empty(shape, cells.dtype)
+    length, inverse = np.empty(wide, cells.dtype), np.empty(wide, cells.dtype)
+    length2, inverse2, dot = np.empty(wide, cells.dtype), np.empty(wide, cells.dtype), np.empty(wide, cells.dtype)
+    zero = epsilon - epsilon
+    for n in range(first, last):
+        for f in range(count):
+            _gather(cells[n], f, layout, weights, values)
+            _inverse_norms(values, epsilon, length, inverse)
+            _scale_and_clamp(values, inverse, clamp, clamped)
+            upstream[:] = by_code[n, :, f]
+            if again:
+                _inverse_norms(clamped, epsilon, length2, inverse2)
+                _unit_derivative(clamped, length2, inverse2, upstream, dot)
+            for k in range(dimensions):
+                for g in range(wide):
+                    upstream[k, g] = upstream[k, g] if values[k, g] * inverse[g] <= clamp else zero
+            _unit_derivative(values, length, inverse, upstream, dot)
+            _scatter(upstream, by_total[n, f], f, layout, weights, out[n])
