@@ -39,6 +39,6 @@ class _Blocks(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         h = ctx.saved_tensors[0].detach().contiguous().numpy()
-        out = np.zeros_like(h)
+        out = np.empty_like(h)
         in_bands(normalise_derivative, len(h), 1, h.size, h, *ctx.arguments, gradient.contiguous().numpy(), out)
         return torch.from_numpy(out), None, None, None, None

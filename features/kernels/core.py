@@ -77,7 +77,8 @@ def _rule(bins: Bins, dtype: np.dtype[Any]) -> tuple[Any, ...]:
             dtype.type(bins.softness))
 
 
-def _fit(function: Callable[[NDArray[np.float64]], NDArray[np.float64]], end: float, dtype: np.dtype[Any]) -> NDArray[Any]:
+def _fit(function: Callable[[NDArray[np.float64]], NDArray[np.float64]], end: float,
+         dtype: np.dtype[Any]) -> NDArray[np.float64]:
     """The shortest polynomial that is the function on [0, end] to within the precision of the dtype."""
     end *= 1 + 1e-3
     z = np.linspace(0, end, 513)
@@ -85,8 +86,7 @@ def _fit(function: Callable[[NDArray[np.float64]], NDArray[np.float64]], end: fl
         series = np.polynomial.Chebyshev.interpolate(function, degree, domain=[0, end])
         if np.abs(series(z) / function(z) - 1).max() < max(float(np.finfo(dtype).eps) / 4, 2e-15):
             break
-    coefficients: NDArray[Any] = series.convert(kind=np.polynomial.Polynomial).coef
-    return coefficients
+    return np.asarray(series.convert(kind=np.polynomial.Polynomial).coef, np.float64)
 
 
 def _atan_ratio(z: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -47,11 +47,14 @@ def _strongest_row(image, y, scale, work, channel):
         for i in range(width):
             better[i] = (other_x[i] * other_x[i] + other_y[i] * other_y[i]) - (gx[i] * gx[i] + gy[i] * gy[i])
         for i in range(width):
-            gx[i] = other_x[i] if better[i] > 0 else gx[i]
+            a, b = other_x[i], gx[i]
+            gx[i] = a if better[i] > 0 else b
         for i in range(width):
-            gy[i] = other_y[i] if better[i] > 0 else gy[i]
+            a, b = other_y[i], gy[i]
+            gy[i] = a if better[i] > 0 else b
         for i in range(width):
-            channel[i] = c if better[i] > 0 else channel[i]
+            before = channel[i]
+            channel[i] = np.int32(c) if better[i] > 0 else before
 
 
 @jit
@@ -147,7 +150,7 @@ def _cubic_share(work, rule, nearest, following):
     directions, coefficients, unit = rule[2], rule[3], rule[4]
     c1, c3, epsilon, quarter, least = coefficients
     gx, gy, length, share, slope = work[GX], work[GY], work[LENGTH], work[SHARE], work[SLOPE]
-    count = directions.shape[0]
+    count = np.int32(directions.shape[0])
     one = unit / unit
     two, three = one + one, one + one + one
     for i in range(gx.shape[0]):
@@ -162,9 +165,10 @@ def _cubic_share(work, rule, nearest, following):
         place = (-angle if gy[i] < 0 else angle) * unit
         lower = math.floor(place)
         share[i] = place - lower
-        b = int(lower) % count
+        b = np.int32(lower)
+        b = np.int32(b + count) if b < 0 else b
         nearest[i] = b
-        following[i] = (b + 1) % count
+        following[i] = b + 1 if b + 1 < count else 0
         turn = two * (c1 - three * c3 * r * r) / ((wide + tall) * (wide + tall))
         slope[i] = unit * turn * (x * x + gy[i] * gy[i])
 

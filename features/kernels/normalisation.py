@@ -35,72 +35,71 @@ def _factor_rows(cells, epsilon, energy, factor):
 
 
 @jit
-def _add_clamped(h, f, clamp, weight, out):
-    for i in range(out.shape[0]):
-        p = h[i] * f[i]
-        out[i] += weight * (p if p < clamp else clamp)
-
-
-@jit
 def _texture_channel(variant, half, k):
     """Where the texture of block k goes; blocks count upper-left, upper-right, lower-left, lower-right."""
-    order = 3 - k if (variant == DPM and k % 3 == 0) else k
-    return 3 * half + order
+    return 3 * half + (3 - k if variant == DPM and k % 3 == 0 else k)
 
 
 @jit
-def _code_cell_row(h1, h2, u, factors, variant, texture, constants, half, o, code):
-    """Add what bins o and o + O of one row of cells give to the codes of that row, (D, w)."""
-    _, clamp, share, texture_share = constants
-    one, inner = clamp / clamp, code.shape[1]
-    for k in range(4):
-        f = factors[k // 2, k % 2:k % 2 + inner]
-        if variant == DALAL_TRIGGS:
-            _add_clamped(u, f, clamp, one, code[k * half + o])
-            continue
-        _add_clamped(h1, f, clamp, share, code[o])
-        _add_clamped(h2, f, clamp, share, code[half + o])
-        _add_clamped(u, f, clamp, share, code[2 * half + o])
-        if texture and variant == DPM:
-            target = code[_texture_channel(variant, half, k)]
-            _add_clamped(h1, f, clamp, texture_share, target)
-            _add_clamped(h2, f, clamp, texture_share, target)
-        elif texture:
-            _add_clamped(u, f, clamp, texture_share, code[_texture_channel(variant, half, k)])
+def _gather_planes(cells, o, planes):
+    """Bins o and o + O of all cells, and their sum, (3, R, S)."""
+    half = cells.shape[1] // 2
+    for y in range(cells.shape[0]):
+        for i in range(cells.shape[2]):
+            planes[0, y, i] = cells[y, o, i]
+        for i in range(cells.shape[2]):
+            planes[1, y, i] = cells[y, o + half, i]
+        for i in range(cells.shape[2]):
+            planes[2, y, i] = cells[y, o, i] + cells[y, o + half, i]
+
+
+@jit
+def _add_clamped(plane, factor, k, clamp, weight, trim, code):
+    below, right = k // 2, k % 2
+    for y in range(trim, plane.shape[0] - trim):
+        for i in range(trim, plane.shape[1] - trim):
+            p = plane[y, i] * factor[y + below, i + right]
+            code[y - trim, i - trim] += weight * (p if p < clamp else clamp)
 
 
 @jit
 def normalise(cells, variant, texture, constants, code, first, last, bands):
     """Fill codes (N, D, h, w), which start as zeros, from cells (N, R, 2O, S)."""
+    epsilon, clamp, share, texture_share = constants
     count, bins, wide = cells.shape[1:]
     half, trim = bins // 2, 1 if variant == DPM else 0
     energy = np.empty((count + 2, wide + 2), cells.dtype)
     factor = np.empty((count + 1, wide + 1), cells.dtype)
-    both = np.empty(wide - 2 * trim, cells.dtype)
+    planes = np.empty((3, count, wide), cells.dtype)
+    one = clamp / clamp
     for n in range(first, last):
-        _factor_rows(cells[n], constants[0], energy, factor)
-        for y in range(trim, count - trim):
-            for o in range(half):
-                h1, h2 = cells[n, y, o, trim:wide - trim], cells[n, y, o + half, trim:wide - trim]
-                for i in range(both.shape[0]):
-                    both[i] = h1[i] + h2[i]
-                _code_cell_row(h1, h2, both, factor[y:y + 2, trim:], variant, texture, constants, half, o,
-                               code[n, :, y - trim])
+        _factor_rows(cells[n], epsilon, energy, factor)
+        for o in range(half):
+            _gather_planes(cells[n], o, planes)
+            for k in range(4):
+                if variant == DALAL_TRIGGS:
+                    _add_clamped(planes[2], factor, k, clamp, one, trim, code[n, k * half + o])
+                    continue
+                for part in range(3):
+                    _add_clamped(planes[part], factor, k, clamp, share, trim, code[n, part * half + o])
+                    if texture and (part < 2) == (variant == DPM):
+                        target = code[n, _texture_channel(variant, half, k)]
+                        _add_clamped(planes[part], factor, k, clamp, texture_share, trim, target)
 
 
 @jit
-def _mix(a, x, b, y, out):
-    for i in range(out.shape[0]):
-        out[i] = a * x[i] + b * y[i]
-
-
-@jit
-def _clamped_derivative(h, f, upstream, clamp, dh, df):
-    zero = clamp - clamp
-    for i in range(h.shape[0]):
-        g = upstream[i] if h[i] * f[i] <= clamp else zero
-        dh[i] += g * f[i]
-        df[i] += g * h[i]
+def _add_derivative(plane, factor, k, clamp, trim, weight, a, texture_weight, b, dplane, dfactor, g):
+    """Add to the derivatives by a plane and by the factors, given a and b, those by the code and by its texture."""
+    below, right = k // 2, k % 2
+    zero, one = clamp - clamp, clamp / clamp
+    for y in range(trim, plane.shape[0] - trim):
+        for i in range(g.shape[0]):
+            g[i] = weight * a[y - trim, i] + texture_weight * b[y - trim, i]
+        for i in range(g.shape[0]):
+            h, f = plane[y, i + trim], factor[y + below, i + trim + right]
+            passed = g[i] * (one if h * f <= clamp else zero)
+            dplane[y, i + trim] += passed * f
+            dfactor[y + below, i + trim + right] += passed * h
 
 
 @jit
@@ -132,42 +131,35 @@ def _energy_derivative(cells, factor, df, denergy, out):
 
 
 @jit
-def _derivative_cell_row(h, factors, variant, texture, constants, half, o, upstream, dh, dfactors, g):
-    """Add to the derivatives by the factors and by h, (3, w): bins o and o + O of a row of cells, and their sum."""
-    _, clamp, share, texture_share = constants
-    inner, zero = h.shape[1], clamp - clamp
-    directed = texture_share if texture and variant == DPM else zero
-    undirected = texture_share if texture and variant == UOCTTI else zero
-    for k in range(4):
-        f, df = factors[k // 2, k % 2:k % 2 + inner], dfactors[k // 2, k % 2:k % 2 + inner]
-        if variant == DALAL_TRIGGS:
-            _clamped_derivative(h[2], f, upstream[k * half + o], clamp, dh[2], df)
-            continue
-        t = upstream[_texture_channel(variant, half, k) if texture else 0]
-        for part in range(3):
-            _mix(share, upstream[part * half + o], undirected if part == 2 else directed, t, g)
-            _clamped_derivative(h[part], f, g, clamp, dh[part], df)
-
-
-@jit
 def normalise_derivative(cells, variant, texture, constants, upstream, out, first, last, bands):
-    """Fill the derivative by the cells (N, R, 2O, S), which starts as zeros, given that by the codes (N, D, h, w)."""
+    """Fill the derivative by the cells (N, R, 2O, S), given that by the codes (N, D, h, w)."""
+    epsilon, clamp, share, texture_share = constants
     count, bins, wide = cells.shape[1:]
     half, trim = bins // 2, 1 if variant == DPM else 0
-    inner = wide - 2 * trim
     energy, denergy = np.empty((count + 2, wide + 2), cells.dtype), np.empty((count + 2, wide + 2), cells.dtype)
     factor, dfactor = np.empty((count + 1, wide + 1), cells.dtype), np.empty((count + 1, wide + 1), cells.dtype)
-    h, dh, g = np.empty((3, inner), cells.dtype), np.empty((3, inner), cells.dtype), np.empty(inner, cells.dtype)
+    planes, dplanes = np.empty((3, count, wide), cells.dtype), np.empty((3, count, wide), cells.dtype)
+    g, zero, one = np.empty(wide - 2 * trim, cells.dtype), clamp - clamp, clamp / clamp
     for n in range(first, last):
-        _factor_rows(cells[n], constants[0], energy, factor)
+        _factor_rows(cells[n], epsilon, energy, factor)
         dfactor[:] = 0
-        for y in range(trim, count - trim):
-            for o in range(half):
-                h[0], h[1] = cells[n, y, o, trim:wide - trim], cells[n, y, o + half, trim:wide - trim]
-                h[2] = h[0] + h[1]
-                dh[:] = 0
-                _derivative_cell_row(h, factor[y:y + 2, trim:], variant, texture, constants, half, o,
-                                     upstream[n, :, y - trim], dh, dfactor[y:y + 2, trim:], g)
-                out[n, y, o, trim:wide - trim] = dh[0] + dh[2]
-                out[n, y, o + half, trim:wide - trim] = dh[1] + dh[2]
+        for o in range(half):
+            _gather_planes(cells[n], o, planes)
+            dplanes[:] = 0
+            for k in range(4):
+                if variant == DALAL_TRIGGS:
+                    a = upstream[n, k * half + o]
+                    _add_derivative(planes[2], factor, k, clamp, trim, one, a, zero, a, dplanes[2], dfactor, g)
+                    continue
+                b = upstream[n, _texture_channel(variant, half, k) if texture else 0]
+                for part in range(3):
+                    weight = texture_share if texture and (part < 2) == (variant == DPM) else zero
+                    a = upstream[n, part * half + o]
+                    _add_derivative(planes[part], factor, k, clamp, trim, share, a, weight, b, dplanes[part], dfactor,
+                                    g)
+            for y in range(count):
+                for i in range(wide):
+                    out[n, y, o, i] = dplanes[0, y, i] + dplanes[2, y, i]
+                for i in range(wide):
+                    out[n, y, o + half, i] = dplanes[1, y, i] + dplanes[2, y, i]
         _energy_derivative(cells[n], factor, dfactor, denergy, out[n])

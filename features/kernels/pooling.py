@@ -99,8 +99,9 @@ def _derivative_row(work, hard, scale, channel, dx, dy):
         dy[0, i] = gy[i] * along[i] + gx[i] * across[i]
     for c in range(dx.shape[0] - 1, -1, -1):
         for i in range(width if dx.shape[0] > 1 else 0):
-            dx[c, i] = dx[0, i] if channel[i] == c else zero
-            dy[c, i] = dy[0, i] if channel[i] == c else zero
+            a, b = dx[0, i], dy[0, i]
+            dx[c, i] = a if channel[i] == c else zero
+            dy[c, i] = b if channel[i] == c else zero
 
 
 @jit

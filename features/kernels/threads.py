@@ -17,9 +17,10 @@ PIXELS_PER_THREAD = 50_000
 def in_bands(kernel: Callable[..., None], samples: int, rows: int, work: int, *arguments: Any) -> None:
     """Run a kernel over all samples, in bands of rows if there are fewer samples than threads.
 
-    There are as many threads as torch and numba are both set to use, and as the work, counted in pixels, is worth.
+    There are as many threads as torch.set_num_threads and NUMBA_NUM_THREADS both allow, and as the work, counted in
+    pixels, is worth. (numba.get_num_threads is not asked: it would start OpenMP and change torch's setting.)
     """
-    threads = min(torch.get_num_threads(), numba.get_num_threads(), max(1, work // PIXELS_PER_THREAD))
+    threads = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS, max(1, work // PIXELS_PER_THREAD))
     bands = min(rows, math.ceil(threads / samples))
     tasks = samples * bands
     threads = min(threads, tasks)
