@@ -195,17 +195,21 @@ def sheet(
     columns = columns or int(np.ceil(np.sqrt(len(images))))
     letter = max(11, side // 18)
     line, margin = int(1.9 * letter), max(4, side // 24)
-    rows = -(-len(images) // columns)
-    size = (columns * (side + margin) + margin, rows * (side + line) + margin)
+    places = [_fit(image, side) for image in images]
+    rows = [range(i, min(i + columns, len(places))) for i in range(0, len(places), columns)]
+    heights = [max(places[i].height for i in row) for row in rows]
+    size = (columns * (side + margin) + margin, sum(heights) + len(rows) * line + margin)
     canvas = Image.new("RGB", size, "white")
     pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(letter)
-    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
-        x = margin + (i % columns) * (side + margin)
-        y = margin + (i // columns) * (side + line)
-        place = _fit(image, side)
-        canvas.paste(place, (x + (side - place.width) // 2, y + (side - place.height)))
-        middle = (x + side / 2, y + side + line / 2 - margin / 4)
-        pen.text(middle, label.translate(DASHES), fill="#222", font=font, anchor="mm")
+    bottom = margin
+    for row, height in zip(rows, heights, strict=True):
+        bottom += height
+        for column, i in enumerate(row):
+            x = margin + column * (side + margin)
+            canvas.paste(places[i], (x + (side - places[i].width) // 2, bottom - places[i].height))
+            middle = (x + side / 2, bottom + line / 2 - margin / 4)
+            pen.text(middle, labels[i].translate(DASHES), fill="#222", font=font, anchor="mm")
+        bottom += line
     return np.asarray(canvas)
 
 
