@@ -1,0 +1,1 @@
+"""The tables: protocol, runner and report."""

@@ -1,0 +1,1 @@
+"""Image → code: descriptors with their gradients, one family a file."""

@@ -7,7 +7,7 @@ import inspect
 import json
 import pkgutil
 from collections.abc import Callable
-from typing import Any, TypeVar, overload
+from typing import Any, ClassVar, TypeVar, overload
 
 import numpy as np
 import torch
@@ -54,7 +54,7 @@ class Representation(nn.Module):
     jitter: int | None = None
     fidelity: float = 100.0
 
-    _registry: dict[str, type[Representation]] = {}
+    _registry: ClassVar[dict[str, type[Representation]]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -87,7 +87,8 @@ class Pixels(Canvas):
         if self.bound is None:
             return z
         norm = torch.linalg.vector_norm(z, dim=1, keepdim=True)
-        return z * (self.bound / norm.clamp_min(self.bound))
+        bounded: Tensor = z * (self.bound / norm.clamp_min(self.bound))
+        return bounded
 
 
 class Fourier(Canvas):
@@ -133,7 +134,8 @@ class Fourier(Canvas):
         spectrum = torch.view_as_complex(z) * self.weights
         x = torch.fft.irfft2(spectrum, s=self.size, norm="ortho")
         m = self.margin
-        return x[..., m : m + self.frame.height, m : m + self.frame.width] + self.frame.centre
+        image: Tensor = x[..., m : m + self.frame.height, m : m + self.frame.width] + self.frame.centre
+        return image
 
     def coordinates(self, x: Tensor) -> Tensor:
         """Coefficients of the images, continued into the margin by their mean, fading from their border."""
