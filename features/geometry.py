@@ -120,7 +120,7 @@ def measure(encode: Callable[[Tensor], Tensor], x: Tensor) -> Field | None:
     -------
     Field or None
         None when the code has fewer than two rows, so that it has no stride. Fields that reach over the image are
-        cut at its border.
+        cut at its border; the stride of a layer whose every position sees the whole image is the ratio of sizes.
     """
 
     def spoilt(rows: slice) -> Tensor:
@@ -139,7 +139,7 @@ def measure(encode: Callable[[Tensor], Tensor], x: Tensor) -> Field | None:
         return None
     middle = code.shape[2] // 2
     (top, bottom), (first, last) = (reach(position) for position in (middle - 1, middle))
-    stride = max(first - top, last - bottom, 1)
+    stride = max(first - top, last - bottom) or round(height / code.shape[2])
     return Field(last - first + 1, stride, (first + last) / 2 + 1 - middle * stride)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from .geometry import Field, derive, measure
 from .networks import Network, Preprocessing, no_such_layer
-from .taps import FoldedConv2d, LeakyReLU, frozen, run, swap
+from .taps import FoldedConv2d, LeakyReLU, NoCode, frozen, run, swap
 from .weights import load_network
 
 SIZE_TO_MEASURE_WITH = (224, 224)
@@ -102,8 +102,8 @@ class LayerStack(nn.Module):
         for layer, code in codes.items():
             if not isinstance(code, Tensor) or code.ndim not in (2, 4):
                 what = f"shape {tuple(code.shape)}" if isinstance(code, Tensor) else f"a {type(code).__name__}"
-                raise ValueError(f"layer {layer!r} gives {what}, but a code has shape (N, D, h, w) or (N, D): "
-                                 "choose a layer within it")
+                raise NoCode(f"layer {layer!r} gives {what}, but a code has shape (N, D, h, w) or (N, D): "
+                             "choose a layer within it")
         return codes
 
     @property
@@ -140,6 +140,8 @@ class LayerStack(nn.Module):
         """The codes of an image, to learn whether there are any."""
         try:
             return self.forward(image)
+        except NoCode:
+            raise
         except Exception as error:  # a network of the user's may raise anything
             nominal = self.preprocessing.input_size
             advice = f"its own size is {nominal[0]}×{nominal[1]}" if nominal else "try a larger one"

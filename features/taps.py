@@ -18,6 +18,10 @@ class _Reached(Exception):
     """Every layer asked for has run."""
 
 
+class NoCode(ValueError):
+    """A layer whose output is no code, whatever the image."""
+
+
 def frozen(module: nn.Module, convert: Callable[[Tensor], Tensor] = Tensor.detach) -> nn.Module:
     """A copy of a module whose parameters are buffers, each the conversion of the original's tensor.
 
@@ -50,7 +54,7 @@ def run(module: nn.Module, paths: Sequence[str], x: Tensor) -> list[Any]:
 
     Raises
     ------
-    ValueError
+    NoCode
         When a layer does not take part in the forward pass.
     """
     found: dict[str, Any] = {}
@@ -73,8 +77,8 @@ def run(module: nn.Module, paths: Sequence[str], x: Tensor) -> list[Any]:
         for handle in handles:
             handle.remove()
     idle = [path for path in paths if path not in found]
-    raise ValueError(f"the forward pass of {type(module).__name__} does not run the layers {', '.join(idle)}: "
-                     "choose layers that it calls as modules")
+    raise NoCode(f"the forward pass of {type(module).__name__} does not run the layers {', '.join(idle)}: "
+                 "choose layers that it calls as modules")
 
 
 class _LeakyGradient(torch.autograd.Function):

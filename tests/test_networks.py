@@ -193,6 +193,11 @@ def test_fields_of_codes_without_positions_are_not_measured():
     assert measure(lambda x: x.mean((2, 3), keepdim=True), torch.zeros(1, 3, 8, 8)) is None
 
 
+def test_positions_that_see_everything_are_as_far_apart_as_the_map_is_coarse():
+    field = measure(lambda x: nn.functional.avg_pool2d(x, 4) * x.mean((2, 3), keepdim=True), torch.zeros(1, 3, 20, 20))
+    assert field == Field(20, 4, 10.5 - 2 * 4)
+
+
 def test_modules_that_do_not_tell_their_windows_break_the_derivation():
     chain = nn.Sequential(nn.Conv2d(3, 3, 3, stride=2), nn.Upsample(scale_factor=2), nn.Conv2d(3, 3, 3))
     assert step(chain[1]) is None
