@@ -14,6 +14,7 @@ from unfeature.features.brief import BRIEF
 from unfeature.features.cnn import CNN
 from unfeature.features.dsift import DSIFT
 from unfeature.features.encodings import VLAD, Fisher, SuperVector
+from unfeature.features.hog import HOG
 from unfeature.features.lbp import LBP
 from unfeature.features.phow import PHOW
 from unfeature.features.vocabulary import Mixture, Vocabulary
@@ -27,6 +28,11 @@ WORDS = Vocabulary(PATCHES, GENERATOR.uniform(-0.6, 0.6, (8, 6)))
 MIXTURE = Mixture(PATCHES, WORDS.words, variances=GENERATOR.uniform(0.1, 0.3, (8, 6)), priors=np.full(8, 0.125))
 
 REPRESENTATIONS: dict[str, Callable[[], Representation]] = {
+    "hog": lambda: HOG(cell_size=4),
+    "hog-bilinear": lambda: HOG(cell_size=4, bilinear=True, texture=False),
+    "hog-smooth": lambda: HOG(cell_size=5, orientations=4, softness=0.2),
+    "hog-dpm": lambda: HOG("dpm", cell_size=4),
+    "hog-dalal-triggs": lambda: HOG("dalal-triggs", cell_size=6),
     "dsift": lambda: DSIFT(bin_size=3, step=2),
     "dsift-flat": lambda: DSIFT(bin_size=4, step=3, window="flat", geometry=(2, 3, 6), bounds=(1, 2, None, None)),
     "dsift-network": lambda: DSIFT(bin_size=3, variant="network"),

@@ -18,3 +18,10 @@ def available() -> bool:
 def fits(x: Tensor) -> bool:
     """Whether the kernels take this tensor: float32 or float64, on the CPU."""
     return x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64) and available()
+
+
+def refuse_second_derivatives() -> None:
+    """Raise a RuntimeError when a backward pass is itself being recorded."""
+    if torch.is_grad_enabled():
+        raise RuntimeError("the compiled kernels cannot be differentiated twice (create_graph=True): "
+                           "set phi.fused = False, which computes the descriptor with torch alone")

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from . import refuse_second_derivatives
 from .normalisation import DALAL_TRIGGS, DPM, UOCTTI, normalise, normalise_derivative
 from .threads import in_bands
 
@@ -36,8 +36,8 @@ class _Blocks(torch.autograd.Function):
         return torch.from_numpy(code)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        refuse_second_derivatives()
         h = ctx.saved_tensors[0].detach().contiguous().numpy()
         out = np.empty_like(h)
         in_bands(normalise_derivative, len(h), 1, h.size, h, *ctx.arguments, gradient.contiguous().numpy(), out)

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from ..oriented import CUBIC as CUBIC_COEFFICIENTS
 from ..oriented import FAST_EPSILON, FAST_LEAST, Band, Bins
+from . import refuse_second_derivatives
 from .gradient import CUBIC, HARD, LINEAR, SMOOTH
 from .pooling import pool, unpool
 from .threads import in_bands
@@ -38,8 +38,8 @@ class _OrientedCells(torch.autograd.Function):
         return torch.from_numpy(cells)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        refuse_second_derivatives()
         (x,) = ctx.saved_tensors
         image = x.detach().contiguous().numpy()
         out = np.empty_like(image)

@@ -1,0 +1,137 @@
+"""The compiled kernels give the numbers of the torch reference, whatever the batch and the threads."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from unfeature.features.hog import HOG, VARIANTS
+from unfeature.features.kernels import fits
+from unfeature.features.oriented import Band, Bins, cell_band, oriented_cells
+
+RULES = [{}, {"linear": True}, {"softness": 0.5}, {"softness": 0.02}, {"cubic": True}, {"decimals": 4},
+         {"decimals": 4, "softness": 0.1}]
+DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+
+
+def images(shape, dtype, seed=0):
+    """Noise with a flat corner and, in colour, equal channels in the last sample: zeros and ties."""
+    x = torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+    x[:, :, : shape[2] // 2, : shape[3] // 2] = 0.5
+    x[-1] = x[-1, :1]
+    return x
+
+
+def value_and_gradient(function, x, weights_seed=1):
+    x = x.detach().clone().requires_grad_()
+    y = function(x)
+    weights = torch.randn(y.shape, generator=torch.Generator().manual_seed(weights_seed), dtype=x.dtype)
+    return y.detach(), torch.autograd.grad((y * weights).sum(), x)[0]
+
+
+def relative(a, b):
+    return float((a - b).abs().max() / b.abs().max())
+
+
+def random_band(rows, pixels, seed):
+    rng = np.random.default_rng(seed)
+    count = 4 * pixels
+    return Band(rows, pixels, rng.integers(0, rows, count), rng.integers(0, pixels, count), rng.random(count))
+
+
+@DTYPES
+@pytest.mark.parametrize("rule", RULES, ids=str)
+@settings(max_examples=6)
+@given(orientations=st.integers(1, 12), channels=st.sampled_from([1, 3]), height=st.integers(2, 24),
+       width=st.integers(2, 24))
+def test_the_core_is_that_of_the_reference(rule, dtype, orientations, channels, height, width):
+    x = images((2, channels, height, width), dtype, seed=height)
+    bins = Bins(orientations, **rule)
+    rows, columns = random_band(5, height, 2), cell_band(width, (width + 1) // 2, 2, width + 1)
+    results = [value_and_gradient(lambda z, f=fused: oriented_cells(z, rows, columns, bins, 255.0, fused=f), x)
+               for fused in (True, False)]
+    tolerance = 1e-6 if dtype == torch.float64 else 1e-4
+    if results[1][1].abs().max() > 0:
+        assert relative(results[0][0], results[1][0]) < tolerance
+        assert relative(results[0][1], results[1][1]) < tolerance
+
+
+@DTYPES
+@pytest.mark.parametrize("texture", [True, False])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_normalisation_is_that_of_the_reference(variant, texture, dtype):
+    cells = images((3, 10, 4, 7), dtype) ** 4 * 20
+    results = []
+    for fused in (True, False):
+        phi = HOG(variant, orientations=5, texture=texture)
+        phi.fused = fused
+        results.append(value_and_gradient(phi.normalise, cells))
+    tolerance = 1e-12 if dtype == torch.float64 else 1e-5
+    assert relative(results[0][0], results[1][0]) < tolerance
+    assert relative(results[0][1], results[1][1]) < tolerance
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_results_repeat_bit_by_bit(variant):
+    x = images((3, 3, 230, 150), torch.float32)
+    phi = HOG(variant, cell_size=6, softness=0.2)
+    value, gradient = value_and_gradient(phi, x)
+    singles = [value_and_gradient(lambda z: phi(z) * 1, x[n:n + 1]) for n in range(3)]
+    assert all(torch.equal(value[n], singles[n][0][0]) for n in range(3))
+    torch.set_num_threads(3)
+    try:
+        several = value_and_gradient(phi, x)
+        one = value_and_gradient(phi, x[:1])
+    finally:
+        torch.set_num_threads(1)
+    assert torch.equal(value, several[0])
+    assert torch.equal(gradient, several[1])
+    assert torch.equal(singles[0][0], one[0])
+    assert torch.equal(singles[0][1], one[1])
+
+
+def test_views_and_other_layouts():
+    x = images((2, 3, 24, 40), torch.float64)
+    phi = HOG(cell_size=4)
+    expected, gradient = value_and_gradient(phi, x)
+    for other in (x.to(memory_format=torch.channels_last), x.transpose(2, 3).contiguous().transpose(2, 3)):
+        found = value_and_gradient(phi, other)
+        assert torch.equal(found[0], expected)
+        assert torch.equal(found[1], gradient)
+    y = phi(x.requires_grad_())
+    (total,) = torch.autograd.grad(y.sum(), x)
+    assert torch.isfinite(total).all()
+
+
+def test_differentiating_twice_is_refused():
+    x = images((1, 1, 20, 20), torch.float64).requires_grad_()
+    phi = HOG(cell_size=4)
+    with pytest.raises(RuntimeError, match="fused = False"):
+        torch.autograd.grad(phi(x).sum(), x, create_graph=True)
+    phi.fused = False
+    (gradient,) = torch.autograd.grad(phi(x).sum(), x, create_graph=True)
+    gradient.sum().backward()
+    assert torch.isfinite(x.grad).all()
+
+
+def test_other_dtypes_take_the_reference():
+    x = images((1, 1, 20, 20), torch.float64)
+    assert fits(x)
+    assert not fits(x.bfloat16())
+    phi, reference = HOG(cell_size=4), HOG(cell_size=4)
+    reference.fused = False
+    code = phi(x.bfloat16())
+    assert code.dtype == torch.bfloat16
+    assert torch.equal(code, reference(x.bfloat16()))
+
+
+def test_numba_is_not_imported_before_it_is_needed():
+    program = ("import sys, torch; from unfeature.features.hog import HOG; assert 'numba' not in sys.modules; "
+               "HOG()(torch.rand(1, 1, 32, 32)); assert 'numba' in sys.modules")
+    subprocess.run([sys.executable, "-c", program], check=True)
