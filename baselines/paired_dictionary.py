@@ -1,0 +1,229 @@
+"""The paired dictionary of HOGgles: one sparse code for a window of the descriptor and for the pixels under it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..features.base import Representation
+from .base import Baseline, Images, Learner, Progress, Stream, rows_within
+from .lasso import nonnegative_lasso
+from .windows import Floats, Windows, normalised, spread
+
+BATCH = 400
+STORE = 10_000
+BLOCK = 64
+FORGETTING = 2.0
+TOLERANCE = 2e-3
+REPULSION = 1.0
+
+
+@dataclass(eq=False, repr=False)
+class PairedDictionary(Baseline):
+    r"""Bases U of patches and V of code windows that share sparse, non-negative coefficients.
+
+    Learning: argmin Σ_i ½‖x_i − U a_i‖² + ½‖y_i − V a_i‖² + λ ‖a_i‖₁ with a_i ≥ 0, where x_i is a patch and y_i the
+    window of the code above it, both of zero mean and unit norm, and the columns of [U; V] have unit norm.
+    Inversion: each window y of the code gives a = argmin ½‖y − V a‖² + λ ‖a‖₁, a ≥ 0; the patches U a, under a
+    Gaussian window, are summed where they overlap and divided by their number.
+
+    Several inverses are found one after the other: the next one adds ½ γ Σ_j ⟨U a, U a_j⟩² / ‖U a_j‖² over those
+    found before, so that it differs from them in the image while it agrees with the code.
+
+    Attributes
+    ----------
+    image_atoms : ndarray (K, side · side · C)
+        U, a basis vector a row.
+    code_atoms : ndarray (K, cells · cells · D)
+        V, not renormalised by itself.
+    cells : int
+        Positions along one side of a window.
+    penalty : float
+        λ.
+
+    Notes
+    -----
+    The learning is online dictionary learning (Mairal et al. 2010) on mini-batches of 400 windows, each image read
+    once; windows pass through a store from which the batches are drawn at random. The coefficients come from
+    coordinate descent, not from LARS. The image is stretched to [0, 1] after cropping, and the crop is not off by the
+    one pixel by which that of the published implementation is.
+
+    References
+    ----------
+    C. Vondrick, A. Khosla, T. Malisiewicz, A. Torralba, "HOGgles: Visualizing Object Detection Features", ICCV 2013;
+    several inverses: C. Vondrick et al., "Visualizing Object Detection Features", IJCV 119(2), 2016.
+    """
+
+    method: ClassVar[str] = "paired-dictionary"
+    several: ClassVar[bool] = True
+
+    image_atoms: Floats
+    code_atoms: Floats
+    cells: int
+    penalty: float
+
+    @classmethod
+    def learn(cls, images: Images, phi: Representation, *, atoms: int = 1024, windows: int = 40_000,
+              penalty: float = 0.02, cells: int = 5, seed: int = 0, side: int | None = None,
+              memory: str | int = "2GB", output: str | Path | None = None,
+              progress: Progress | None = None) -> PairedDictionary:
+        """Learn from images.
+
+        Parameters
+        ----------
+        images : path, or iterable of paths and arrays
+            Folders, files, or images with values in [0, 1].
+        phi : Representation
+            A descriptor whose code has positions.
+        atoms : int
+            K.
+        windows : int
+            How many windows to learn from, spread evenly over the images.
+        penalty : float
+            λ.
+        cells : int
+            Positions along one side of a window.
+        seed, side, output, progress
+            See `Stream`.
+        memory : str or int
+            Bound on what is held while learning, such as ``"2GB"``.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer usable windows than atoms, the memory does not suffice, or see `Stream`.
+        """
+        if atoms < 1 or penalty <= 0:
+            raise ValueError(f"a dictionary has at least one atom and a positive penalty, "
+                             f"got atoms={atoms}, penalty={penalty}")
+        shape = Windows.of(phi, cells)
+        stream = Stream(images, phi, seed, side, output, progress)
+        row = 4 * (shape.patch_length + shape.code_length)
+        fixed = 4 * atoms * row + 12 * atoms**2 + 3 * BATCH * row
+        store = min(STORE, rows_within(memory, fixed, 2 * row, atoms + BATCH))
+        learner = _DictionaryLearner(shape, atoms, penalty, -(-windows // len(stream)), max(store, atoms + BATCH))
+        settings = {"method": cls.method, "atoms": atoms, "windows": windows, "penalty": penalty, "cells": cells,
+                    "store": store}
+        stream.run(learner, settings, shape.smallest_image())
+        learner.drain(np.random.default_rng([seed, len(stream)]))
+        dictionary = learner.arrays["dictionary"]
+        model = cls(phi.to_config(), dictionary[:, : shape.patch_length].copy(),
+                    dictionary[:, shape.patch_length :].copy(), cells, penalty)
+        stream.finish(model)
+        return model
+
+    def reconstruct(self, phi: Representation, code: NDArray[Any], size: tuple[int, int], count: int,
+                    seed: int) -> Floats:
+        """The images (count, H, W, C) in [0, 1] of a code (h, w, D)."""
+        shape = Windows.of(phi, self.cells)
+        rows, places = shape.every(code, self.cells)
+        live = np.ptp(rows, axis=1) > 0
+        correlations = normalised(rows[live]) @ self.code_atoms.T
+        bell = np.repeat(shape.bell(), shape.channels)
+        repelled = np.zeros((len(correlations), 0, len(self.code_atoms)), dtype=np.float32)
+        images = []
+        for _ in range(count):
+            found = nonnegative_lasso(self._code_gram, correlations, self.penalty, TOLERANCE, repelled)
+            patches = np.zeros((len(rows), shape.patch_length), dtype=np.float32)
+            patches[live] = found @ self.image_atoms
+            total, number = shape.lay(patches * bell, places, size)
+            images.append(spread(total / np.maximum(number, 1)))
+            if len(images) < count:
+                repelled = np.concatenate([repelled, self._repulsion(found)[:, None]], axis=1)
+        return np.stack(images)
+
+    @cached_property
+    def _code_gram(self) -> Floats:
+        return self.code_atoms @ self.code_atoms.T
+
+    def _repulsion(self, found: Floats) -> Floats:
+        """√γ (UᵀU) a / ‖U a‖ of the codes found."""
+        patches = found @ self.image_atoms
+        norms = np.linalg.norm(patches, axis=1, keepdims=True)
+        return np.asarray(np.sqrt(REPULSION) * (patches / np.maximum(norms, 1e-6)) @ self.image_atoms.T)
+
+
+class _DictionaryLearner(Learner):
+    """Online dictionary learning on windows drawn from a store that the images fill."""
+
+    def __init__(self, shape: Windows, atoms: int, penalty: float, per_image: int, store: int) -> None:
+        length = shape.patch_length + shape.code_length
+        self.shape, self.atoms, self.penalty, self.per_image = shape, atoms, penalty, per_image
+        self.arrays = {
+            "store": np.zeros((store, length), dtype=np.float32),
+            "filled": np.zeros((), dtype=np.int64),
+            "steps": np.zeros((), dtype=np.int64),
+            "dictionary": np.zeros((atoms, length), dtype=np.float32),
+            "codes": np.zeros((atoms, atoms), dtype=np.float32),
+            "products": np.zeros((atoms, length), dtype=np.float32),
+        }
+
+    def see(self, image: NDArray[np.float32], code: NDArray[np.float32], rng: np.random.Generator) -> None:
+        """Add windows of one image to the store; when it is full, learn from half of it."""
+        places = self.shape.places(code, image)
+        places = rng.permutation(places)[: self.per_image]
+        halves = self.shape.patches(image, places), self.shape.codes(code, places)
+        varied = np.logical_and(*(np.ptp(half, axis=1) > 0 for half in halves))
+        rows = np.hstack([normalised(half[varied]) for half in halves])
+        while len(rows):
+            filled = int(self.arrays["filled"])
+            taken = rows[: len(self.arrays["store"]) - filled]
+            self.arrays["store"][filled : filled + len(taken)] = taken
+            self.arrays["filled"] += len(taken)
+            rows = rows[len(taken) :]
+            if len(rows):
+                self._consume(max(BATCH, len(self.arrays["store"]) // 2), rng)
+
+    def drain(self, rng: np.random.Generator) -> None:
+        """Learn from all that is left in the store."""
+        if self.arrays["filled"] < self.atoms and self.arrays["steps"] == 0:
+            raise ValueError(f"the images give only {int(self.arrays['filled'])} windows that are not constant, "
+                             f"fewer than the {self.atoms} atoms: give more images, or ask for fewer atoms")
+        self._consume(int(self.arrays["filled"]), rng)
+
+    def _consume(self, number: int, rng: np.random.Generator) -> None:
+        filled, store = int(self.arrays["filled"]), self.arrays["store"]
+        store[:filled] = store[rng.permutation(filled)]
+        if self.arrays["steps"] == 0:
+            self._set_atoms(np.arange(self.atoms), store[: self.atoms])
+        kept = filled - number
+        for begin in range(kept, filled, BATCH):
+            self._step(store[begin : min(begin + BATCH, filled)], rng)
+        self.arrays["filled"][...] = kept
+
+    def _step(self, batch: Floats, rng: np.random.Generator) -> None:
+        dictionary, codes, products = (self.arrays[n] for n in ("dictionary", "codes", "products"))
+        found = nonnegative_lasso(dictionary @ dictionary.T, batch @ dictionary.T, self.penalty, TOLERANCE)
+        step = int(self.arrays["steps"]) + 1
+        kept = np.float32((1 - 1 / step) ** FORGETTING)
+        codes *= kept
+        codes += found.T @ found / len(batch)
+        products *= kept
+        products += found.T @ batch / len(batch)
+        self.arrays["steps"][...] = step
+        _renew_atoms(dictionary, codes, products)
+        idle = np.flatnonzero(np.diag(codes) < 1e-7)
+        self._set_atoms(idle, batch[rng.integers(len(batch), size=len(idle))])
+
+    def _set_atoms(self, which: NDArray[np.int64], rows: Floats) -> None:
+        self.arrays["dictionary"][which] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def _renew_atoms(dictionary: Floats, codes: Floats, products: Floats) -> None:
+    """One pass of block coordinate descent over the unit-norm atoms, in blocks so that most of it is one product."""
+    for begin in range(0, len(dictionary), BLOCK):
+        block = slice(begin, begin + BLOCK)
+        inner = codes[block, block]
+        slope = products[block] - codes[block] @ dictionary
+        for j in range(len(inner)):
+            if inner[j, j] < 1e-7:
+                continue
+            atom = dictionary[begin + j] + slope[j] / inner[j, j]
+            atom /= max(float(np.linalg.norm(atom)), 1e-9)
+            slope -= np.outer(inner[:, j], atom - dictionary[begin + j])
+            dictionary[begin + j] = atom
