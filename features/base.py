@@ -131,6 +131,14 @@ class Representation(nn.Module):
         """
         return self
 
+    def flat_pixels(self, code: Tensor, height: int, width: int) -> Tensor | None:
+        """Pixels at which codes say that the image's gradient is zero, bool (N, H, W); None if codes cannot tell.
+
+        Descriptors that normalise contrast are blind to how flat an almost flat image is, so that no descent finds
+        what a zero in the code says at once.
+        """
+        return None
+
     @property
     def exact(self) -> bool:
         """Whether the descriptor's own gradient is informative, so that it needs no surrogate."""

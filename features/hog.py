@@ -164,6 +164,13 @@ class HOG(Representation):
         self.output_shape(height, width)
         return height, width
 
+    def flat_pixels(self, code: Tensor, height: int, width: int) -> Tensor:
+        """Pixels that are pooled into a cell whose code is zero, bool (N, H, W)."""
+        empty = pad((code.abs().amax(1) < EPSILON).to(code), (self._trim,) * 4)
+        rows, columns = self.bands(height, width)
+        weights = rows.dense(code).T @ empty @ columns.dense(code)
+        return weights > 0
+
     def surrogate(self, softness: float) -> Representation:
         """The same descriptor with smooth bins; itself if its bins are bilinear or smooth already."""
         return self if self.bilinear or self.softness else self.replace(softness=softness)

@@ -6,7 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy import ndimage
 from scipy.fft import next_fast_len
 from torch import Tensor
 
@@ -145,6 +148,53 @@ class Fourier(Canvas):
         pads = (m, extra[1] - m, m, extra[0] - m)
         padded = torch.nn.functional.pad(deviation, pads, mode="replicate")
         return torch.view_as_real(torch.fft.rfft2(padded, norm="ortho") / self.weights)
+
+
+class Levelled(Canvas):
+    """Another canvas, with each region that is known to be flat levelled to its mean.
+
+    Parameters
+    ----------
+    canvas : Canvas
+    flat : Tensor (N, H, W) of bool
+        Pixels whose centred differences are zero: each is levelled with its four neighbours.
+    """
+
+    def __init__(self, canvas: Canvas, flat: Tensor):
+        super().__init__(canvas.frame)
+        self.canvas = canvas
+        labels = np.stack([_regions(sample) for sample in flat.cpu().numpy()])
+        self.labels = torch.from_numpy(labels).to(flat.device).flatten(1)[:, None]
+        self.free = (self.labels == 0).view(len(flat), 1, *flat.shape[1:])
+        sizes = torch.zeros(len(flat), 1, int(labels.max()) + 1, device=flat.device)
+        self.sizes = sizes.scatter_add(2, self.labels, torch.ones_like(self.labels, dtype=sizes.dtype))
+
+    def start(self, seeds: Sequence[int]) -> Tensor:
+        """That of the other canvas."""
+        return self.canvas.start(seeds)
+
+    def render(self, z: Tensor) -> Tensor:
+        """Images of the other canvas, levelled."""
+        x = self.canvas.render(z)
+        labels = self.labels.expand(-1, x.shape[1], -1)
+        flat = x.flatten(2)
+        sums = flat.new_zeros(*flat.shape[:2], self.sizes.shape[2]).scatter_add(2, labels, flat)
+        levels = (sums / self.sizes.clamp_min(1).to(sums)).gather(2, labels).view_as(x)
+        return torch.where(self.free, x, levels)
+
+    def coordinates(self, x: Tensor) -> Tensor:
+        """Those of the other canvas."""
+        return self.canvas.coordinates(x)
+
+    def project(self, z: Tensor) -> Tensor:
+        """That of the other canvas."""
+        return self.canvas.project(z)
+
+
+def _regions(flat: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Connected regions of flat pixels and their neighbours, numbered from 1; 0 elsewhere."""
+    labels, _ = ndimage.label(ndimage.binary_dilation(flat))
+    return labels.astype(np.int64)
 
 
 def _spectrum(size: tuple[int, int], power: float) -> Tensor:

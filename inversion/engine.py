@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..features.base import Representation
-from .canvas import Canvas, Frame
+from .canvas import Canvas, Frame, Levelled
 from .objectives import Objective
 from .presets import Recipe, Stage
 from .solvers import Solver
@@ -65,6 +65,7 @@ def descend(
     seeds: Sequence[int],
     like: Tensor,
     start: Tensor | None = None,
+    flat: Tensor | None = None,
     measure: Callable[[Tensor], Tensor] | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Outcome:
@@ -82,6 +83,8 @@ def descend(
         Its dtype and device are those of the images.
     start : Tensor (N, C, H, W), optional
         Images to start from, instead of noise.
+    flat : Tensor (N, H, W) of bool, optional
+        Pixels at which the images are known to have no gradient; for recipes without jitter.
     measure : callable, optional
         Error of images (N, C, H, W) → (N,), recorded at the end of each stage.
     progress : callable, optional
@@ -91,7 +94,7 @@ def descend(
     -----
     A keyboard interrupt ends the run and returns what there is. Non-finite values end it with the last finite image.
     """
-    run = _Run(terms, recipe, size, seeds, like, start)
+    run = _Run(terms, recipe, size, seeds, like, start, flat)
     clock = time.perf_counter()
     status = ""
     try:
@@ -127,11 +130,13 @@ class _Run:
         seeds: Sequence[int],
         like: Tensor,
         start: Tensor | None,
+        flat: Tensor | None,
     ):
         self.terms = self.exact_terms = tuple(terms)
         self.recipe = recipe
         self.size = size
-        self.canvas = _canvas(recipe, terms[0].phi, size, like)
+        canvas = _canvas(recipe, terms[0].phi, size, like)
+        self.canvas = canvas if flat is None or not bool(flat.any()) else Levelled(canvas, flat)
         self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         self.solver: Solver = recipe.solver()
         z = self.canvas.start(seeds) if start is None else self.canvas.coordinates(_enlarged(start, recipe.jitter - 1))

@@ -90,7 +90,8 @@ def invert(
             return (squared_norm(phi(x) - codes) / squared_norm(codes)).sqrt()
 
     first = None if start is None else as_images(start, len(codes)).to(codes)
-    outcome = descend([Term(phi, objective)], recipe, size, seeds, codes, first, measure, progress)
+    flat = phi.flat_pixels(codes, *size) if recipe.levelled and mask is None else None
+    outcome = descend([Term(phi, objective)], recipe, size, seeds, codes, first, flat, measure, progress)
     return _result(phi, codes, outcome, recipe, seed, starts)
 
 

@@ -11,6 +11,7 @@ from .solvers import Solver
 
 SUFFICIENT_DECREASE = 1e-4
 LONGEST_SEARCH = 12
+IDLE_STEPS = 5
 
 
 class LBFGS(Solver):
@@ -50,6 +51,7 @@ class LBFGS(Solver):
         self.slope = start.new_zeros(n)
         self.length = start.new_zeros(n)
         self.tries = start.new_zeros(n, dtype=torch.long)
+        self.idle = start.new_zeros(n, dtype=torch.long)
         self.done = start.new_zeros(n, dtype=torch.bool)
         self.pairs = Pairs(n, m, self.history, start)
         self.fresh = True
@@ -61,7 +63,7 @@ class LBFGS(Solver):
 
     @property
     def converged(self) -> bool:
-        """Whether every sample's search has failed along its own gradient."""
+        """Whether every sample has come to rest: five steps below rounding, or none along its own gradient."""
         return bool(self.done.all())
 
     def next_stage(self, rate: float, changed: bool) -> None:
@@ -71,6 +73,7 @@ class LBFGS(Solver):
             self.point = self.best.clone()
             self.fresh = True
             self.done.zero_()
+            self.idle.zero_()
 
     def tell(self, value: Tensor, gradient: Tensor) -> None:
         """Accept or draw back each sample's trial point."""
@@ -82,11 +85,18 @@ class LBFGS(Solver):
             accepted &= torch.isfinite(value)
             self.pairs.add(self.point.reshape(g.shape) - self.iterate, g - self.gradient, accepted & ~self.done)
             self._draw_back(value, accepted)
+            self._rest(value, accepted)
         accepted &= ~self.done
         self._move(value, g, accepted)
         self.fresh = False
         trial = torch.addcmul(self.iterate, self.direction, self.length[:, None])
         self.point = torch.where(self.done[:, None], self.iterate, trial).view_as(self.point)
+
+    def _rest(self, value: Tensor, accepted: Tensor) -> None:
+        """Samples whose steps no longer change the objective beyond rounding are done."""
+        unchanged = self.value - value <= torch.finfo(value.dtype).eps * value.abs()
+        self.idle = torch.where(accepted, torch.where(unchanged, self.idle + 1, 0), self.idle)
+        self.done |= self.idle >= IDLE_STEPS
 
     def _move(self, value: Tensor, g: Tensor, accepted: Tensor) -> None:
         """New iterates and directions of the accepted samples."""

@@ -52,6 +52,8 @@ class Recipe:
     stages : tuple of Stage
     weight : float
         C, the weight of the data term against the priors.
+    levelled : bool
+        Whether regions that the code says are flat are levelled.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Recipe:
     priors: tuple[Prior, ...]
     stages: tuple[Stage, ...]
     weight: float
+    levelled: bool = False
 
     @property
     def steps(self) -> int:
@@ -80,6 +83,7 @@ class Recipe:
             "priors": [repr(prior) for prior in self.priors],
             "stages": [repr(stage) for stage in self.stages],
             "weight": self.weight,
+            "levelled": self.levelled,
         }
 
 
@@ -155,7 +159,7 @@ def _fourier(name: str, phi: Representation, steps: tuple[int, ...]) -> Recipe:
         stages: tuple[Stage, ...] = (Stage(sum(steps)),)
     else:
         stages = tuple(Stage(count, softness=softness) for count, softness in zip(steps, SOFTNESS, strict=True))
-    return Recipe(name, Fourier, LBFGS, (BoundedRange(), BoundedVariation()), stages, phi.fidelity)
+    return Recipe(name, Fourier, LBFGS, (BoundedRange(), BoundedVariation()), stages, phi.fidelity, levelled=True)
 
 
 def _describe_call(maker: Callable[..., Any]) -> dict[str, Any]:
