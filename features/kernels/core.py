@@ -59,7 +59,11 @@ def _entries(band: Band, dtype: type[Any]) -> tuple[NDArray[Any], ...]:
 
 @lru_cache(maxsize=256)
 def _rule(bins: Bins, dtype: np.dtype[Any]) -> tuple[Any, ...]:
-    """The bins as the kernels take them: mode, directions (as rounded, and exact), coefficients, O/π, softness."""
+    """The bins as the kernels take them.
+
+    Mode, directions (as rounded, and exact), coefficients of the share, O/π, softness, and for exp: bias and shift of
+    the exponent's bits, and (log 2, where to clip, coefficients …).
+    """
     unit = bins.orientations / math.pi
     half_bin = math.pi / (2 * bins.orientations)
     if bins.cubic:
@@ -73,8 +77,12 @@ def _rule(bins: Bins, dtype: np.dtype[Any]) -> tuple[Any, ...]:
     else:
         mode, coefficients = HARD, np.ones(1)
     exact = Bins(bins.orientations).directions
+    single = dtype == np.float32
+    exponents = np.array([127, 23], np.int32) if single else np.array([1023, 52], np.int64)
+    log2 = math.log(2)
+    exponential = np.array([log2, (exponents[0] - 3) * log2, *_fit(np.exp, log2, dtype)])
     return (mode, bins.directions.astype(dtype), exact.astype(dtype), coefficients.astype(dtype), dtype.type(unit),
-            dtype.type(bins.softness))
+            dtype.type(bins.softness), exponents, exponential.astype(dtype))
 
 
 def _fit(function: Callable[[NDArray[np.float64]], NDArray[np.float64]], end: float,

@@ -17,7 +17,7 @@ Layout = tuple[tuple[int, int], tuple[int, int]]
 
 
 def descriptors(cells: Tensor, shape: tuple[int, ...], layout: Layout, weights: NDArray[np.float64], again: bool,
-                constants: tuple[float, float]) -> tuple[Tensor, Tensor]:
+                constants: tuple[float, ...]) -> tuple[Tensor, Tensor]:
     """Descriptors of the shape (D, h, w) from cells (N, 2O, R, S): codes (N, D, h, w), and sums (N, h, w) of what they
     are before normalisation.
 
@@ -32,7 +32,7 @@ def descriptors(cells: Tensor, shape: tuple[int, ...], layout: Layout, weights: 
     again : bool
         Whether to normalise again after clamping.
     constants : tuple
-        ε and the clamp.
+        ε, the clamp, and the slope beyond it.
     """
     code, total = _Descriptors.apply(cells.permute(0, 2, 1, 3), shape, layout, weights, again, constants)
     return code, total
@@ -61,6 +61,6 @@ class _Descriptors(torch.autograd.Function):
 
 
 def _operands(cells: NDArray[Any], layout: Layout, weights: NDArray[np.float64], again: bool,
-              constants: tuple[float, float]) -> tuple[Any, ...]:
+              constants: tuple[float, ...]) -> tuple[Any, ...]:
     dtype = cells.dtype.type
     return cells, layout, weights.astype(dtype), again, tuple(dtype(value) for value in constants)

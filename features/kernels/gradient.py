@@ -82,11 +82,29 @@ def _polynomial_row(z, coefficients, out):
 
 
 @jit
-def _cross_row(work, directions, nearest, cross):
+def _turn_row(work, directions, nearest, along, cross):
+    """The gradient as seen from the nearest bin: along its direction, and across."""
     gx, gy = work[GX], work[GY]
     for i in range(gx.shape[0]):
-        b = nearest[i]
-        cross[i] = directions[b, 0] * gy[i] - directions[b, 1] * gx[i]
+        ux, uy = directions[nearest[i], 0], directions[nearest[i], 1]
+        along[i] = ux * gx[i] + uy * gy[i]
+        cross[i] = ux * gy[i] - uy * gx[i]
+
+
+@jit
+def _exponential_row(v, coefficients, exponents, bits, out):
+    """exp(v), as 2^k times a polynomial on [0, log 2); v is clipped where that would leave the normal numbers."""
+    powers = bits.view(out.dtype)
+    step, limit = coefficients[0], coefficients[1]
+    bias, shift = exponents
+    for i in range(v.shape[0]):
+        a = min(max(v[i], -limit), limit)
+        k = math.floor(a / step)
+        v[i] = a - k * step
+        bits[i] = (int(k) + bias) << shift
+    _polynomial_row(v, coefficients[2:], out)
+    for i in range(v.shape[0]):
+        out[i] *= powers[i]
 
 
 @jit
@@ -105,9 +123,8 @@ def _linear_share(work, rule, nearest, following):
     directions, coefficients, unit = rule[2], rule[3], rule[4]
     length, best, cross, z, root, share, slope = (
         work[LENGTH], work[BEST], work[A], work[B], work[C], work[SHARE], work[SLOPE])
-    zero = unit - unit
-    one = unit / unit
-    _cross_row(work, directions, nearest, cross)
+    zero, one = unit - unit, unit / unit
+    _turn_row(work, directions, nearest, z, cross)
     _next_row(cross, np.int32(directions.shape[0]), nearest, following)
     for i in range(z.shape[0]):
         z[i] = one - best[i] / length[i] if best[i] < length[i] else zero
@@ -121,24 +138,25 @@ def _linear_share(work, rule, nearest, following):
 
 
 @jit
-def _smooth_share(work, rule, nearest, following):
+def _smooth_share(work, rule, nearest, following, bits):
     """Share σ((t − ½) / softness), t = 2 O/π · atan(q), q = |u × g| / (length + u · g) = tan of half the angle."""
-    directions, coefficients, unit, softness = rule[2], rule[3], rule[4], rule[5]
+    directions, coefficients, unit, softness, exponents, exponential = rule[2:]
     length, cross, q, z, share, slope = work[LENGTH], work[A], work[B], work[C], work[SHARE], work[SLOPE]
     zero, one = unit - unit, unit / unit
     half = one / (one + one)
-    gx, gy = work[GX], work[GY]
-    _cross_row(work, directions, nearest, cross)
+    _turn_row(work, directions, nearest, q, cross)
     _next_row(cross, np.int32(directions.shape[0]), nearest, following)
     for i in range(q.shape[0]):
-        b = nearest[i]
-        far = length[i] + (directions[b, 0] * gx[i] + directions[b, 1] * gy[i])
+        far = length[i] + q[i]
         q[i] = abs(cross[i]) / far if far > 0 else zero
     for i in range(q.shape[0]):
         z[i] = q[i] * q[i]
     _polynomial_row(z, coefficients, share)
     for i in range(q.shape[0]):
-        share[i] = one / (one + math.exp((half - share[i] * q[i]) / softness))
+        z[i] = (share[i] * q[i] - half) / softness
+    _exponential_row(z, exponential, exponents, bits, share)
+    for i in range(q.shape[0]):
+        share[i] = share[i] / (one + share[i])
     for i in range(q.shape[0]):
         side = -unit if cross[i] < 0 else (unit if cross[i] > 0 else zero)
         slope[i] = share[i] * (one - share[i]) / softness * side
@@ -174,11 +192,11 @@ def _cubic_share(work, rule, nearest, following):
 
 
 @jit
-def share_row(image, y, scale, rule, work, nearest, following, channel):
+def share_row(image, y, scale, rule, work, nearest, following, channel, bits):
     """Fill the work space and the bins for row y of one image (C, H, W).
 
     work[GX], work[GY] and work[LENGTH] get the gradient, nearest and following the two bins, work[SHARE] what the
-    second gets of the length, and work[SLOPE] the derivative of that by the angle.
+    second gets of the length, and work[SLOPE] the derivative of that by the angle; bits is scratch space.
     """
     mode, directions = rule[0], rule[1]
     _strongest_row(image, y, scale, work, channel)
@@ -192,4 +210,4 @@ def share_row(image, y, scale, rule, work, nearest, following, channel):
     if mode == LINEAR:
         _linear_share(work, rule, nearest, following)
     elif mode == SMOOTH:
-        _smooth_share(work, rule, nearest, following)
+        _smooth_share(work, rule, nearest, following, bits)

@@ -40,6 +40,7 @@ def pool(x, rule, scale, rows, columns, cells, first_task, last_task, bands):
     height, width = x.shape[2:]
     work = np.empty((WORK_ROWS, width), x.dtype)
     nearest, following, channel = np.zeros(width, np.int32), np.zeros(width, np.int32), np.zeros(width, np.int32)
+    bits = np.empty(width, rule[6].dtype)
     histogram = np.empty((bins, wide), x.dtype)
     flat = histogram.reshape(-1)
     for task in range(first_task, last_task):
@@ -50,7 +51,7 @@ def pool(x, rule, scale, rows, columns, cells, first_task, last_task, bands):
             for k in range(start[y], start[y + 1]):
                 if top <= row[k] < bottom:
                     if not touched:
-                        share_row(x[n], y, scale, rule, work, nearest, following, channel)
+                        share_row(x[n], y, scale, rule, work, nearest, following, channel, bits)
                         _scatter_row(work, rule[0] == HARD, nearest, following, columns, histogram)
                         touched = True
                     target, a = cells[n, row[k]].reshape(-1), weight[k]
@@ -142,6 +143,7 @@ def unpool(x, rule, scale, rows, columns, cells, gradient, first_task, last_task
     channels, height, width = x.shape[1:]
     work = np.empty((WORK_ROWS, width), x.dtype)
     nearest, following, channel = np.zeros(width, np.int32), np.zeros(width, np.int32), np.zeros(width, np.int32)
+    bits = np.empty(width, rule[6].dtype)
     histogram = np.empty((bins, wide), x.dtype)
     flat = histogram.reshape(-1)
     dx, dy = np.empty((3, channels, width), x.dtype), np.empty((3, channels, width), x.dtype)
@@ -158,7 +160,7 @@ def unpool(x, rule, scale, rows, columns, cells, gradient, first_task, last_task
                     source, a = cells[n, row[k]].reshape(-1), weight[k]
                     for i in range(flat.shape[0]):
                         flat[i] += a * source[i]
-                share_row(x[n], y, scale, rule, work, nearest, following, channel)
+                share_row(x[n], y, scale, rule, work, nearest, following, channel, bits)
                 _collect_row(work, rule[0] == HARD, nearest, following, columns, histogram)
                 _derivative_row(work, rule[0] == HARD, scale, channel, dx[here], dy[here])
                 _spread_row(dx[here], dy[here], y, height)

@@ -43,18 +43,18 @@ def _inverse_norms(values, epsilon, length, inverse):
 
 
 @jit
-def _scale_and_clamp(values, inverse, clamp, out):
+def _scale_and_clamp(values, inverse, clamp, leak, out):
     for k in range(values.shape[0]):
         row, target = values[k], out[k]
         for g in range(row.shape[0]):
             p = row[g] * inverse[g]
-            target[g] = p if p < clamp else clamp
+            target[g] = p if p < clamp else clamp + leak * (p - clamp)
 
 
 @jit
 def describe(cells, layout, weights, again, constants, code, total, first, last, bands):
     """Fill codes (N, D, h, w) and their sums before normalisation (N, h, w) from cells (N, R, 2O, S)."""
-    epsilon, clamp = constants
+    epsilon, clamp, leak = constants
     dimensions, count, wide = code.shape[1:]
     values, clamped = np.empty((dimensions, wide), cells.dtype), np.empty((dimensions, wide), cells.dtype)
     length, inverse = np.empty(wide, cells.dtype), np.empty(wide, cells.dtype)
@@ -67,7 +67,7 @@ def describe(cells, layout, weights, again, constants, code, total, first, last,
                 for g in range(wide):
                     total[n, f, g] += values[k, g]
             _inverse_norms(values, epsilon, length, inverse)
-            _scale_and_clamp(values, inverse, clamp, clamped)
+            _scale_and_clamp(values, inverse, clamp, leak, clamped)
             if again:
                 _inverse_norms(clamped, epsilon, length, inverse)
             else:
@@ -110,24 +110,24 @@ def _scatter(upstream, by_total, f, layout, weights, out):
 @jit
 def describe_derivative(cells, layout, weights, again, constants, by_code, by_total, out, first, last, bands):
     """Fill the derivative by the cells, which starts as zeros, given those by the codes and by the sums; bands is 1."""
-    epsilon, clamp = constants
+    epsilon, clamp, leak = constants
     dimensions, count, wide = by_code.shape[1:]
     shape = (dimensions, wide)
     values, clamped, upstream = np.empty(shape, cells.dtype), np.empty(shape, cells.dtype), np.empty(shape, cells.dtype)
     length, inverse = np.empty(wide, cells.dtype), np.empty(wide, cells.dtype)
     length2, inverse2, dot = np.empty(wide, cells.dtype), np.empty(wide, cells.dtype), np.empty(wide, cells.dtype)
-    zero = epsilon - epsilon
     for n in range(first, last):
         for f in range(count):
             _gather(cells[n], f, layout, weights, values)
             _inverse_norms(values, epsilon, length, inverse)
-            _scale_and_clamp(values, inverse, clamp, clamped)
+            _scale_and_clamp(values, inverse, clamp, leak, clamped)
             upstream[:] = by_code[n, :, f]
             if again:
                 _inverse_norms(clamped, epsilon, length2, inverse2)
                 _unit_derivative(clamped, length2, inverse2, upstream, dot)
             for k in range(dimensions):
                 for g in range(wide):
-                    upstream[k, g] = upstream[k, g] if values[k, g] * inverse[g] <= clamp else zero
+                    up = upstream[k, g]
+                    upstream[k, g] = up if values[k, g] * inverse[g] <= clamp else leak * up
             _unit_derivative(values, length, inverse, upstream, dot)
             _scatter(upstream, by_total[n, f], f, layout, weights, out[n])
