@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import warnings
@@ -178,14 +179,10 @@ class Vocabulary:
             If it is not a vocabulary, or its words were learned with another descriptor than phi.
         """
         meta, arrays = load_arrays(path, "vocabulary")
-        described = meta["phi"]
         if phi is None:
-            phi = Representation.from_config(described)
-        elif (given := phi.to_config()) != described:
-            differing = sorted(k for k in {*given, *described} if given.get(k) != described.get(k))
-            found, expected = ({k: config.get(k) for k in differing} for config in (given, described))
-            raise ValueError(f"the words of {path} were learned with another descriptor: it has {expected}, "
-                             f"but {found} was given")
+            phi = Representation.from_config(meta["phi"])
+        else:
+            _check_same(path, phi.to_config(), meta["phi"])
         return (Mixture if meta["kind"] == "gmm" else Vocabulary)(phi=phi, root=meta["root"], **arrays)
 
     @property
@@ -272,6 +269,18 @@ class Mixture(Vocabulary):
     @cached_property
     def _digest(self) -> str:
         return hashlib.sha256(b"".join(a.tobytes() for a in (self.words, self.variances, self.priors))).hexdigest()[:16]
+
+
+def _check_same(path: str | Path, given: dict[str, Any], stored: dict[str, Any]) -> None:
+    """Raise a ValueError unless both configurations are of one descriptor; what only one names must be the default."""
+    if given != stored:
+        with contextlib.suppress(ValueError, TypeError):
+            stored = Representation.from_config(stored).to_config()
+    differing = sorted(k for k in {*given, *stored} if given.get(k) != stored.get(k))
+    if differing:
+        found, expected = ({k: config.get(k) for k in differing} for config in (given, stored))
+        raise ValueError(f"the words of {path} were learned with another descriptor: it has {expected}, "
+                         f"but {found} was given")
 
 
 def _root(local: Tensor) -> Tensor:

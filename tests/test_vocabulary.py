@@ -10,6 +10,7 @@ from unfeature.features.brief import BRIEF
 from unfeature.features.lbp import LBP
 from unfeature.features.sampling import _reservoir, bytes_of, position_centres, sample_descriptors
 from unfeature.features.vocabulary import Mixture, Vocabulary
+from unfeature.files import save_arrays
 from unfeature.images import write_png
 
 PHI = BRIEF(bits=12, patch_size=12, step=4, softness=1.0)
@@ -137,6 +138,12 @@ def test_loading_refuses_another_descriptor(words, tmp_path):
     words.save(tmp_path / "words.npz")
     with pytest.raises(ValueError, match=r"another descriptor: it has {'step': 4}, but {'step': 2}"):
         Vocabulary.load(tmp_path / "words.npz", PHI.replace(step=2))
+    config = {k: v for k, v in PHI.to_config().items() if k != "seed"}
+    save_arrays(tmp_path / "older.npz", "vocabulary", {"kind": "kmeans", "phi": config, "root": False},
+                words=words.words)  # fmt: skip
+    assert Vocabulary.load(tmp_path / "older.npz", PHI).to_config() == words.to_config()
+    with pytest.raises(ValueError, match="another descriptor"):
+        Vocabulary.load(tmp_path / "older.npz", PHI.replace(seed=1))
     (tmp_path / "other.npz").write_bytes(b"PK")
     with pytest.raises(ValueError, match="not a whole vocabulary"):
         Vocabulary.load(tmp_path / "other.npz")
