@@ -1,0 +1,128 @@
+"""A collection of images and their codes, searched window by window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..images import to_bytes
+from .base import Learner, memory_in_bytes
+from .windows import Floats, Windows
+
+
+@dataclass(frozen=True, eq=False)
+class Collection:
+    """Images as 8-bit pixels and codes in half precision, one after the other in two flat arrays.
+
+    Attributes
+    ----------
+    pixels : ndarray (…), uint8
+    codes : ndarray (…), float16
+    extents : ndarray (n, 6)
+        H, W, C of each image and h, w, D of its code.
+    """
+
+    pixels: NDArray[np.uint8]
+    codes: NDArray[np.float16]
+    extents: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.extents)
+
+    def entries(self) -> Iterator[tuple[NDArray[np.uint8], Floats]]:
+        """Each image (H, W, C) with its code (h, w, D)."""
+        at = code_at = 0
+        for extent in self.extents:
+            size, code_size = int(np.prod(extent[:3])), int(np.prod(extent[3:]))
+            image = self.pixels[at : at + size].reshape(extent[:3])
+            code = self.codes[code_at : code_at + code_size].reshape(extent[3:])
+            at, code_at = at + size, code_at + code_size
+            yield image, code.astype(np.float32)
+
+    def nearest(self, shape: Windows, templates: Floats, k: int, metric: str) -> tuple[Floats, Floats]:
+        """The k windows that each template likes best, and the patches under them.
+
+        Parameters
+        ----------
+        shape : Windows
+        templates : ndarray (m, cells · cells · D)
+        k : int
+        metric : {"product", "distance"}
+            Score a window y of a template t by ⟨t, y⟩, or by −‖t − y‖².
+
+        Returns
+        -------
+        scores : ndarray (m, k)
+            Descending.
+        patches : ndarray (m, k, side · side · C)
+            Values in [0, 1].
+        """
+        scores = np.full((len(templates), k), -np.inf, dtype=np.float32)
+        owners = np.zeros((len(templates), k, 3), dtype=np.int64)
+        for number, (image, code) in enumerate(self.entries()):
+            places = shape.places(code, image)
+            rows = shape.codes(code, places)
+            found = templates @ rows.T
+            if metric == "distance":
+                found = 2 * found - (rows**2).sum(axis=1) - (templates**2).sum(axis=1, keepdims=True)
+            tagged = np.column_stack([np.full(len(places), number), places])
+            scores, owners = _merge(scores, owners, found, tagged)
+        return scores, self._patches(shape, owners)
+
+    def _patches(self, shape: Windows, owners: NDArray[np.int64]) -> Floats:
+        flat = owners.reshape(-1, 3)
+        patches = np.empty((len(flat), shape.patch_length), dtype=np.float32)
+        for number, (image, _) in enumerate(self.entries()):
+            mine = np.flatnonzero(flat[:, 0] == number)
+            patches[mine] = shape.patches(image, flat[mine, 1:]) / np.float32(255)
+        return patches.reshape(*owners.shape[:2], -1)
+
+
+class CollectionLearner(Learner):
+    """Keeps images and codes until the memory is full; the order being random, what is kept is a fair sample."""
+
+    def __init__(self, memory: str | int) -> None:
+        self.limit = memory_in_bytes(memory)
+        self.arrays: dict[str, NDArray[Any]] = {
+            "pixels": np.zeros(0, dtype=np.uint8),
+            "codes": np.zeros(0, dtype=np.float16),
+            "extents": np.zeros((0, 6), dtype=np.int64),
+        }
+
+    def see(self, image: NDArray[np.float32], code: NDArray[np.float32], rng: np.random.Generator) -> None:
+        """Keep one image, if there is room for it."""
+        kept = sum(array.nbytes for array in self.arrays.values())
+        if 2 * kept + image.size + 2 * code.size > self.limit:
+            return
+        image = image[..., None] if image.ndim == 2 else image
+        added = {"pixels": to_bytes(image).ravel(), "codes": code.astype(np.float16).ravel(),
+                 "extents": np.array([[*image.shape, *code.shape]])}
+        for name, values in added.items():
+            self.arrays[name] = np.concatenate([self.arrays[name], values])
+
+    def collection(self, shape: Windows) -> Collection:
+        """What was kept; ValueError if not one window."""
+        collection = Collection(self.arrays["pixels"], self.arrays["codes"], self.arrays["extents"])
+        if not any(len(shape.places(code, image)) for image, code in collection.entries()):
+            raise ValueError("not one window was kept: give larger images, or allow more memory")
+        return collection
+
+
+def _merge(scores: Floats, owners: NDArray[np.int64], found: Floats,
+           tagged: NDArray[np.int64]) -> tuple[Floats, NDArray[np.int64]]:
+    """The k best of those held and those found, descending."""
+    k = scores.shape[1]
+    joined = np.concatenate([scores, found], axis=1)
+    order = np.argsort(-joined, axis=1, kind="stable")[:, :k] if joined.shape[1] < 4 * k else _top(joined, k)
+    every = np.concatenate([owners, np.broadcast_to(tagged, (len(scores), *tagged.shape))], axis=1)
+    return np.take_along_axis(joined, order, axis=1), np.take_along_axis(every, order[..., None], axis=1)
+
+
+def _top(scores: Floats, k: int) -> NDArray[np.int64]:
+    chosen = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+    order = np.argsort(-np.take_along_axis(scores, chosen, axis=1), axis=1, kind="stable")
+    return np.asarray(np.take_along_axis(chosen, order, axis=1))

@@ -1,0 +1,157 @@
+"""Direct descent on the coefficients of a natural-image basis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import fold
+
+from ..features.base import Representation, code_to_tensor
+from .base import Baseline, Images, Learner, Progress, Stream, rows_within
+from .windows import Floats
+
+STEPS = 200
+RATE = 0.1
+SOFTNESS = 0.5
+PER_IMAGE = 400
+
+
+@dataclass(eq=False, repr=False)
+class Direct(Baseline):
+    r"""The image of a natural-image basis whose code is nearest.
+
+    Patches of natural images have the mean m and the principal components U with variances s². The image is a sum of
+    patches m + U (s ∘ z) that overlap by half under a Hann window, and z = argmin ‖Φ(x(z)) − Φ₀‖² / ‖Φ₀‖² + w ‖z‖²/n,
+    by 200 steps of Adam from small noise, with the descriptor's own gradient (its surrogate's, where it has one, for
+    the first half).
+
+    Attributes
+    ----------
+    basis : ndarray (K, side · side · C)
+        U, a component a row, times s.
+    mean : ndarray (side · side · C)
+        m.
+    side : int
+        Pixels along one side of a patch.
+    weight : float
+        w; the paper has none.
+
+    Notes
+    -----
+    The paper takes one basis for a whole window of fixed size; the overlapping patches make it one for images of any
+    size.
+
+    References
+    ----------
+    C. Vondrick et al., "HOGgles", ICCV 2013, section 3.3.
+    """
+
+    method: ClassVar[str] = "direct"
+    several: ClassVar[bool] = True
+
+    basis: Floats
+    mean: Floats
+    side: int
+    weight: float
+
+    @classmethod
+    def learn(cls, images: Images, phi: Representation, *, components: int = 200, cells: int = 4,
+              weight: float = 0.01, seed: int = 0, side: int | None = None, memory: str | int = "2GB",
+              output: str | Path | None = None, progress: Progress | None = None) -> Direct:
+        """Learn the principal components of patches.
+
+        Parameters
+        ----------
+        images : path, or iterable of paths and arrays
+        phi : Representation
+            Only its stride and channels matter for the basis.
+        components : int
+            K.
+        cells : int
+            Side of a patch in strides, made even in pixels.
+        weight : float
+            w.
+        seed, side, output, progress
+            See `Stream`.
+        memory : str or int
+            Bound on what is held while learning.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer pixels in a patch than components, the memory does not suffice, or see `Stream`.
+        """
+        pixels = max(2, 2 * (cells * phi.stride // 2), 8)
+        length = pixels * pixels * phi.in_channels[0]
+        if not 1 <= components <= length:
+            raise ValueError(f"a patch of {pixels}×{pixels} pixels has at most {length} components, got {components}")
+        rows_within(memory, 8 * 4 * length**2, 12 * length, PER_IMAGE)
+        stream = Stream(images, phi, seed, side, output, progress)
+        learner = _PatchLearner(pixels, length)
+        stream.run(learner, {"method": cls.method, "cells": cells}, pixels)
+        number, total, products = (learner.arrays[name] for name in ("number", "total", "products"))
+        mean = total / number
+        values, vectors = np.linalg.eigh(products / number - np.outer(mean, mean))
+        scales = np.sqrt(np.maximum(values[::-1][:components], 0))
+        basis = (vectors[:, ::-1][:, :components] * scales).T
+        model = cls(phi.to_config(), basis.astype(np.float32), mean.astype(np.float32), pixels, weight)
+        stream.finish(model)
+        return model
+
+    def reconstruct(self, phi: Representation, code: NDArray[Any], size: tuple[int, int], count: int,
+                    seed: int) -> Floats:
+        """The images (count, H, W, C) in [0, 1] of a code (h, w, D), from different starts."""
+        generator = torch.Generator().manual_seed(seed)
+        grid = [-(-n // (self.side // 2)) + 1 for n in size]
+        z = 0.1 * torch.randn((count, len(self.basis), grid[0] * grid[1]), generator=generator)
+        z.requires_grad_()
+        target = code_to_tensor(code).float()
+        optimiser = torch.optim.Adam([z], lr=RATE)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, STEPS)
+        for step in range(STEPS):
+            model = phi.surrogate(SOFTNESS) if step < STEPS // 2 else phi
+            optimiser.zero_grad()
+            residual = model(self.render(z, grid, size)) - target
+            data = residual.flatten(1).pow(2).sum(1) / target.pow(2).sum().clamp_min(1e-12)
+            (data + self.weight * z.pow(2).flatten(1).mean(1)).sum().backward()
+            optimiser.step()
+            schedule.step()
+        with torch.no_grad():
+            images = self.render(z, grid, size).clamp(0, 1)
+        return np.ascontiguousarray(images.permute(0, 2, 3, 1).numpy())
+
+    def render(self, z: Tensor, grid: list[int], size: tuple[int, int]) -> Tensor:
+        """Images (N, C, H, W) of coefficients (N, K, patches)."""
+        side, half = self.side, self.side // 2
+        ramp = torch.hann_window(side, periodic=True)
+        hann = (ramp[:, None] * ramp).reshape(-1, 1)
+        channels = len(self.mean) // side**2
+        basis = torch.from_numpy(self.basis).to(z)
+        patches = torch.einsum("nkp,kd->ndp", z, basis) + torch.from_numpy(self.mean).to(z)[:, None]
+        patches = patches.unflatten(1, (side * side, channels)).movedim(2, 1) * hann
+        extent = [half * (g + 1) for g in grid]
+        whole = fold(patches.flatten(1, 2), extent, side, stride=half)
+        return whole[..., half : half + size[0], half : half + size[1]]
+
+
+class _PatchLearner(Learner):
+    """Sums over random patches, in double precision."""
+
+    def __init__(self, side: int, length: int) -> None:
+        self.side = side
+        self.arrays = {"number": np.zeros(()), "total": np.zeros(length), "products": np.zeros((length, length))}
+
+    def see(self, image: NDArray[np.float32], code: NDArray[np.float32], rng: np.random.Generator) -> None:
+        """Add patches of one image to the sums."""
+        image = image[..., None] if image.ndim == 2 else image
+        corners = [rng.integers(n - self.side + 1, size=PER_IMAGE) for n in image.shape[:2]]
+        rows = np.array([image[y : y + self.side, x : x + self.side].ravel() for y, x in zip(*corners, strict=True)])
+        self.arrays["number"] += len(rows)
+        self.arrays["total"] += rows.sum(axis=0)
+        self.arrays["products"] += rows.T @ rows

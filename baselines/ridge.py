@@ -1,0 +1,236 @@
+"""The most likely image window under a joint Gaussian of windows and codes: ridge regression with a likelihood."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..features.base import Representation
+from .base import Baseline, Images, Learner, Progress, Stream, rows_within
+from .windows import Floats, Windows, normalised, spread
+
+Doubles = NDArray[np.float64]
+
+SHRINKAGES = tuple(float(s) for s in np.logspace(-6, -0.3, 20))
+HELD_OUT = 5
+FLOOR = 1e-6
+
+
+@dataclass(eq=False, repr=False)
+class Ridge(Baseline):
+    r"""The conditional mean of the pixels, given the code, when both are jointly Gaussian.
+
+    With x a patch and y the window of the code above it, both of zero mean and unit norm, and their means and
+    covariances over many windows,
+
+        x̂ = μ_x + Σ_xy Σ_yy⁻¹ (y − μ_y),   var(x | y) = diag(Σ_xx − Σ_xy Σ_yy⁻¹ Σ_yx).
+
+    Σ_yy is shrunk, (1 − γ) Σ_yy + γ tr(Σ_yy)/d · I. The γ is the one under which windows of held-out images (every
+    fifth) have the largest log-likelihood log p(y) + log p(x | y), with a diagonal conditional covariance.
+
+    Attributes
+    ----------
+    weights : ndarray (d, side · side · C)
+        (Σ_xy Σ_yy⁻¹)ᵀ.
+    image_mean, code_mean : ndarray
+        μ_x and μ_y.
+    variance : ndarray (side · side · C)
+        Conditional variance of each pixel of a normalised patch.
+    whitening : ndarray (d', d)
+        A with AᵀA = Σ_yy⁻¹, over the directions in which windows of unit norm and zero mean vary at all.
+    cells : int
+        Positions along one side of a window.
+    shrinkage : float
+        γ.
+
+    Notes
+    -----
+    Windows of zero norm are left out. The paper's implementation takes the covariance from HOG statistics learned on
+    large image sets and a fixed ridge; this one is learned from any images, and chooses its shrinkage.
+
+    References
+    ----------
+    C. Vondrick et al., "HOGgles: Visualizing Object Detection Features", ICCV 2013, section 3.2.
+    """
+
+    method: ClassVar[str] = "ridge"
+
+    weights: Floats
+    image_mean: Floats
+    code_mean: Floats
+    variance: Floats
+    whitening: Floats
+    cells: int
+    shrinkage: float
+
+    @classmethod
+    def learn(cls, images: Images, phi: Representation, *, windows: int = 100_000, cells: int = 5, seed: int = 0,
+              side: int | None = None, memory: str | int = "2GB", output: str | Path | None = None,
+              progress: Progress | None = None) -> Ridge:
+        """Accumulate means and covariances over windows of the images, in a stream.
+
+        Parameters
+        ----------
+        images : path, or iterable of paths and arrays
+            At least two images; every fifth one only chooses the shrinkage.
+        phi : Representation
+            A descriptor whose code has positions.
+        windows : int
+            How many windows to take, spread evenly over the images; memory does not depend on it.
+        cells : int
+            Positions along one side of a window.
+        seed, side, output, progress
+            See `Stream`.
+        memory : str or int
+            Bound on what is held while learning.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than two usable images, the memory does not suffice, or see `Stream`.
+        """
+        shape = Windows.of(phi, cells)
+        stream = Stream(images, phi, seed, side, output, progress)
+        d, p = shape.code_length, shape.patch_length
+        per_image = -(-windows // len(stream))
+        rows_within(memory, 8 * (2 * (d * d + d * p) + 4 * d * d), 12 * (d + p), per_image)
+        learner = _MomentsLearner(shape, per_image)
+        settings = {"method": cls.method, "windows": windows, "cells": cells}
+        stream.run(learner, settings, shape.smallest_image())
+        fit, held = learner.moments("fit"), learner.moments("held")
+        gaussian = fit.conditional(held)
+        model = cls(phi.to_config(), *gaussian[:-1], cells, gaussian[-1])
+        stream.finish(model)
+        return model
+
+    def reconstruct(self, phi: Representation, code: NDArray[Any], size: tuple[int, int], count: int,
+                    seed: int) -> Floats:
+        """The image (1, H, W, C) in [0, 1] of a code (h, w, D)."""
+        shape = Windows.of(phi, self.cells)
+        rows, places = shape.every(code, self.cells)
+        live = np.ptp(rows, axis=1) > 0
+        patches = np.zeros((len(rows), shape.patch_length), dtype=np.float32)
+        patches[live] = (normalised(rows[live]) - self.code_mean) @ self.weights + self.image_mean
+        total, number = shape.lay(patches * np.repeat(shape.bell(), shape.channels), places, size)
+        return spread(total / np.maximum(number, 1))[None]
+
+    def likelihood(self, phi: Representation, code: NDArray[Any],
+                   size: tuple[int, int] | None = None) -> tuple[Floats, Floats]:
+        """How likely the windows of a code are, and how uncertain the pixels remain.
+
+        Parameters
+        ----------
+        phi : Representation
+        code : ndarray (h, w, D)
+        size : tuple of int, optional
+            Height and width of the image; the smallest with a code of this shape by default.
+
+        Returns
+        -------
+        log_likelihood : ndarray (h − cells + 1, w − cells + 1)
+            log p(y) of each window inside the code, of unit norm, in nats; −∞ for constant windows.
+        variance : ndarray (H, W, C)
+            Conditional variance of the pixels, on the scale of patches of unit norm, averaged with the weights with
+            which the windows make up the image.
+        """
+        self.check(phi)
+        shape = Windows.of(phi, self.cells)
+        size = phi.image_size_for((code.shape[2], *code.shape[:2])) if size is None else size
+        inside, at = shape.every(code, 0)
+        live = np.ptp(inside, axis=1) > 0
+        distance = (((normalised(inside) - self.code_mean) @ self.whitening.T) ** 2).sum(axis=1)
+        values = np.where(live, self._log_scale - 0.5 * distance, -np.inf).astype(np.float32)
+        _, places = shape.every(code, self.cells)
+        bell = np.repeat(shape.bell(), shape.channels)
+        weighted, _ = shape.lay(np.tile(bell * self.variance, (len(places), 1)), places, size)
+        weight, _ = shape.lay(np.tile(bell, (len(places), 1)), places, size)
+        return values.reshape(at.max(axis=0) + 1), weighted / np.maximum(weight, 1e-12)
+
+    @cached_property
+    def _log_scale(self) -> float:
+        precisions = (self.whitening.astype(np.float64) ** 2).sum(axis=1)
+        return float(0.5 * np.log(precisions / (2 * np.pi)).sum())
+
+
+@dataclass
+class _Moments:
+    """Means and covariances of code windows y and patches x."""
+
+    code_mean: Doubles
+    image_mean: Doubles
+    code_code: Doubles
+    code_image: Doubles
+    image_variance: Doubles
+
+    def conditional(self, held: _Moments) -> tuple[Floats, Floats, Floats, Floats, Floats, float]:
+        """weights, μ_x, μ_y, conditional variance, whitening and γ, the last chosen by the held-out likelihood."""
+        values, vectors = np.linalg.eigh(self.code_code)
+        varies = values > FLOOR * values.mean()
+        values, vectors = values[varies], vectors[:, varies]
+        rotated = vectors.T @ self.code_image
+        shift_y, shift_x = held.code_mean - self.code_mean, held.image_mean - self.image_mean
+        second_yy = vectors.T @ (held.code_code + np.outer(shift_y, shift_y)) @ vectors
+        second_yx = vectors.T @ (held.code_image + np.outer(shift_y, shift_x))
+        second_xx = held.image_variance + shift_x**2
+        best = (-np.inf, 0.0)
+        for gamma in SHRINKAGES:
+            spectrum = _shrunk(values, gamma)
+            weights = rotated / spectrum[:, None]
+            variance = self._left(rotated, weights)
+            residual = second_xx - 2 * (weights * second_yx).sum(axis=0) + (weights * (second_yy @ weights)).sum(axis=0)
+            likelihood = -0.5 * (np.log(spectrum) + np.diag(second_yy) / spectrum).sum()
+            likelihood -= 0.5 * (np.log(variance) + residual / variance).sum()
+            best = max(best, (float(likelihood), gamma))
+        spectrum = _shrunk(values, best[1])
+        weights = rotated / spectrum[:, None]
+        results = (vectors @ weights, self.image_mean, self.code_mean, self._left(rotated, weights),
+                   (vectors / np.sqrt(spectrum)).T)
+        weights, image_mean, code_mean, variance, whitening = (r.astype(np.float32) for r in results)
+        return weights, image_mean, code_mean, variance, whitening, best[1]
+
+    def _left(self, rotated: Doubles, weights: Doubles) -> Doubles:
+        explained = (rotated * weights).sum(axis=0)
+        return np.asarray(np.maximum(self.image_variance - explained, FLOOR * self.image_variance.mean()))
+
+
+class _MomentsLearner(Learner):
+    """Sums over windows, in double precision; every fifth image goes to the held-out sums."""
+
+    def __init__(self, shape: Windows, per_image: int) -> None:
+        self.shape, self.per_image = shape, per_image
+        d, p = shape.code_length, shape.patch_length
+        self.arrays = {"seen": np.zeros((), dtype=np.int64)}
+        for part in ("fit", "held"):
+            shapes = {"n": (), "y": (d,), "x": (p,), "yy": (d, d), "yx": (d, p), "xx": (p,)}
+            self.arrays |= {f"{part}_{name}": np.zeros(extent) for name, extent in shapes.items()}
+
+    def see(self, image: NDArray[np.float32], code: NDArray[np.float32], rng: np.random.Generator) -> None:
+        """Add windows of one image to the sums."""
+        part = "held" if self.arrays["seen"] % HELD_OUT == 1 else "fit"
+        self.arrays["seen"] += 1
+        places = rng.permutation(self.shape.places(code, image))[: self.per_image]
+        x, y = self.shape.patches(image, places), self.shape.codes(code, places)
+        varied = (np.ptp(x, axis=1) > 0) & (np.ptp(y, axis=1) > 0)
+        x, y = normalised(x[varied]), normalised(y[varied])
+        sums = {"n": len(x), "y": y.sum(axis=0), "x": x.sum(axis=0), "yy": y.T @ y, "yx": y.T @ x,
+                "xx": (x**2).sum(axis=0)}
+        for name, value in sums.items():
+            self.arrays[f"{part}_{name}"] += value
+
+    def moments(self, part: str) -> _Moments:
+        """Means and covariances of one part; ValueError if it has too few windows."""
+        n, y, x, yy, yx, xx = (self.arrays[f"{part}_{name}"] for name in ("n", "y", "x", "yy", "yx", "xx"))
+        if n < 2:
+            raise ValueError("learning a Gaussian takes at least two images with windows that are not constant, "
+                             "one of them to choose the shrinkage: give more images")
+        y, x = y / n, x / n
+        return _Moments(y, x, yy / n - np.outer(y, y), yx / n - np.outer(y, x), xx / n - x**2)
+
+
+def _shrunk(values: Doubles, gamma: float) -> Doubles:
+    return np.asarray((1 - gamma) * values + gamma * max(float(values.mean()), 1e-12))
