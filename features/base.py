@@ -56,6 +56,9 @@ class Representation(nn.Module):
 
     _registry: ClassVar[dict[str, type[Representation]]] = {}
 
+    def __init__(self) -> None:
+        super().__init__()
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         Representation._registry[cls.__name__] = cls

@@ -106,7 +106,7 @@ def descend(
                     progress(run.report())
                 if status or run.solver.converged:
                     break
-            if measure:
+            if measure and stage.steps:
                 run.record_error(measure)
             if status:
                 break

@@ -1,0 +1,299 @@
+"""Inversion end to end, on descriptors small enough to run in a blink and on HOG."""
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from unfeature.features.base import Representation
+from unfeature.features.hog import HOG
+from unfeature.inversion.canvas import Fourier, Frame, Pixels
+from unfeature.inversion.engine import Term, descend
+from unfeature.inversion.invert import invert
+from unfeature.inversion.objectives import Euclidean, Gram, InnerProduct
+from unfeature.inversion.presets import PRESETS, Stage, ijcv2016, recipe_for
+from unfeature.inversion.priors import BoundedRange, BoundedVariation
+from unfeature.inversion.solvers import Momentum
+
+
+class Blur(Representation):
+    """Means over non-overlapping squares: a linear code."""
+
+    stride = receptive_field = 4
+    jitter = 2
+
+    def forward(self, x):
+        return torch.nn.functional.avg_pool2d(x.mean(1, keepdim=True), 4) * 10
+
+    def output_shape(self, height, width):
+        if min(height, width) < 4:
+            raise ValueError(f"an image of {height} × {width} pixels is smaller than one square of 4 × 4")
+        return 1, height // 4, width // 4
+
+    def image_size_for(self, code_shape):
+        return 4 * code_shape[1], 4 * code_shape[2]
+
+
+def short(preset, phi, steps=8):
+    recipe = recipe_for(phi, preset)
+    return replace(recipe, stages=tuple(replace(stage, steps=steps) for stage in recipe.stages))
+
+
+@pytest.fixture(params=PRESETS, ids=str)
+def preset(request):
+    return request.param
+
+
+def test_every_preset_inverts_hog_better_than_noise(preset, photograph):
+    phi = HOG(texture=False)
+    image = photograph(side=64)
+    code = phi(image)
+    result = invert(phi, code, preset=short(preset, phi, 40), size=image.shape)
+    noise = phi(np.random.default_rng(0).random(image.shape))
+    assert result.error < 0.8 * np.linalg.norm(noise - code) / np.linalg.norm(code)
+    np.testing.assert_allclose(result.error, np.linalg.norm(phi(result.image) - code) / np.linalg.norm(code), rtol=1e-5)
+    assert result.images.shape == (1, *image.shape)
+
+
+def test_ours_is_far_better_than_the_published(photograph):
+    image = photograph("camera", 80)
+    for bilinear, ratio in ((False, 0.4), (True, 0.5)):
+        phi = HOG(texture=False, bilinear=bilinear)
+        code = phi(image)
+        published = invert(phi, code, preset="ijcv2016", size=image.shape)
+        ours = invert(phi, code, preset="best", size=image.shape)
+        assert ours.error < ratio * published.error
+        agreement = [np.corrcoef(r.image.ravel(), image.ravel())[0, 1] for r in (published, ours)]
+        assert agreement[1] > agreement[0] + 0.1
+
+
+def test_a_batch_runs_as_its_samples_would_alone(photograph, preset):
+    phi = HOG(texture=False)
+    names = ("astronaut", "camera", "chelsea", "coffee")
+    crops = [photograph(name, 96)[i : i + 32, :40] for name in names for i in (0, 9)]
+    codes = [phi(crop) for crop in crops]
+    recipe = short(preset, phi, 60 // len(recipe_for(phi, preset).stages))
+    together = invert(phi, codes, preset=recipe, size=(32, 40), seed=3)
+    assert len(together) == 8
+    for i, code in enumerate(codes):
+        alone = invert(phi, code, preset=recipe, size=(32, 40), seed=3)
+        np.testing.assert_allclose(together.images[i], alone.image, atol=1e-4)
+
+
+def test_starts_differ_and_the_best_is_shown():
+    phi = HOG()
+    code = phi(np.random.default_rng(1).random((40, 40)).astype(np.float32))
+    result = invert(phi, [code, code[::-1]], preset=short("fast", phi, 4), starts=3, seed=5)
+    assert len(result) == 6 and result.starts == 3
+    with pytest.raises(ValueError, match="2 codes"):
+        _ = result.image
+    again = invert(phi, code, preset=short("fast", phi, 4), starts=3, seed=5)
+    np.testing.assert_allclose(again.images, result.images[:3], atol=1e-5)
+    assert again.error == again.errors.min() and len({*again.errors.tolist()}) == 3
+
+
+def test_the_same_seed_gives_the_same_image(preset):
+    phi = Blur()
+    code = phi(np.random.default_rng(2).random((16, 20)).astype(np.float32))
+    first, second, other = (invert(phi, code, preset=short(preset, phi), seed=seed).image for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, second)
+    assert not np.array_equal(first, other)
+
+
+def test_a_stored_code_needs_no_image(photograph):
+    phi = HOG(cell_size=6, variant="dpm")
+    image = photograph("coffee", 72)
+    code = phi(image)
+    result = invert(phi, code, preset=short("fast", phi, 3))
+    assert result.image.shape == ((code.shape[0] + 2) * 6, (code.shape[1] + 2) * 6)
+
+
+def test_a_masked_part_is_free():
+    phi = Blur()
+    image = np.random.default_rng(3).random((16, 16)).astype(np.float32)
+    code = phi(image)
+    mask = np.zeros_like(code)
+    mask[:2] = 1
+    recipe = replace(short("best", phi, 60), priors=(BoundedRange(weight=1e-3),))
+    found = phi(invert(phi, code, preset=recipe, mask=mask).image)
+    np.testing.assert_allclose(found[:2], code[:2], atol=0.05)
+    assert np.abs(found[2:] - code[2:]).max() > 0.2
+
+
+def test_the_start_is_where_a_run_begins(photograph, preset):
+    phi = HOG(bilinear=True)
+    image = photograph(side=64)
+    nothing = replace(short(preset, phi, 0), stages=(Stage(0),))
+    result = invert(phi, phi(image), preset=nothing, size=image.shape, start=image)
+    np.testing.assert_allclose(result.image, image, atol=1e-5)
+    assert result.error < 1e-3
+
+
+def test_jitter_looks_at_windows_of_a_larger_image():
+    seen = []
+
+    class Watched(Blur):
+        def forward(self, x):
+            seen.append(x.detach().clone())
+            return super().forward(x)
+
+    phi = Watched()
+    code = phi(np.random.default_rng(4).random((16, 16)).astype(np.float32))
+    still = partial(Momentum, step=0.0)
+    recipe = replace(ijcv2016(phi), stages=(Stage(12, jitter=3),), priors=(), solver=still)
+    seen.clear()
+    result = invert(phi, code, preset=recipe)
+    assert result.image.shape == (16, 16) and all(x.shape == (1, 1, 16, 16) for x in seen)
+    assert len({x.sum().item() for x in seen[:12]}) > 3
+
+
+def test_published_schedule_has_a_cool_stage_for_networks_only():
+    assert [stage.steps for stage in ijcv2016(HOG()).stages] == [300]
+    assert [(s.steps, s.rate, s.jitter) for s in ijcv2016(Blur()).stages] == [(300, 1.0, 2), (50, 0.1, 1)]
+
+
+def test_history_tells_every_term(preset):
+    phi = HOG()
+    image = np.random.default_rng(5).random((32, 32)).astype(np.float32)
+    recipe = short(preset, phi, 3)
+    result = invert(phi, phi(image), preset=recipe)
+    steps = recipe.steps
+    assert {k: v.shape for k, v in result.history.items()} == dict.fromkeys(
+        ("objective", "data", "BoundedRange", "BoundedVariation", "error"), (steps, 1)
+    )
+    parts = sum(result.history[k] for k in ("data", "BoundedRange", "BoundedVariation"))
+    np.testing.assert_allclose(parts, result.history["objective"], rtol=1e-5)
+    assert result.history["error"][-1, 0] == pytest.approx(result.error, rel=1e-4)
+    assert result.status == f"step limit reached: all {steps} gradient evaluations are used"
+
+
+def test_an_interrupt_returns_what_there_is():
+    phi = HOG()
+    code = phi(np.random.default_rng(6).random((32, 32)).astype(np.float32))
+
+    def interrupt(progress):
+        if progress.step == 7:
+            raise KeyboardInterrupt
+
+    result = invert(phi, code, preset="best", progress=interrupt)
+    assert result.status == "stopped by the user after 7 of 300 gradient evaluations"
+    assert len(result.history["objective"]) == 7 and np.isfinite(result.images).all()
+
+
+def test_values_that_are_not_finite_end_the_run_with_the_last_image(preset):
+    class Fragile(Blur):
+        calls = 0
+
+        def forward(self, x):
+            self.calls += x.requires_grad
+            return super().forward(x) * (torch.nan if x.requires_grad and self.calls == 5 else 1)
+
+    phi = Fragile()
+    code = phi(np.random.default_rng(7).random((16, 16)).astype(np.float32))
+    result = invert(phi, code, preset=short(preset, phi, 10))
+    assert result.status == "non-finite values at evaluation 5: the last finite image is returned"
+    assert np.isfinite(result.images).all() and result.error < 10
+
+
+@pytest.mark.parametrize("size", [(16, 16), (15, 22), (33, 8)])
+def test_fourier_canvas_is_an_orthonormal_basis_times_the_spectrum(size):
+    frame = Frame(*size, torch.full((1, 1, 1), 0.5, dtype=torch.float64))
+    flat = Fourier(frame, power=0.0, margin=0)
+    z = flat.start([0]) * 100
+    x = flat.render(flat.coordinates(flat.render(z)))
+    torch.testing.assert_close(flat.render(z), x)
+    full = flat.coordinates(x)
+    assert float(full.square().sum()) == pytest.approx(float((x - 0.5).square().sum()), rel=0.6)
+    jacobian = torch.autograd.functional.jacobian(lambda v: flat.render(v).flatten(), z).flatten(1)
+    gram = jacobian @ jacobian.T
+    if flat.size == size:
+        torch.testing.assert_close(gram, torch.eye(len(gram), dtype=torch.float64), atol=1e-9, rtol=0)
+
+
+def test_fourier_canvas_starts_like_photographs():
+    frame = Frame(128, 128, torch.full((1, 1, 1), 0.5))
+    canvas = Fourier(frame, power=1.0, margin=0, spread=0.1)
+    x = canvas.render(canvas.start([0]))
+    spectrum = torch.fft.fft2(x - 0.5)[0, 0].abs()
+    low, high = spectrum[2:8, 2:8].mean(), spectrum[20:60, 20:60].mean()
+    assert 4 < low / high < 25
+
+
+def test_pixels_start_as_published_and_stay_in_the_bound():
+    frame = Frame(64, 64, torch.full((3, 1, 1), 0.5))
+    canvas = Pixels(frame)
+    z = canvas.start([0])
+    assert float(z.flatten().quantile(0.95)) == pytest.approx(80 / 255 / 3**0.5, rel=0.02)
+    far = canvas.project(20 * z)
+    assert float(far.norm(dim=1).max()) == pytest.approx(160 / 255, rel=1e-5)
+    near = 0.5 * z
+    torch.testing.assert_close(canvas.project(near), near)
+
+
+def test_a_gram_objective_forgets_positions():
+    code = torch.randn(1, 4, 5, 6, generator=torch.Generator().manual_seed(0))
+    assert float(Gram(code)(code.flip(2).roll(2, 3))) == pytest.approx(0, abs=1e-10)
+    assert float(Gram(code)(code + 1)) > 0.1
+
+
+def test_inner_products_pull_towards_a_direction():
+    phi = Blur()
+    direction = torch.zeros(1, 1, 3, 3)
+    direction[0, 0, 1, 1] = 1
+    terms = [Term(phi, InnerProduct(direction))]
+    outcome = descend(terms, short("ijcv2016", phi, 40), (12, 12), [0], torch.zeros(1))
+    x = outcome.x[0, 0]
+    assert x[4:8, 4:8].mean() > x[:4, :4].mean() + 0.1
+
+
+BAD = {
+    "preset": ({"preset": "bset"}, "did you mean 'best'"),
+    "starts": ({"starts": 0}, "at least 1"),
+    "size": ({"size": (64, 64)}, "gives"),
+    "mask": ({"mask": np.ones((3, 3))}, "mask has shape"),
+    "negative mask": ({"mask": -np.ones((4, 4, 31))}, "not negative"),
+    "zero mask": ({"mask": np.zeros((4, 4, 31))}, "nothing to invert"),
+    "start": ({"start": np.zeros((5, 5, 5, 5))}, "shape"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD, ids=str)
+def test_mistakes_are_explained(kind):
+    options, message = BAD[kind]
+    phi = HOG()
+    code = phi(np.random.default_rng(8).random((32, 32)).astype(np.float32))
+    with pytest.raises(ValueError, match=message):
+        invert(phi, code, **options)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (np.zeros((4, 4, 30), np.float32), "D = 31"),
+        (np.zeros((4, 4, 31), np.float32), "nothing to invert"),
+        (np.full((4, 4, 31), np.nan, np.float32), "non-finite"),
+        (np.zeros((4, 4), np.float32), r"\(h, w, D\)"),
+        ([np.ones((4, 4, 31)), np.ones((4, 5, 31))], "one shape"),
+        (torch.ones(4, 4, 31), "N, D, h, w"),
+    ],
+)
+def test_codes_that_are_none_are_refused(code, message):
+    with pytest.raises(ValueError, match=message):
+        invert(HOG(), code)
+
+
+def test_a_target_of_zero_energy_names_the_sample():
+    with pytest.raises(ValueError, match="code 1"):
+        Euclidean(torch.tensor([[1.0, 0.0], [0.0, 0.0]]))
+
+
+def test_priors_shape_the_image():
+    phi = Blur()
+    code = phi(np.random.default_rng(9).random((16, 16)).astype(np.float32))
+    rough, smooth = (
+        invert(phi, code, preset=replace(short("best", phi, 40), priors=(BoundedVariation(weight=w),))).image
+        for w in (1e-6, 1.0)
+    )
+    assert np.square(np.diff(smooth)).mean() < np.square(np.diff(rough)).mean()

@@ -1,0 +1,87 @@
+"""What every prior of contract_list keeps, and the published formulas, term by term."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.contract_list import PRIORS
+from unfeature.inversion.priors import TYPICAL_GRADIENT, BoundedRange, BoundedVariation, HyperLaplacian
+
+CENTRE = torch.full((3, 1, 1), 0.45, dtype=torch.float64)
+
+
+def images(count=2, height=6, width=5, channels=3, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(count, channels, height, width, generator=generator, dtype=torch.float64)
+
+
+@pytest.fixture(params=PRIORS, ids=str)
+def prior(request):
+    return PRIORS[request.param]()
+
+
+def test_one_value_a_sample_independent_of_the_others(prior):
+    x = images(3)
+    together = prior(x, CENTRE)
+    assert together.shape == (3,)
+    alone = torch.cat([prior(sample[None], CENTRE) for sample in x])
+    torch.testing.assert_close(together, alone)
+    assert len(set(together.tolist())) == 3
+
+
+def test_gradient_is_that_of_finite_differences(prior):
+    assert torch.autograd.gradcheck(lambda x: prior(x, CENTRE), images().requires_grad_())
+
+
+@pytest.mark.parametrize("kind", ["constant", "centre", "step", "noise"])
+def test_gradients_are_finite(prior, kind):
+    x = {"constant": images() * 0 + 0.2, "centre": images() * 0 + 0.45, "noise": images()}.get(kind)
+    if x is None:
+        x = torch.zeros(1, 3, 6, 6, dtype=torch.float64)
+        x[..., 3:] = 1
+    x.requires_grad_()
+    (gradient,) = torch.autograd.grad(prior(x, CENTRE).sum(), x)
+    assert torch.isfinite(gradient).all()
+
+
+def test_a_flat_image_at_the_centre_is_the_most_natural(prior):
+    flat = CENTRE.expand(3, 6, 5)[None].clone()
+    assert float(prior(flat, CENTRE)) < float(prior(images(1), CENTRE))
+
+
+@given(height=st.integers(2, 9), width=st.integers(2, 9), channels=st.sampled_from([1, 3]))
+def test_variation_is_the_sum_that_the_paper_writes(height, width, channels):
+    x = images(1, height, width, channels, seed=height * 10 + width)[0].numpy()
+    for beta in (2.0, 3.0):
+        total = 0.0
+        for k, v, u in itertools.product(range(channels), range(height), range(width)):
+            right = x[k, v, u + 1] - x[k, v, u] if u + 1 < width else 0.0
+            below = x[k, v + 1, u] - x[k, v, u] if v + 1 < height else 0.0
+            total += (right**2 + below**2) ** (beta / 2)
+        expected = total / (height * width * TYPICAL_GRADIENT**beta)
+        found = BoundedVariation(beta=beta)(torch.from_numpy(x)[None], CENTRE[:channels])
+        np.testing.assert_allclose(float(found), expected, rtol=1e-5)
+
+
+def test_range_is_the_mean_that_the_paper_writes():
+    x = images(1)
+    norm = (x - CENTRE).square().sum(1).sqrt() / (80 / 255)
+    torch.testing.assert_close(BoundedRange()(x, CENTRE)[0], norm.pow(6).mean())
+
+
+def test_sparser_priors_prefer_one_jump_to_many_small_ones():
+    ramp = torch.linspace(0, 1, 16, dtype=torch.float64).expand(1, 1, 16, 16)
+    step = (ramp > 0.5).double()
+    ratios = [float(p(step, CENTRE[:1]) / p(ramp, CENTRE[:1])) for p in (BoundedVariation(2.0), BoundedVariation(1.0))]
+    assert ratios[1] == pytest.approx(1, rel=0.01) and ratios[0] > 10
+    assert float(HyperLaplacian()(step, CENTRE[:1])) < float(HyperLaplacian()(ramp, CENTRE[:1]))
+
+
+@pytest.mark.parametrize(("make", "value"), [(BoundedRange, 1.5), (BoundedVariation, 0.5), (HyperLaplacian, 1.5)])
+def test_exponents_out_of_range_are_refused(make, value):
+    with pytest.raises(ValueError, match=str(value)):
+        make(value)

@@ -1,0 +1,158 @@
+"""Every solver on every problem, alone and in batches."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize
+
+from tests.contract_list import SOLVERS
+from unfeature.inversion.lbfgs import LBFGS
+from unfeature.inversion.solvers import AdaGrad, Momentum
+
+SIZE = (3, 1, 4, 5)
+
+
+def quadratic(seed, conditioning=30.0):
+    """Value and gradient of ½ zᵀ A z − bᵀ z for each sample, and the minimum."""
+    generator = torch.Generator().manual_seed(seed)
+    n, m = SIZE[0], 20
+    basis = torch.linalg.qr(torch.randn(n, m, m, generator=generator, dtype=torch.float64))[0]
+    scales = torch.logspace(0, np.log10(conditioning), m, dtype=torch.float64)
+    a = basis @ torch.diag(scales) @ basis.transpose(1, 2)
+    b = torch.randn(n, m, generator=generator, dtype=torch.float64)
+
+    def evaluate(z, samples=slice(None)):
+        flat = z.reshape(len(z), -1)
+        product = (a[samples] @ flat[..., None])[..., 0]
+        value = 0.5 * (flat * product).sum(1) - (b[samples] * flat).sum(1)
+        return value, (product - b[samples]).view_as(z)
+
+    return evaluate, torch.linalg.solve(a, b).view(SIZE)
+
+
+def rosenbrock(z, samples=slice(None)):
+    with torch.enable_grad():
+        z = z.detach().requires_grad_()
+        flat = z.reshape(len(z), -1)
+        value = (100 * (flat[:, 1:] - flat[:, :-1] ** 2) ** 2 + (1 - flat[:, :-1]) ** 2).sum(1)
+        (gradient,) = torch.autograd.grad(value.sum(), z)
+    return value.detach(), gradient
+
+
+def scipy_rosenbrock(z):
+    value, gradient = rosenbrock(torch.tensor(z).view(1, 1, 4, 5))
+    return value.item(), gradient.numpy().ravel()
+
+
+def start(seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(SIZE, generator=generator, dtype=torch.float64)
+
+
+def run(solver, evaluate, z, steps):
+    solver.begin(z)
+    for _ in range(steps):
+        solver.tell(*evaluate(solver.point))
+    return solver.best
+
+
+@pytest.fixture(params=SOLVERS, ids=str)
+def solver(request):
+    return SOLVERS[request.param]
+
+
+def test_minimum_of_a_quadratic_is_approached(solver):
+    evaluate, minimum = quadratic(0)
+    z = start()
+    found = run(solver(), evaluate, z, 400)
+    assert (found - minimum).norm() < 0.15 * (z - minimum).norm()
+
+
+@pytest.mark.parametrize("problem", ["quadratic", "rosenbrock"])
+def test_samples_run_as_they_would_alone(solver, problem):
+    evaluate = quadratic(1)[0] if problem == "quadratic" else rosenbrock
+    z = 0.1 * start(1)
+    together = run(solver(), evaluate, z, 40)
+    for i in range(len(z)):
+        alone = run(solver(), lambda p, i=i: evaluate(p, slice(i, i + 1)), z[i : i + 1], 40)
+        torch.testing.assert_close(together[i : i + 1], alone, rtol=1e-9, atol=1e-9)
+
+
+def test_iterates_stay_where_the_projection_puts_them(solver):
+    if solver.func is LBFGS:
+        return
+    evaluate, _ = quadratic(2)
+    s = solver()
+    s.begin(start(), project=lambda z: z.clamp(-0.01, 0.01))
+    for _ in range(10):
+        s.tell(*evaluate(s.point))
+        assert s.point.abs().max() <= 0.01
+
+
+def test_lbfgs_equals_scipy_on_rosenbrock():
+    z = 0.5 * start(3)
+    found = run(LBFGS(history=10), rosenbrock, z, 400)
+    assert rosenbrock(found)[0].max() < 1e-8
+    budget = 0
+    for sample in z:
+        reference = minimize(
+            scipy_rosenbrock,
+            sample.flatten().numpy(),
+            jac=True,
+            method="L-BFGS-B",
+            options={"maxcor": 10, "ftol": 1e-15, "gtol": 1e-6},
+        )
+        budget = max(budget, reference.nfev)
+    assert rosenbrock(run(LBFGS(history=10), rosenbrock, z, 2 * budget))[0].max() < 1e-6
+
+
+def test_lbfgs_steps_back_from_values_that_are_not_finite():
+    def walled(z):
+        value, gradient = quadratic(4)[0](z)
+        outside = z.flatten(1).abs().amax(1) > 3
+        return torch.where(outside, torch.nan, value), gradient
+
+    solver = LBFGS(first_step=10.0)
+    found = run(solver, walled, start(4).clamp(-1, 1), 120)
+    assert torch.isfinite(walled(found)[0]).all()
+    assert torch.linalg.vector_norm(walled(found)[1]) < 1e-4
+
+
+def test_lbfgs_says_when_it_has_converged():
+    solver = LBFGS()
+    run(solver, quadratic(5)[0], start(5), 300)
+    assert solver.converged
+    point = solver.point.clone()
+    solver.tell(*quadratic(5)[0](solver.point))
+    torch.testing.assert_close(solver.point, point)
+
+
+def test_adagrad_follows_the_published_update():
+    g = torch.tensor([[[[2.0, -1.0]]]])
+    solver = AdaGrad(step=0.1, damping=4.0, memory=0.9)
+    solver.begin(torch.zeros(1, 1, 1, 2))
+    solver.tell(torch.zeros(1), g)
+    first = -0.1 * g / (4.0 / 2 + g.abs())
+    torch.testing.assert_close(solver.point, first)
+    solver.tell(torch.zeros(1), g)
+    second = 0.9 * first - 0.1 * g / (4.0 / 2 + (0.9 * g**2 + g**2).sqrt())
+    torch.testing.assert_close(solver.point, first + second)
+    solver.next_stage(rate=0.1, changed=False)
+    before = solver.point.clone()
+    solver.tell(torch.zeros(1), g)
+    third = -0.1 * g / (40.0 / 2 + (0.9 * 1.9 * g**2 + g**2).sqrt())
+    torch.testing.assert_close(solver.point, before + third)
+
+
+def test_momentum_follows_the_published_update():
+    g = torch.ones(1, 1, 1, 2)
+    solver = Momentum(step=0.5, memory=0.9)
+    solver.begin(torch.zeros(1, 1, 1, 2))
+    for _ in range(2):
+        solver.tell(torch.zeros(1), g)
+    torch.testing.assert_close(solver.point, -(1.0 + 1.9) * g)
+
+
+def test_an_empty_history_is_refused():
+    with pytest.raises(ValueError, match="history"):
+        LBFGS(history=0)
