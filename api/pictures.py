@@ -163,6 +163,20 @@ def _brightest(picture: NDArray[Any]) -> float:
     return float(np.quantile(positive, 0.995)) if positive.size else 1.0
 
 
+def present_words(phi: Any, code: NDArray[Any], most: int = 36) -> NDArray[np.uint8] | None:
+    """The mean patches of the words that a histogram holds most of, with their shares; None for other codes."""
+    histograms = getattr(phi, "histograms", None)
+    patches = phi.vocabulary.patches if histograms is not None else None
+    if histograms is None or patches is None:
+        return None
+    total = np.maximum(histograms(np.asarray(code)).sum(axis=0), 0)
+    present = [int(i) for i in np.argsort(-total, kind="stable")[:most] if total[i] > 0]
+    if not present:
+        return None
+    shares = total / total.sum()
+    return sheet([patches[i] for i in present], [f"{100 * shares[i]:.1f} %" for i in present], side=64)
+
+
 def sheet(
     images: Sequence[NDArray[Any]], labels: Sequence[str], columns: int | None = None, side: int = 256
 ) -> NDArray[np.uint8]:

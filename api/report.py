@@ -94,7 +94,9 @@ def _pictures(folder: Path, errors: NDArray[Any], descriptor: str) -> list[dict[
         path = folder / f"preimage-{i:02d}.png"
         if len(errors) > 1 and path.is_file():
             found.append(picture(path, f"start {i + 1}" + (f", error {error:.3f}" if np.isfinite(error) else "")))
-    shown = {"original.png", "glyph.png", "preimage.png"}
+    if (folder / "words.png").is_file():
+        found.append(picture(folder / "words.png", "the words that its code holds most of, as their mean patches"))
+    shown = {"original.png", "glyph.png", "preimage.png", "words.png"}
     others = (p for p in sorted(folder.glob("*.png")) if p.name not in shown and not p.name.startswith("preimage-"))
     return found + [picture(path, path.stem.replace("-", " ")) for path in others]
 

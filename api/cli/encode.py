@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .families import takes_feature
+from .families import FeatureCommand, takes_feature
 from .options import Size
 from .photographs import read_photograph
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..features.base import Representation
 
 
-@click.command("features")
+@click.command("features", cls=FeatureCommand)
 @click.argument("photograph", type=click.Path(path_type=Path))
 @takes_feature
 @click.option("--size", type=Size(), help="Resize the photograph so that its longer side is this [as it is].")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import Name
+from .options import Levels, Name
 
 if TYPE_CHECKING:
     from ..features.base import Representation
@@ -26,10 +27,13 @@ class Family:
         default of the descriptor's own signature.
     options : tuple of str
         The options, keys of `OPTIONS`, that it takes.
+    required : tuple of str
+        Those of them that must be given.
     """
 
     build: Callable[..., Representation]
     options: tuple[str, ...]
+    required: tuple[str, ...] = ()
 
 
 def _hog(**given: Any) -> Representation:
@@ -50,10 +54,66 @@ def _phow(**given: Any) -> Representation:
     return PHOW(**{"colour" if name == "colour_space" else name: value for name, value in given.items()})
 
 
+def _lbp(**given: Any) -> Representation:
+    from ..features.lbp import LBP
+
+    return LBP(**given)
+
+
+def _brief(**given: Any) -> Representation:
+    from ..features.brief import BRIEF
+
+    return BRIEF(**given)
+
+
+def _bovw(words: Path, **given: Any) -> Representation:
+    from ..features.bovw import BoVW
+    from ..features.vocabulary import Vocabulary
+
+    return BoVW(Vocabulary.load(words), **given)
+
+
+def _vlad(words: Path, **given: Any) -> Representation:
+    from ..features.encodings import VLAD
+    from ..features.vocabulary import Vocabulary
+
+    return VLAD(Vocabulary.load(words), **given)
+
+
+def _super_vector(words: Path, **given: Any) -> Representation:
+    from ..features.encodings import SuperVector
+    from ..features.vocabulary import Vocabulary
+
+    return SuperVector(Vocabulary.load(words), **given)
+
+
+def _fisher(words: Path, **given: Any) -> Representation:
+    from ..features.encodings import Fisher
+    from ..features.vocabulary import Mixture, Vocabulary
+
+    mixture = Vocabulary.load(words)
+    if not isinstance(mixture, Mixture):
+        raise ValueError(f"{words} holds words of k-means, but a Fisher vector needs a mixture: learn one with --gmm")
+    return Fisher(mixture, **given)
+
+
+def _cnn(net: str, layer: str, **given: Any) -> Representation:
+    from ..features.cnn import CNN
+
+    return CNN(net, layer, **given)
+
+
 FAMILIES: dict[str, Family] = {
     "hog": Family(_hog, ("variant", "cell_size", "orientations", "bilinear", "texture", "scale")),
     "dsift": Family(_dsift, ("variant", "bin_size", "step", "window", "scale")),
     "phow": Family(_phow, ("variant", "step", "window", "colour_space", "contrast_threshold")),
+    "lbp": Family(_lbp, ("points", "radius", "cell_size")),
+    "brief": Family(_brief, ("bits", "patch_size", "step")),
+    "bovw": Family(_bovw, ("words", "assignment", "neighbours", "levels", "pooling", "normalisation"), ("words",)),
+    "vlad": Family(_vlad, ("words", "assignment", "neighbours", "levels"), ("words",)),
+    "super-vector": Family(_super_vector, ("words", "assignment", "neighbours", "levels"), ("words",)),
+    "fisher": Family(_fisher, ("words", "levels"), ("words",)),
+    "cnn": Family(_cnn, ("net", "layer", "weights"), ("net", "layer")),
 }
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -74,8 +134,42 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "window": {"type": Name(("gaussian", "flat")), "help": "[dsift: gaussian, network flat; phow: flat]."},
     "colour_space": {"type": Name(("gray", "rgb", "hsv", "opponent")), "help": "What to describe [gray]."},
     "contrast_threshold": {"type": click.FloatRange(0), "help": "Norm below which descriptors are zero [0.005]."},
+    "points": {"type": click.IntRange(2, 24), "metavar": "N", "help": "Neighbours that a pixel is compared with [8]."},
+    "radius": {"type": click.FloatRange(0, min_open=True), "metavar": "PIXELS", "help": "Of their circle [1]."},
+    "bits": {"type": click.IntRange(1), "metavar": "N", "help": "Comparisons in a patch [256]."},
+    "patch_size": {"type": click.IntRange(2), "metavar": "PIXELS", "help": "Side of a patch [32]."},
+    "words": {
+        "type": click.Path(path_type=Path), "metavar": "FILE",
+        "help": "Visual words, with the descriptor they are of; `unfeature learn words` makes the file.",
+    },
+    "assignment": {"type": Name(("hard", "soft", "llc")), "help": "Of descriptors to words [hard]."},
+    "neighbours": {"type": click.IntRange(1), "metavar": "N", "help": "Words that share a descriptor [the default]."},
+    "levels": {"type": Levels(), "help": "Grids of a spatial pyramid, as 1,2 or 1,3x1 [bovw: 1,2; others: 1]."},
+    "pooling": {"type": Name(("sum", "max")), "help": "Of the shares of a region [sum]."},
+    "normalisation": {"type": Name(("l1", "l2", "power", "none")), "help": "Of the histogram [l1]."},
+    "net": {"metavar": "NAME", "help": "A network, such as alexnet, vgg-m, vgg16 or squeezenet1_0."},
+    "layer": {"metavar": "NAME", "help": "Its layer, such as conv5; a wrong one is answered with the right ones."},
+    "weights": {
+        "type": click.Path(path_type=Path), "metavar": "FILE", "help": "Its weights: .mat, .pth or .safetensors.",
+    },
     "scale": {"type": click.FloatRange(0, min_open=True), "help": "Factor for images in [0, 1] [255]."},
 }
+
+
+class FeatureCommand(click.Command):
+    """A command whose help lists the features' options after its own."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write both lists."""
+        own: list[tuple[str, str]] = []
+        features: list[tuple[str, str]] = []
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                (features if parameter.name in OPTIONS else own).append(record)
+        for heading, records in (("Options", own), ("Options of the features in brackets", features)):
+            with formatter.section(heading):
+                formatter.write_dl(records)
 
 
 def takes_feature(function: Callable[..., None]) -> Callable[..., None]:
@@ -96,10 +190,13 @@ def takes_feature(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def build(feature: str, given: dict[str, Any]) -> Representation:
-    """The descriptor of a family with the options given; ValueError for an option that belongs to another."""
+    """The descriptor of a family with the options given; ValueError for a foreign option, or a missing one."""
     family = FAMILIES[feature]
     foreign = [name for name in given if name not in family.options]
     if foreign:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in family.options)
         raise ValueError(f"--{foreign[0].replace('_', '-')} is not an option of {feature}, which takes {flags}")
+    missing = [name for name in family.required if name not in given]
+    if missing:
+        raise ValueError(f"{feature} needs --{missing[0].replace('_', '-')}: {OPTIONS[missing[0]]['help']}")
     return family.build(**given)

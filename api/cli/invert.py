@@ -12,8 +12,10 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from .families import takes_feature
-from .options import Size
+from ..baselines import METHODS
+from ..baselines import find as find_method
+from .families import FeatureCommand, takes_feature
+from .options import Name, Size
 from .photographs import read_photograph
 
 if TYPE_CHECKING:
@@ -24,12 +26,15 @@ if TYPE_CHECKING:
 LONGER_SIDE = 256
 
 
-@click.command("invert")
+@click.command("invert", cls=FeatureCommand)
 @click.argument("source", metavar="PHOTOGRAPH|CODE.npy", type=click.Path(path_type=Path))
 @takes_feature
-@click.option("--preset", default="best", show_default=True, help="best, fast, ijcv2016 or cvpr2015.")
+@click.option("--preset", help="best, fast, ijcv2016 or cvpr2015 [best].")
 @click.option("--steps", type=click.IntRange(1), help="Gradient evaluations [the preset's].")
 @click.option("--C", "weight", type=click.FloatRange(0, min_open=True), help="Weight of the code against the priors.")
+@click.option("--init", metavar="IMAGE", type=click.Path(path_type=Path), help="Start from this, picture or image.npy.")
+@click.option("--method", type=Name(tuple(METHODS)), help="Not the pre-image, but this method, with its --model.")
+@click.option("--model", metavar="FILE", type=click.Path(path_type=Path), help="What `unfeature learn` made for it.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the noise to start from.")
 @click.option("--starts", type=click.IntRange(1), default=1, show_default=True, help="Attempts from different noise.")
 @click.option(
@@ -55,14 +60,58 @@ def invert(source: Path, phi: Representation, output: Path, quiet: bool, **setti
     from ..files import folder_for_results
 
     photograph, code, size = _read(source, phi, settings.pop("size"), settings.pop("colour"))
-    recipe = recipe_of(phi, settings.pop("preset"), settings.pop("steps"))
-    from ..inversion.invert import invert as find_image
-
+    find = _finder(phi, size, **settings)
     with folder_for_results(output), progress_bar(quiet) as progress:
-        result = find_image(phi, code, preset=recipe, size=size, progress=progress, **settings)
+        result = find(code, progress)
     result = with_photograph(result, source, photograph)
     page = save(output, phi, code, result, photograph)
     click.echo(f"{summary(result)}\n{page}")
+
+
+def _finder(
+    phi: Representation,
+    size: tuple[int, int] | None,
+    method: str | None,
+    model: Path | None,
+    seed: int,
+    starts: int,
+    **settings: Any,
+) -> Callable[[NDArray[Any], Callable[[Any], None]], Result]:
+    """The function that inverts a code, its files read and its settings checked before anything is written."""
+    if method is None:
+        if model is not None:
+            raise ValueError("--model belongs to --method: name the method that it was learned for")
+        from ..inversion.invert import invert as find_image
+
+        start = _start(settings.pop("init"), phi, size)
+        recipe = recipe_of(phi, settings.pop("preset") or "best", settings.pop("steps"))
+        return lambda code, progress: find_image(
+            phi, code, preset=recipe, size=size, starts=starts, seed=seed, start=start, progress=progress, **settings
+        )
+    given = [name for name, value in settings.items() if value is not None]
+    if given:
+        raise ValueError(f"--{given[0].replace('weight', 'C')} belongs to pre-images, not to --method {method}")
+    if model is None:
+        raise ValueError(f"--method {method} needs --model, a file that `unfeature learn` made")
+    learned = find_method(method).load(model, phi)
+    return lambda code, progress: learned.invert(phi, code, size=size, count=starts, seed=seed)
+
+
+def _start(path: Path | None, phi: Representation, size: tuple[int, int] | None) -> NDArray[Any] | None:
+    """The image to start from."""
+    if path is None:
+        return None
+    if path.suffix == ".npy":
+        from ..files import load_array
+
+        stored = load_array(path)
+        image = stored[0] if len(stored) == 1 else stored
+    else:
+        image = read_photograph(path, phi, None)
+    if size is not None and image.shape[:2] != size:
+        given, wanted = (f"{shape[0]}x{shape[1]}" for shape in (image.shape, size))
+        raise ValueError(f"{path} has {given} pixels, but the image to find {wanted}: resize it")
+    return image
 
 
 def _read(
@@ -125,14 +174,17 @@ def save(
 ) -> Path:
     """Write the result, the pictures about it and the page, whose path is returned."""
     from ..images import write_png
-    from ..pictures import glyph
+    from ..pictures import glyph, present_words
     from ..report import write_report
 
-    for stale in [folder / "original.png", *folder.glob("preimage*.png")]:
+    for stale in [folder / "original.png", folder / "words.png", *folder.glob("preimage*.png")]:
         stale.unlink(missing_ok=True)
     if photograph is not None:
         write_png(folder / "original.png", photograph)
     write_png(folder / "glyph.png", glyph(phi, code))
+    words = present_words(phi, code)
+    if words is not None:
+        write_png(folder / "words.png", words)
     result.save(folder)
     return write_report(folder)
 

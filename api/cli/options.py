@@ -41,3 +41,18 @@ class Size(click.ParamType):  # type: ignore[type-arg]
         if match is None or 0 in (numbers := tuple(int(n) for n in match.groups() if n)):
             self.fail(f"{value!r} is not a size: give the longer side, as 256, or height and width, as 192x256")
         return numbers[0] if len(numbers) == 1 else numbers
+
+
+class Levels(click.ParamType):  # type: ignore[type-arg]
+    """``1,2,3x1``: the grids of a spatial pyramid."""
+
+    name = "grids"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """A tuple of ints and pairs of ints."""
+        if not isinstance(value, str):
+            return value
+        if not re.fullmatch(r"\d+(x\d+)?(,\d+(x\d+)?)*", value):
+            self.fail(f"{value!r} is not a pyramid: list its grids, as 1,2 for the whole and 2x2 regions")
+        grids = [tuple(int(n) for n in grid.split("x")) for grid in value.split(",")]
+        return tuple(grid if len(grid) == 2 else grid[0] for grid in grids)
