@@ -199,6 +199,7 @@ class Stream:
     def __post_init__(self) -> None:
         self.sources = _sources(self.images)
         self.order = np.random.default_rng(self.seed).permutation(len(self.sources))
+        self._saved = time.monotonic()
 
     def __len__(self) -> int:
         return len(self.sources)
@@ -221,7 +222,6 @@ class Stream:
         """
         identity = self._identity(settings)
         begin, used = self._resume(learner, identity)
-        saved = time.monotonic()
         for position in range(begin, len(self)):
             image = self._read(self.sources[self.order[position]])
             if min(image.shape[:2]) >= smallest:
@@ -230,13 +230,23 @@ class Stream:
                 used += 1
             if self.progress is not None:
                 self.progress(position + 1, len(self))
-            if self.partial is not None and time.monotonic() - saved > self.interval:
-                meta = {"identity": identity, "next": position + 1, "used": used}
-                save_arrays(self.partial, "partial model", meta, **learner.arrays)
-                saved = time.monotonic()
+            if self.due:
+                self.keep(learner, settings, position + 1, used)
         if used == 0:
             raise ValueError(f"all {len(self)} images are smaller than {smallest}×{smallest} pixels, "
                              "which this method needs: give larger images")
+
+    def keep(self, learner: Learner, settings: dict[str, Any], position: int, used: int) -> None:
+        """Write the learner's state beside the output, after so many images, of which some were used."""
+        if self.partial is not None:
+            meta = {"identity": self._identity(settings), "next": position, "used": used}
+            save_arrays(self.partial, "partial model", meta, **learner.arrays)
+        self._saved = time.monotonic()
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to keep the state again."""
+        return time.monotonic() - self._saved > self.interval
 
     def finish(self, model: Baseline) -> None:
         """Save the model to `output`, if there is one, and remove the state kept beside it."""

@@ -60,7 +60,7 @@ class Windows:
         if cells < 1:
             raise ValueError(f"a window holds at least one position each way, got cells={cells}")
         shape = _shape_with_positions(phi)
-        centre = _first_centre(phi)
+        centre = first_centre(phi)
         side = (cells + 2) * phi.stride
         try:
             side = max(side, *phi.image_size_for((shape[0], cells, cells)))
@@ -173,7 +173,7 @@ def _shape_with_positions(phi: Representation) -> tuple[int, ...]:
     return shape
 
 
-def _first_centre(phi: Representation) -> float:
+def first_centre(phi: Representation) -> float:
     """Row at the centre of the receptive field of position 0, measured on noise."""
     extent = phi.receptive_field + 8 * phi.stride
     generator = torch.Generator().manual_seed(0)
