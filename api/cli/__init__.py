@@ -10,6 +10,7 @@ import click
 
 from .encode import encode
 from .invert import invert
+from .learn import learn
 from .options import suggestion
 from .report import report
 
@@ -18,6 +19,8 @@ Examples:
   unfeature invert photo.jpg --feature hog -o out/
   unfeature features photo.jpg --feature hog --cell-size 8 -o code.npy
   unfeature invert code.npy --feature hog --cell-size 8 -o out/
+  unfeature learn words photographs/ -o words.npz
+  unfeature invert photo.jpg --feature bovw --words words.npz -o out/
   unfeature report out/
 
 \b
@@ -35,16 +38,13 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=Commands, invoke_without_command=True, epilog=EPILOG)
+@click.group(cls=Commands, epilog=EPILOG)
 @click.version_option(package_name="unfeature")
-@click.pass_context
-def cli(ctx: click.Context) -> None:
+def cli() -> None:
     """Turn image features back into images."""
-    if ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help())
 
 
-for command in (invert, encode, report):
+for command in (invert, encode, learn, report):
     cli.add_command(command)
 
 
@@ -52,6 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 if all went well, 2 with one line for a mistake, 130 if stopped by the user."""
     try:
         sys.exit(cli.main(arguments, prog_name="unfeature", standalone_mode=False) or 0)
+    except click.exceptions.NoArgsIsHelpError as help_wanted:
+        click.echo(help_wanted.format_message())
+        sys.exit(0)
     except click.ClickException as error:
         message = error.format_message()
     except (ValueError, FileNotFoundError) as error:

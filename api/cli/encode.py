@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.command("features", cls=FeatureCommand)
 @click.argument("photograph", type=click.Path(path_type=Path))
-@takes_feature
+@takes_feature()
 @click.option("--size", type=Size(), help="Resize the photograph so that its longer side is this [as it is].")
 @click.option("--colour", is_flag=True, help="Encode in colour, where the feature takes it.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The .npy file to write.")

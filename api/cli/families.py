@@ -165,28 +165,32 @@ class FeatureCommand(click.Command):
         features: list[tuple[str, str]] = []
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
-            if record is not None:
+            if record is not None and isinstance(parameter, click.Option):
                 (features if parameter.name in OPTIONS else own).append(record)
         for heading, records in (("Options", own), ("Options of the features in brackets", features)):
             with formatter.section(heading):
                 formatter.write_dl(records)
 
 
-def takes_feature(function: Callable[..., None]) -> Callable[..., None]:
+def takes_feature(default: str | None = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Add --feature and the options of all families to a command, whose function receives `phi` in their place."""
 
-    @functools.wraps(function)
-    def with_phi(feature: str, **arguments: Any) -> None:
-        given = {name: value for name in OPTIONS if (value := arguments.pop(name)) is not None}
-        function(phi=build(feature, given), **arguments)
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def with_phi(feature: str, **arguments: Any) -> None:
+            given = {name: value for name in OPTIONS if (value := arguments.pop(name)) is not None}
+            function(phi=build(feature, given), **arguments)
 
-    for name, settings in reversed(OPTIONS.items()):
-        settings = dict(settings)
-        flags = settings.pop("names", f"--{name.replace('_', '-')}")
-        owners = ", ".join(family for family, value in FAMILIES.items() if name in value.options)
-        settings["help"] = f"({owners}) {settings['help']}"
-        with_phi = click.option(flags, name, default=None, **settings)(with_phi)
-    return click.option("--feature", type=Name(tuple(FAMILIES)), required=True, help="The kind of feature.")(with_phi)
+        for name, settings in reversed(OPTIONS.items()):
+            settings = dict(settings)
+            flags = settings.pop("names", f"--{name.replace('_', '-')}")
+            owners = ", ".join(family for family, value in FAMILIES.items() if name in value.options)
+            settings["help"] = f"({owners}) {settings['help']}"
+            with_phi = click.option(flags, name, default=None, **settings)(with_phi)
+        kind: dict[str, Any] = {"required": True} if default is None else {"default": default, "show_default": True}
+        return click.option("--feature", type=Name(tuple(FAMILIES)), help="The kind of feature.", **kind)(with_phi)
+
+    return decorate
 
 
 def build(feature: str, given: dict[str, Any]) -> Representation:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from ..baselines import find as find_method
 from .families import FeatureCommand, takes_feature
 from .options import Name, Size
 from .photographs import read_photograph
+from .progress import step_bar
 
 if TYPE_CHECKING:
     from ..features.base import Representation
@@ -28,7 +28,7 @@ LONGER_SIDE = 256
 
 @click.command("invert", cls=FeatureCommand)
 @click.argument("source", metavar="PHOTOGRAPH|CODE.npy", type=click.Path(path_type=Path))
-@takes_feature
+@takes_feature()
 @click.option("--preset", help="best, fast, ijcv2016 or cvpr2015 [best].")
 @click.option("--steps", type=click.IntRange(1), help="Gradient evaluations [the preset's].")
 @click.option("--C", "weight", type=click.FloatRange(0, min_open=True), help="Weight of the code against the priors.")
@@ -61,7 +61,7 @@ def invert(source: Path, phi: Representation, output: Path, quiet: bool, **setti
 
     photograph, code, size = _read(source, phi, settings.pop("size"), settings.pop("colour"))
     find = _finder(phi, size, **settings)
-    with folder_for_results(output), progress_bar(quiet) as progress:
+    with folder_for_results(output), step_bar(quiet) as progress:
         result = find(code, progress)
     result = with_photograph(result, source, photograph)
     page = save(output, phi, code, result, photograph)
@@ -140,21 +140,6 @@ def recipe_of(phi: Representation, preset: str, steps: int | None) -> Recipe:
     counts = np.diff(ends, prepend=0).tolist()
     stages = tuple(replace(stage, steps=count) for stage, count in zip(recipe.stages, counts, strict=True) if count)
     return replace(recipe, stages=stages)
-
-
-@contextmanager
-def progress_bar(quiet: bool) -> Iterator[Callable[[Any], None]]:
-    """A bar on a terminal with the steps done, the current error and the time left, as a progress callback."""
-    from tqdm import tqdm
-
-    with tqdm(unit="step", dynamic_ncols=True, disable=True if quiet else None) as bar:
-
-        def show(progress: Any) -> None:
-            bar.total = progress.steps
-            bar.set_postfix_str(f"error {progress.error:.4f}", refresh=False)
-            bar.update(progress.step - bar.n)
-
-        yield show
 
 
 def with_photograph(result: Result, source: Path, photograph: NDArray[Any] | None) -> Result:

@@ -1,0 +1,124 @@
+"""``unfeature learn``: from a folder of images to a model in one file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .families import FeatureCommand, takes_feature
+from .progress import image_bar
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ..features.base import Representation
+
+MODELS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "dictionary": ("the paired dictionary (HOGgles)", ("atoms", "windows", "penalty", "cells")),
+    "ridge": ("the joint Gaussian of windows and codes", ("windows", "cells")),
+    "elda": ("exemplar LDA: images, codes and background statistics", ("cells",)),
+    "basis": ("the principal components of patches, for direct descent", ("components", "cells")),
+    "collage": ("a database of patches and descriptors", ()),
+    "jigsaw": ("adjacency and naturalness of words, for jigsaws", ()),
+    "upconv": ("an up-convolutional network from codes to images", ()),
+}
+"""What can be learned for `unfeature.baselines`: a line about each, and its own options, keys of `OPTIONS`."""
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "atoms": {"type": click.IntRange(1), "metavar": "K", "help": "Atoms of the dictionary [1024]."},
+    "windows": {"type": click.IntRange(1), "metavar": "N", "help": "Windows to learn from."},
+    "penalty": {"type": click.FloatRange(0, min_open=True), "help": "Of the codes' L1 norm."},
+    "cells": {"type": click.IntRange(1), "metavar": "N", "help": "Positions along one side of a window."},
+    "components": {"type": click.IntRange(1), "metavar": "N", "help": "Principal components."},
+}
+
+
+@click.group()
+def learn() -> None:
+    """Learn a model from images.
+
+    \b
+    Examples:
+      unfeature learn words photographs/ --count 1000 -o words.npz
+      unfeature learn dictionary photographs/ --feature hog -o pd.npz
+      unfeature invert photo.jpg --feature hog --method paired-dictionary --model pd.npz
+    """
+
+
+def _shared(function: Callable[..., None]) -> Callable[..., None]:
+    for option in (
+        click.option("--memory", default="2GB", show_default=True, help="Bound on what is held while learning."),
+        click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="The same, the same model."),
+        click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The .npz file to write."),
+        click.argument("images", type=click.Path(path_type=Path)),
+    ):
+        function = option(function)
+    return function
+
+
+def _model_command(kind: str, summary: str, options: tuple[str, ...]) -> click.Command:
+    @click.option("--side", type=click.IntRange(1), metavar="PIXELS", help="Longer side to resize to [as they are].")
+    @_shared
+    @takes_feature("hog")
+    def command(images: Path, phi: Representation, output: Path, **settings: Any) -> None:
+        from ..baselines import find
+
+        given = {name: value for name, value in settings.items() if value is not None}
+        with image_bar() as progress:
+            find(kind).learn(images, phi, output=output, progress=progress, **given)
+        click.echo(output)
+
+    for name in reversed(options):
+        command = click.option(f"--{name}", default=None, **OPTIONS[name])(command)
+    return click.command(kind, cls=FeatureCommand, help=f"Learn {summary}, from a folder of images.")(command)
+
+
+for _kind, (_summary, _options) in MODELS.items():
+    learn.add_command(_model_command(_kind, _summary, _options))
+
+
+@learn.command("words", cls=FeatureCommand)
+@click.option("--count", type=click.IntRange(1), default=1000, show_default=True, help="Words, or components.")
+@click.option("--gmm", is_flag=True, help="A mixture of Gaussians, as Fisher vectors need, instead of k-means.")
+@click.option("--root", is_flag=True, help="Words of root-SIFT.")
+@click.option("--samples", type=click.IntRange(1), metavar="N", help="Descriptors to cluster [400 a word].")
+@_shared
+@takes_feature("dsift")
+def words(images: Path, phi: Representation, output: Path, count: int, gmm: bool, **settings: Any) -> None:
+    """Learn visual words of a feature, from a folder of images."""
+    from ..features.vocabulary import Vocabulary
+
+    kind = "gmm" if gmm else "kmeans"
+    with image_bar() as progress:
+        Vocabulary.learn(images, phi, words=count, kind=kind, progress=progress, **settings).save(output)
+    click.echo(output)
+
+
+@learn.command("statistics", cls=FeatureCommand)
+@click.option("--size", type=click.IntRange(1), metavar="PIXELS", help="Longer side to resize to [as they are].")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The .npz file to write.")
+@click.argument("images", type=click.Path(path_type=Path))
+@takes_feature("cnn")
+def statistics(images: Path, phi: Representation, output: Path, size: int | None) -> None:
+    """Collect the mean, deviation and maximum of each channel of a layer, over a folder of images."""
+    from ..features.statistics import statistics as collect
+
+    with image_bar() as progress:
+        collect(phi, _photographs(images, phi, size, progress)).save(output)
+    click.echo(output)
+
+
+def _photographs(
+    folder: Path, phi: Representation, size: int | None, progress: Callable[[int, int | None], None]
+) -> Iterator[NDArray[np.float32]]:
+    from ..images import list_images
+    from .photographs import read_photograph
+
+    paths = list_images(folder)
+    for done, path in enumerate(paths, start=1):
+        yield read_photograph(path, phi, size)
+        progress(done, len(paths))

@@ -1,0 +1,111 @@
+"""Learning from a folder at the command line, and using what was learned."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import unfeature as uf
+from unfeature.baselines import METHODS, find
+from unfeature.cli import main
+from unfeature.cli.learn import MODELS
+from unfeature.features.statistics import Statistics
+from unfeature.images import BUNDLED, bundled_path, resize_longer, to_grey, write_png
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photographs")
+    for name in BUNDLED:
+        write_png(folder / f"{name}.png", resize_longer(to_grey(uf.bundled(name)), 96))
+    return folder
+
+
+@pytest.fixture
+def call(capsys):
+    def call(*arguments):
+        with pytest.raises(SystemExit) as stop:
+            main([str(a) for a in arguments])
+        return stop.value.code, *capsys.readouterr()
+
+    return call
+
+
+def test_words_are_learned_and_inverted(call, folder, tmp_path):
+    path = tmp_path / "words.npz"
+    learned = call("learn", "words", folder, "--bin-size", 4, "--count", 12, "--samples", 500, "-o", path)
+    assert learned == (0, f"{path}\n", "")
+    vocabulary = uf.Vocabulary.load(path)
+    assert vocabulary.words.shape == (12, 128) and vocabulary.phi.bin_size == 4
+    status, text, _ = call("invert", bundled_path("camera"), "--feature", "bovw", "--words", path, "--levels", "1",
+                           "--size", 48, "--steps", 5, "-o", tmp_path / "out")
+    assert status == 0 and text.startswith("relative error")
+    result = uf.Result.load(tmp_path / "out", uf.BoVW(vocabulary, levels=(1,)))
+    assert result.codes.shape == (1, 12)
+    assert (tmp_path / "out" / "words.png").exists()
+    assert "the words that its code holds most of" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_a_dictionary_is_learned_applied_and_started_from(call, folder, tmp_path):
+    path = tmp_path / "pd.npz"
+    assert call("learn", "dictionary", folder, "--atoms", 20, "--windows", 200, "-o", path) == (0, f"{path}\n", "")
+    common = ("invert", bundled_path("camera"), "--feature", "hog", "--size", 64)
+    status, _, _ = call(*common, "--method", "paired-dictionary", "--model", path, "-o", tmp_path / "out")
+    assert status == 0
+    result = uf.Result.load(tmp_path / "out", uf.HOG())
+    assert result.provenance["method"] == "paired-dictionary"
+    assert call(*common, "--steps", 3, "--init", tmp_path / "out" / "image.npy", "-o", tmp_path / "refined")[0] == 0
+    phi, image = uf.HOG(), resize_longer(uf.bundled("camera"), 64)
+    expected = three_steps(phi, image, result.image)
+    np.testing.assert_array_equal(uf.Result.load(tmp_path / "refined").image, expected)
+
+
+def three_steps(phi, image, start):
+    from unfeature.cli.invert import recipe_of
+
+    return uf.invert(phi, phi(image), preset=recipe_of(phi, "best", 3), size=image.shape, start=start).image
+
+
+def test_statistics_are_collected(call, folder, tmp_path):
+    path = tmp_path / "statistics.npz"
+    assert call("learn", "statistics", folder, "--feature", "lbp", "-o", path) == (0, f"{path}\n", "")
+    found = Statistics.load(path, uf.LBP())
+    assert found.images == len(BUNDLED) and (found.max >= found.mean).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("learn words nowhere -o w.npz", "there is no folder nowhere"),
+        ("learn words . -o w.npz", "holds no images"),
+        ("learn dictionary nowhere -o w.npz", "nowhere"),
+        ("learn words FOLDER --count 100000 --samples 100000 -o w.npz", "descriptors"),
+        ("learn words FOLDER --memory lots -o w.npz", "memory"),
+        ("learn statistics FOLDER -o w.npz", "cnn needs --net"),
+        ("invert PHOTO --feature hog --method ridgge --model m.npz", "did you mean 'ridge'?"),
+        ("invert PHOTO --feature hog --method ridge", "--method ridge needs --model"),
+        ("invert PHOTO --feature hog --method ridge --model m.npz", "there is no file m.npz"),
+        ("invert PHOTO --feature hog --method ridge --model m.npz --steps 3", "--steps belongs to pre-images"),
+        ("invert PHOTO --feature hog --model m.npz", "--model belongs to --method"),
+        ("invert PHOTO --feature hog --init small.png", "small.png has 8x8 pixels, but the image to find 256x256"),
+    ],
+)
+def test_mistakes_get_one_clear_line(call, folder, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    write_png(tmp_path / "small.png", np.zeros((8, 8)))
+    before = sorted(p.name for p in tmp_path.rglob("*"))
+    names = {"FOLDER": folder, "PHOTO": bundled_path("camera"), ".": "empty"}
+    status, text, line = call(*(names.get(a, a) for a in arguments.split()))
+    assert (status, text) == (2, "")
+    assert message in line and line.count("\n") == 1
+    assert sorted(p.name for p in tmp_path.rglob("*")) == before
+
+
+def test_every_model_can_be_learned_and_takes_its_options():
+    import inspect
+
+    for kind, (_, options) in MODELS.items():
+        accepted = inspect.signature(find(kind).learn).parameters
+        assert {*options, "seed", "side", "memory", "output", "progress"} <= set(accepted)
+    assert len(METHODS) >= len(MODELS)
