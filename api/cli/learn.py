@@ -22,9 +22,12 @@ MODELS: dict[str, tuple[str, tuple[str, ...]]] = {
     "ridge": ("the joint Gaussian of windows and codes", ("windows", "cells")),
     "elda": ("exemplar LDA: images, codes and background statistics", ("cells",)),
     "basis": ("the principal components of patches, for direct descent", ("components", "cells")),
-    "collage": ("a database of patches and descriptors", ()),
+    "collage": ("a database of patches and descriptors", ("cells",)),
     "jigsaw": ("adjacency and naturalness of words, for jigsaws", ()),
-    "upconv": ("an up-convolutional network from codes to images", ()),
+    "upconv": (
+        "an up-convolutional network from codes to images",
+        ("crop", "crops", "width", "steps", "batch", "device"),
+    ),
 }
 """What can be learned for `unfeature.baselines`: a line about each, and its own options, keys of `OPTIONS`."""
 
@@ -33,6 +36,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "windows": {"type": click.IntRange(1), "metavar": "N", "help": "Windows to learn from."},
     "penalty": {"type": click.FloatRange(0, min_open=True), "help": "Of the codes' L1 norm."},
     "cells": {"type": click.IntRange(1), "metavar": "N", "help": "Positions along one side of a window."},
+    "crop": {"type": click.IntRange(1), "metavar": "PIXELS", "help": "Side of the crops to train on."},
+    "crops": {"type": click.IntRange(1), "metavar": "N", "help": "Of each image."},
+    "width": {"type": click.IntRange(1), "metavar": "N", "help": "Channels of the network."},
+    "steps": {"type": click.IntRange(1), "metavar": "N", "help": "Batches to train on."},
+    "batch": {"type": click.IntRange(1), "metavar": "N", "help": "Crops in a batch."},
+    "device": {"metavar": "NAME", "help": "cpu or cuda [cuda where there is one]."},
     "components": {"type": click.IntRange(1), "metavar": "N", "help": "Principal components."},
 }
 
