@@ -135,3 +135,14 @@ def test_numba_is_not_imported_before_it_is_needed():
     program = ("import sys, torch; from unfeature.features.hog import HOG; assert 'numba' not in sys.modules; "
                "HOG()(torch.rand(1, 1, 32, 32)); assert 'numba' in sys.modules")
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+def test_what_is_not_finite_stays_so(rule):
+    rows, columns = cell_band(20, 5, 4, 20), cell_band(20, 5, 4, 20)
+    for bad in (float("nan"), float("inf")):
+        x = images((1, 1, 20, 20), torch.float32)
+        x[0, 0, 9, 9] = bad
+        cells = oriented_cells(x, rows, columns, Bins(9, **rule), 1.0, fused=True)
+        assert not torch.isfinite(cells).all()
+        assert torch.isfinite(cells[..., 4]).all()
