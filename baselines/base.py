@@ -38,12 +38,17 @@ class Baseline:
 
     Attributes
     ----------
+    learned : bool
+        Whether there is anything to learn; where not, ``of(phi)`` makes the method.
+    several : bool
+        Whether it can give several inverses of one code.
     described : dict
         `Representation.to_config` of the descriptor that this was learned for.
     """
 
     method: ClassVar[str] = ""
     version: ClassVar[int] = 1
+    learned: ClassVar[bool] = True
     several: ClassVar[bool] = False
 
     described: dict[str, Any]
@@ -52,6 +57,13 @@ class Baseline:
     def learn(cls: type[Self], *args: Any, **options: Any) -> Self:
         """Learn from images; see the subclass."""
         raise ValueError(f"{cls.method} learns nothing from images")
+
+    @classmethod
+    def of(cls: type[Self], phi: Representation) -> Self:
+        """The method for a descriptor, where there is nothing to learn; ValueError where there is."""
+        if cls.learned:
+            raise ValueError(f"{cls.method} has to be learned from images first")
+        return cls(phi.to_config())
 
     def save(self, path: str | Path) -> None:
         """Write to one file, atomically and without pickle."""

@@ -13,7 +13,7 @@ from scipy.fft import dctn, idctn
 from ..features.base import Representation
 from .base import Baseline, Images, Progress, Stream
 from .collection import Collection, CollectionLearner
-from .windows import Floats, Windows
+from .windows import Floats, Windows, spread
 
 
 @dataclass(eq=False, repr=False)
@@ -23,7 +23,7 @@ class Collage(Baseline):
     Each window of the code finds the window of the collection at the least Euclidean distance, and pastes the patch
     under it; where patches overlap, the pixel belongs to the one whose centre is nearest, of equals to the better
     match. The image is that whose gradient is nearest to the gradients of the pasted patches, v:
-    x = argmin ‖∇x − v‖² (Poisson blending), with the mean of the pasted pixels.
+    x = argmin ‖∇x − v‖² (Poisson blending), stretched to [0, 1].
 
     Attributes
     ----------
@@ -34,9 +34,8 @@ class Collage(Baseline):
 
     Notes
     -----
-    The paper's descriptors sit at interest points with a scale and an orientation of their own; those of
-    `unfeature.baselines.keypoints` do. Here they sit on a grid, upright. The gradients are blended at once for the
-    whole image, not patch after patch, by a cosine transform.
+    The paper's descriptors sit at interest points with a scale and an orientation of their own; here they sit on a
+    grid, upright. The gradients are blended at once for the whole image, not patch after patch, by a cosine transform.
 
     References
     ----------
@@ -86,10 +85,7 @@ class Collage(Baseline):
         scores, found = Collection(self.pixels, self.codes, self.extents).nearest(shape, rows, 1, "distance")
         first = places * shape.stride + shape.origin
         blocks = found[:, 0].reshape(-1, shape.side, shape.side, shape.channels)
-        vertical, horizontal, covered, light = _paste(blocks, first, scores[:, 0], size)
-        image = poisson(vertical, horizontal)
-        image += light.sum(axis=(0, 1)) / max(int(covered.sum()), 1) - image.mean(axis=(0, 1))
-        return np.clip(image, 0, 1).astype(np.float32)[None]
+        return spread(poisson(*_paste(blocks, first, scores[:, 0], size)).astype(np.float32))[None]
 
 
 def poisson(vertical: NDArray[Any], horizontal: NDArray[Any]) -> NDArray[np.float64]:
@@ -119,13 +115,13 @@ def poisson(vertical: NDArray[Any], horizontal: NDArray[Any]) -> NDArray[np.floa
 
 
 def _paste(blocks: Floats, first: NDArray[np.int64], scores: Floats,
-           size: tuple[int, int]) -> tuple[Floats, Floats, NDArray[np.bool_], Floats]:
-    """Differences down and right of the pasted patches, which pixels are covered, and the pasted pixels."""
+           size: tuple[int, int]) -> tuple[Floats, Floats]:
+    """Differences down and right of the pasted patches."""
     side, channels = blocks.shape[1], blocks.shape[3]
     away = np.abs(np.arange(side) - (side - 1) / 2)
     distance = np.maximum(away[:, None], away)
     nearest = np.full(size, np.inf)
-    canvas = [np.zeros((*size, channels), dtype=np.float32) for _ in range(3)]
+    below, beside = (np.zeros((*size, channels), dtype=np.float32) for _ in range(2))
     for k in np.argsort(-scores, kind="stable"):
         y, x = first[k]
         inside = slice(max(y, 0), max(min(y + side, size[0]), 0)), slice(max(x, 0), max(min(x + side, size[1]), 0))
@@ -133,8 +129,6 @@ def _paste(blocks: Floats, first: NDArray[np.int64], scores: Floats,
         mine = distance[part] < nearest[inside]
         nearest[inside][mine] = distance[part][mine]
         block = blocks[k]
-        down = np.diff(block, axis=0, append=block[-1:])
-        right = np.diff(block, axis=1, append=block[:, -1:])
-        for target, values in zip(canvas, (down, right, block), strict=True):
-            target[inside][mine] = values[part][mine]
-    return canvas[0], canvas[1], np.isfinite(nearest), canvas[2]
+        below[inside][mine] = np.diff(block, axis=0, append=block[-1:])[part][mine]
+        beside[inside][mine] = np.diff(block, axis=1, append=block[:, -1:])[part][mine]
+    return below, beside
