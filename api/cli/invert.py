@@ -19,6 +19,7 @@ from .photographs import read_photograph
 from .progress import step_bar
 
 if TYPE_CHECKING:
+    from ..baselines.base import Baseline
     from ..features.base import Representation
     from ..inversion.presets import Recipe
     from ..inversion.result import Result
@@ -91,10 +92,15 @@ def _finder(
     given = [name for name, value in settings.items() if value is not None]
     if given:
         raise ValueError(f"--{given[0].replace('weight', 'C')} belongs to pre-images, not to --method {method}")
-    if model is None:
+    chosen = _model(method, model, phi)
+    return lambda code, progress: chosen.invert(phi, code, size=size, count=starts, seed=seed)
+
+
+def _model(method: str, path: Path | None, phi: Representation) -> Baseline:
+    kind = find_method(method)
+    if kind.learned and path is None:
         raise ValueError(f"--method {method} needs --model, a file that `unfeature learn` made")
-    learned = find_method(method).load(model, phi)
-    return lambda code, progress: learned.invert(phi, code, size=size, count=starts, seed=seed)
+    return kind.of(phi) if path is None else kind.load(path, phi)
 
 
 def _start(path: Path | None, phi: Representation, size: tuple[int, int] | None) -> NDArray[Any] | None:
