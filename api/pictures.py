@@ -164,7 +164,10 @@ def _brightest(picture: NDArray[Any]) -> float:
 
 
 def present_words(phi: Any, code: NDArray[Any], most: int = 36) -> NDArray[np.uint8] | None:
-    """The mean patches of the words that a histogram holds most of, with their shares; None for other codes."""
+    """The mean patches of the words that a histogram holds most of, with their shares; None for other codes.
+
+    The patches' contrast is stretched, alike for all.
+    """
     histograms = getattr(phi, "histograms", None)
     patches = phi.vocabulary.patches if histograms is not None else None
     if histograms is None or patches is None:
@@ -174,7 +177,9 @@ def present_words(phi: Any, code: NDArray[Any], most: int = 36) -> NDArray[np.ui
     if not present:
         return None
     shares = total / total.sum()
-    return sheet([patches[i] for i in present], [f"{100 * shares[i]:.1f} %" for i in present], side=64)
+    lowest, highest = patches[present].min(), patches[present].max()
+    stretched = (patches - lowest) / max(highest - lowest, 1e-6)
+    return sheet([stretched[i] for i in present], [f"{100 * shares[i]:.1f} %" for i in present], side=64)
 
 
 def sheet(

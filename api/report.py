@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .curves import Series, line_chart
 from .files import read_json, write_text
 
-DESCRIPTOR_NAMES = {"BoVW": "bag of visual words", "Fisher": "Fisher vector", "CNN": "network layer"}
+DESCRIPTOR_NAMES = {"BoVW": "Bag of visual words", "Fisher": "Fisher vector", "CNN": "Network layer"}
 
 
 def write_report(folder: str | Path) -> Path:
@@ -72,8 +72,9 @@ def _contents(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
     best = int(np.argmin(np.nan_to_num(errors, nan=np.inf)))
     photograph = provenance.get("photograph") or {}
     source = f" of {photograph['name']}" if photograph else ""
+    kind = DESCRIPTOR_NAMES.get(descriptor, descriptor)
     return {
-        "title": f"{DESCRIPTOR_NAMES.get(descriptor, descriptor)}{source}, inverted",
+        "title": f"{kind}{source}, inverted",
         "status": str(facts["status"])[:1].upper() + str(facts["status"])[1:].rstrip("."),
         "pictures": _pictures(folder, errors, descriptor),
         "numbers": _numbers(facts, best),
@@ -140,6 +141,8 @@ def _tables(provenance: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]
 
 
 def _plain(value: Any) -> str:
+    if value is None:
+        return "–"
     if isinstance(value, dict):
         return ", ".join(_plain(v) if k == "name" else f"{k} {_plain(v)}" for k, v in value.items())
     if isinstance(value, list):
