@@ -38,6 +38,10 @@ class Representation(nn.Module):
         The colour, in [0, 1], about which priors and starting noise are placed; one value, or one a channel.
     jitter : int or None
         Size of the square of random offsets under which the published settings look at the image; None for never.
+    usual_size : tuple of int or None
+        Height and width of the images that the code was made for; None if it was made for no size in particular.
+    blind_to_contrast : bool
+        Whether (all but very small) changes of the image's contrast leave the code as it is.
     fidelity : float
         C of the papers: how much an inversion weighs the code's relative error against the priors.
 
@@ -52,6 +56,8 @@ class Representation(nn.Module):
     in_channels: tuple[int, ...] = (1, 3)
     centre: tuple[float, ...] = (0.5,)
     jitter: int | None = None
+    usual_size: tuple[int, int] | None = None
+    blind_to_contrast: bool = False
     fidelity: float = 100.0
 
     _registry: ClassVar[dict[str, type[Representation]]] = {}

@@ -76,6 +76,7 @@ class HOG(Representation):
     """
 
     fused: bool | None = None
+    blind_to_contrast = True
 
     def __init__(self, variant: str = "uoctti", cell_size: int = 8, orientations: int = 9, bilinear: bool = False,
                  scale: float = 255.0, texture: bool = True, softness: float = 0.0) -> None:

@@ -78,19 +78,23 @@ class LBFGS(Solver):
     def tell(self, value: Tensor, gradient: Tensor) -> None:
         """Accept or draw back each sample's trial point."""
         g = gradient.reshape(self.iterate.shape)
+        trial = self.point.reshape(g.shape)
         if self.fresh:
-            accepted = torch.ones_like(self.done)
+            accepted = ~self.done
         else:
-            accepted = value <= self.value + SUFFICIENT_DECREASE * self.length * self.slope
-            accepted &= torch.isfinite(value)
-            self.pairs.add(self.point.reshape(g.shape) - self.iterate, g - self.gradient, accepted & ~self.done)
+            enough = self.value + SUFFICIENT_DECREASE * self.length * self.slope
+            accepted = (value <= enough) & torch.isfinite(value) & ~self.done
             self._draw_back(value, accepted)
             self._rest(value, accepted)
-        accepted &= ~self.done
-        self._move(value, g, accepted)
+        if accepted.any():
+            direction = -self.pairs.step(trial - self.iterate, g - self.gradient, g, accepted & (not self.fresh))
+            self.iterate = _choose(accepted, trial, self.iterate)
+            self.value = torch.where(accepted, value, self.value)
+            self.gradient = _choose(accepted, g, self.gradient)
+            self._search_along(direction, accepted & ~self.done)
         self.fresh = False
-        trial = torch.addcmul(self.iterate, self.direction, self.length[:, None])
-        self.point = torch.where(self.done[:, None], self.iterate, trial).view_as(self.point)
+        ahead = torch.addcmul(self.iterate, self.direction, self.length[:, None])
+        self.point = _choose(self.done, self.iterate, ahead).view_as(self.point)
 
     def _rest(self, value: Tensor, accepted: Tensor) -> None:
         """Samples whose steps no longer change the objective beyond rounding are done."""
@@ -98,26 +102,16 @@ class LBFGS(Solver):
         self.idle = torch.where(accepted, torch.where(unchanged, self.idle + 1, 0), self.idle)
         self.done |= self.idle >= IDLE_STEPS
 
-    def _move(self, value: Tensor, g: Tensor, accepted: Tensor) -> None:
-        """New iterates and directions of the accepted samples."""
-        if not accepted.any():
-            return
-        column = accepted[:, None]
-        self.iterate = torch.where(column, self.point.reshape(g.shape), self.iterate)
-        self.value = torch.where(accepted, value, self.value)
-        self.gradient = torch.where(column, g, self.gradient)
-        direction = -self.pairs.apply_inverse_hessian(self.gradient)
-        slope = (direction * self.gradient).sum(1)
-        uphill = ~(slope < 0)
-        self.pairs.forget(accepted & uphill)
-        direction = torch.where(uphill[:, None], -self.gradient, direction)
-        self._search_along(direction, accepted)
-
     def _search_along(self, direction: Tensor, chosen: Tensor) -> None:
         """Begin the line search of the chosen samples, at length 1 where the history gives a scale."""
-        column = chosen[:, None]
-        self.direction = torch.where(column, direction, self.direction)
-        self.slope = torch.where(chosen, (self.direction * self.gradient).sum(1), self.slope)
+        slope = (direction * self.gradient).sum(1)
+        uphill = chosen & ~(slope < 0)
+        if uphill.any():
+            self.pairs.forget(uphill)
+            direction = _choose(uphill, -self.gradient, direction)
+            slope = (direction * self.gradient).sum(1)
+        self.direction = _choose(chosen, direction, self.direction)
+        self.slope = torch.where(chosen, slope, self.slope)
         norm = torch.linalg.vector_norm(self.direction, dim=1)
         cautious = self.first_step * direction.shape[1] ** 0.5 / norm.clamp_min(1e-30)
         length = torch.where(self.pairs.empty, cautious, torch.ones_like(cautious))
@@ -162,28 +156,39 @@ class Pairs:
         """Drop the pairs of the chosen samples."""
         self.used &= ~chosen[:, None]
 
-    def add(self, s: Tensor, y: Tensor, chosen: Tensor) -> None:
-        """Remember the pairs of the chosen samples whose curvature is positive, in place of their oldest."""
-        sy = (s * y).sum(1).double()
-        yy = y.square().sum(1).double()
-        chosen = chosen & (sy > 1e-6 * yy * self.gamma.abs().clamp_max(1.0)) & (yy > 0)
-        for i in torch.nonzero(chosen).flatten().tolist():
-            slot = int(self.age[i].argmax())
-            self.basis[i, slot] = s[i]
-            self.basis[i, self.history + slot] = y[i]
-            self.used[i, slot] = True
-            self.age[i] += 1
-            self.age[i, slot] = 0
-            rows = (self.basis[i] @ torch.stack([s[i], y[i]], 1)).double().T
-            for row, place in zip(rows, (slot, self.history + slot), strict=True):
-                self.products[i, place] = row
-                self.products[i, :, place] = row
-            self.gamma[i] = sy[i] / yy[i]
+    def step(self, s: Tensor, y: Tensor, g: Tensor, chosen: Tensor) -> Tensor:
+        """H g of each sample, (N, M), after the chosen samples have remembered their s and y.
 
-    def apply_inverse_hessian(self, g: Tensor) -> Tensor:
-        """H g of each sample, (N, M)."""
+        A pair of curvature that is not positive is left out; another takes the place of the oldest.
+        """
+        rows = torch.stack([s, y, g], 1)
+        known = torch.stack([row @ basis.T for row, basis in zip(rows, self.basis, strict=True)]).double()
+        own = torch.stack([row @ row.T for row in rows]).double()
+        sy, yy = own[:, 0, 1], own[:, 1, 1]
+        positive = (sy > 1e-6 * yy * self.gamma.clamp_max(1.0)) & (yy > 0)
+        for i in torch.nonzero(chosen & positive).flatten().tolist():
+            self._remember(i, s[i], y[i], known[i], own[i])
+        weights, scale = self._compact_form(known[:, 2])
+        weights = weights.to(g)
+        combined = torch.stack([row @ basis for basis, row in zip(self.basis, weights, strict=True)])
+        return combined.addcmul_(scale.to(g), g)
+
+    def _remember(self, i: int, s: Tensor, y: Tensor, known: Tensor, own: Tensor) -> None:
+        """Put a pair in the place of the oldest; `known` are the products of the basis with s, y and g."""
+        slot = int(self.age[i].argmax())
+        places = [slot, self.history + slot]
+        self.basis[i, places[0]], self.basis[i, places[1]] = s, y
+        known[:, places] = own[:, :2]
+        self.products[i, places] = known[:2]
+        self.products[i, :, places] = known[:2].T
+        self.used[i, slot] = True
+        self.age[i] += 1
+        self.age[i, slot] = 0
+        self.gamma[i] = own[0, 1] / own[1, 1]
+
+    def _compact_form(self, projected: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights of the basis, (N, 2m), and of g itself, (N, 1), in H g; `projected` are the basis' products with g."""
         m = self.history
-        projected = torch.stack([basis @ row for basis, row in zip(self.basis, g, strict=True)]).double()
         order = self.age.argsort(1, descending=True)
         used = self.used.gather(1, order)
         p = projected[:, :m].gather(1, order) * used
@@ -197,9 +202,14 @@ class Pairs:
         inner = diagonal * used * u + gamma * ((yy @ u[..., None])[..., 0] - q)
         a = torch.linalg.solve_triangular(upper.transpose(1, 2), inner[..., None], upper=False)[..., 0]
         back = order.argsort(1)
-        weights = torch.cat([(a * used).gather(1, back), (-gamma * u * used).gather(1, back)], 1).to(g)
-        combined = torch.stack([basis.T @ row for basis, row in zip(self.basis, weights, strict=True)])
-        return combined + gamma.to(g) * g
+        return torch.cat([(a * used).gather(1, back), (-gamma * u * used).gather(1, back)], 1), gamma
+
+
+def _choose(chosen: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    """Rows of new where chosen, else of old; without a copy where all are alike."""
+    if bool(chosen.all()):
+        return new
+    return torch.where(chosen[:, None], new, old) if bool(chosen.any()) else old
 
 
 def _permuted(matrix: Tensor, order: Tensor, used: Tensor) -> Tensor:
