@@ -198,7 +198,11 @@ class Stream:
         it and goes on from there.
     progress : callable, optional
         Called with the number of images seen and the number of all.
+    interval : float
+        Seconds between states kept.
     """
+
+    interval: ClassVar[float] = 60.0
 
     images: Images
     phi: Representation
@@ -206,7 +210,6 @@ class Stream:
     side: int | None = None
     output: str | Path | None = None
     progress: Progress | None = None
-    interval: float = 60.0
 
     def __post_init__(self) -> None:
         self.sources = _sources(self.images)

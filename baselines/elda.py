@@ -98,16 +98,18 @@ class ELDA(Baseline):
         """The image (1, H, W, C) in [0, 1] of a code (h, w, D)."""
         shape = Windows.of(phi, self.cells)
         rows, places = shape.every(code, self.cells // 2)
-        chosen = np.flatnonzero((places % STEP == 0).all(axis=1) & (np.ptp(rows, axis=1) > 0))
+        chosen = (places % STEP == 0).all(axis=1)
+        rows, places = rows[chosen], places[chosen]
+        live = np.ptp(rows, axis=1) > 0
         bell = np.repeat(shape.bell(), shape.channels)
-        patches = np.zeros((len(chosen), shape.patch_length), dtype=np.float32)
-        if len(chosen):
-            templates = (rows[chosen] - self.background) @ self.precision
+        patches = np.zeros((len(rows), shape.patch_length), dtype=np.float32)
+        if live.any():
+            templates = (rows[live] - self.background) @ self.precision
             collection = Collection(self.pixels, self.codes, self.extents)
             scores, found = collection.nearest(shape, templates, AVERAGED, "product")
-            patches = normalised((found * np.isfinite(scores)[..., None]).mean(axis=1))
-        total, _ = shape.lay(patches * bell, places[chosen], size)
-        weight, _ = shape.lay(np.tile(bell, (len(chosen), 1)), places[chosen], size)
+            patches[live] = normalised((found * np.isfinite(scores)[..., None]).mean(axis=1))
+        total, _ = shape.lay(patches * bell, places, size)
+        weight, _ = shape.lay(np.tile(bell, (len(rows), 1)), places, size)
         return spread(total / np.maximum(weight, 1e-3))[None]
 
 

@@ -18,6 +18,7 @@ Doubles = NDArray[np.float64]
 
 SHRINKAGES = tuple(float(s) for s in np.logspace(-6, -0.3, 20))
 HELD_OUT = 5
+CHUNK = 1000
 FLOOR = 1e-6
 
 
@@ -97,9 +98,8 @@ class Ridge(Baseline):
         shape = Windows.of(phi, cells)
         stream = Stream(images, phi, seed, side, output, progress)
         d, p = shape.code_length, shape.patch_length
-        per_image = -(-windows // len(stream))
-        rows_within(memory, 8 * (2 * (d * d + d * p) + 4 * d * d), 12 * (d + p), per_image)
-        learner = _MomentsLearner(shape, per_image)
+        rows_within(memory, 8 * (2 * (d * d + d * p) + 4 * d * d), 12 * (d + p), CHUNK)
+        learner = _MomentsLearner(shape, -(-windows // len(stream)))
         settings = {"method": cls.method, "windows": windows, "cells": cells}
         stream.run(learner, settings, shape.smallest_image())
         fit, held = learner.moments("fit"), learner.moments("held")
@@ -214,7 +214,11 @@ class _MomentsLearner(Learner):
         part = "held" if self.arrays["seen"] % HELD_OUT == 1 else "fit"
         self.arrays["seen"] += 1
         places = rng.permutation(self.shape.places(code, image))[: self.per_image]
-        x, y = self.shape.patches(image, places), self.shape.codes(code, places)
+        for begin in range(0, len(places), CHUNK):
+            chunk = places[begin : begin + CHUNK]
+            self._add(part, self.shape.patches(image, chunk), self.shape.codes(code, chunk))
+
+    def _add(self, part: str, x: Floats, y: Floats) -> None:
         varied = (np.ptp(x, axis=1) > 0) & (np.ptp(y, axis=1) > 0)
         x, y = normalised(x[varied]), normalised(y[varied])
         sums = {"n": len(x), "y": y.sum(axis=0), "x": x.sum(axis=0), "yy": y.T @ y, "yx": y.T @ x,

@@ -1,0 +1,258 @@
+"""The contract of the baselines: learn, save, load, refuse, resume; and what each method must be able to do."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from unfeature import baselines
+from unfeature.baselines.base import Baseline, Stream, memory_in_bytes
+from unfeature.features.bovw import BoVW
+from unfeature.features.brief import BRIEF
+from unfeature.features.dsift import DSIFT
+from unfeature.features.hog import HOG
+from unfeature.features.vocabulary import Vocabulary
+from unfeature.files import load_arrays, save_arrays
+from unfeature.images import write_png
+
+PHI = HOG(variant="dpm", cell_size=6)
+SMALL = {
+    "paired-dictionary": {"atoms": 40, "windows": 900, "cells": 3},
+    "ridge": {"windows": 900, "cells": 3},
+    "elda": {"cells": 3},
+    "direct": {"components": 30, "cells": 2},
+    "collage": {"cells": 3},
+    "upconv": {"crop": 48, "crops": 4, "width": 16, "steps": 60, "batch": 4},
+}
+
+
+def correlation(a, b):
+    return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
+
+
+@pytest.fixture(scope="module")
+def images(photograph):
+    names = ("camera", "chelsea", "coffee", "rocket")
+    return [photograph(name, side, True) for name in names for side in (96, 120)]
+
+
+@pytest.fixture(scope="module")
+def target(photograph):
+    return photograph("astronaut", 96, True)
+
+
+@pytest.fixture(scope="module")
+def models(images):
+    return {name: baselines.find(name).learn(images, PHI, **options) for name, options in SMALL.items()}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_inverse_is_an_image_that_resembles_the_original(name, models, target):
+    result = models[name].invert(PHI, PHI(target))
+    assert result.images.shape == (1, *target.shape)
+    assert result.images.dtype == np.float32
+    assert result.images.min() >= 0 and result.images.max() <= 1
+    assert result.provenance["method"] == name
+    assert result.error < 0.95
+    assert correlation(result.image, target) > 0.25
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_saved_and_loaded_it_gives_the_same(name, models, target, tmp_path):
+    models[name].save(tmp_path / "model.npz")
+    again = baselines.find(name).load(tmp_path / "model.npz", PHI)
+    code = PHI(target)
+    assert np.array_equal(again.invert(PHI, code).images, models[name].invert(PHI, code).images)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_same_seed_gives_the_same_file(name, images, tmp_path):
+    method = baselines.find(name)
+    for i in range(2):
+        method.learn(images[:3], PHI, seed=3, output=tmp_path / f"{i}.npz", **SMALL[name])
+    assert (tmp_path / "0.npz").read_bytes() == (tmp_path / "1.npz").read_bytes()
+    assert not list(tmp_path.glob("*.partial"))
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_killed_run_goes_on_where_it_was(name, images, tmp_path, monkeypatch):
+    method, options = baselines.find(name), SMALL[name]
+    method.learn(images, PHI, output=tmp_path / "whole.npz", **options)
+
+    monkeypatch.setattr(Stream, "interval", -1.0)
+    stop, seen = 5, []
+
+    def kill(done, total):
+        seen.append(done)
+        if len(seen) == stop:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        method.learn(images, PHI, output=tmp_path / "killed.npz", progress=kill, **options)
+    assert not (tmp_path / "killed.npz").exists()
+    assert (tmp_path / "killed.npz.partial").exists()
+    first = []
+    method.learn(images, PHI, output=tmp_path / "killed.npz", progress=lambda d, t: first.append(d), **options)
+    assert first[0] == stop
+    assert (tmp_path / "killed.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
+
+
+def test_a_training_killed_between_its_steps_goes_on(images, tmp_path, monkeypatch):
+    method, options = baselines.find("upconv"), {**SMALL["upconv"], "steps": 6}
+    monkeypatch.setattr(Stream, "interval", -1.0)
+    method.learn(images[:2], PHI, output=tmp_path / "whole.npz", **options)
+
+    def kill(done, total):
+        if done == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        method.learn(images[:2], PHI, output=tmp_path / "killed.npz", progress=kill, **options)
+    meta, arrays = load_arrays(tmp_path / "killed.npz.partial", "partial model")
+    assert meta["next"] == 2 and arrays["step"] == 3
+    method.learn(images[:2], PHI, output=tmp_path / "killed.npz", **options)
+    whole, killed = (load_arrays(tmp_path / f"{n}.npz", "upconv model")[1]["weights"] for n in ("whole", "killed"))
+    assert np.allclose(whole, killed, atol=1e-6)
+
+
+@pytest.mark.parametrize("other", [HOG(variant="dpm", cell_size=8), HOG(variant="uoctti", cell_size=6), DSIFT()])
+def test_another_descriptor_is_refused(other, models, target, tmp_path):
+    with pytest.raises(ValueError, match="learned for another descriptor"):
+        models["ridge"].invert(other, PHI(target))
+    models["ridge"].save(tmp_path / "model.npz")
+    with pytest.raises(ValueError, match="learned for another descriptor"):
+        baselines.find("ridge").load(tmp_path / "model.npz", other)
+
+
+def test_damaged_and_foreign_models_are_refused(models, tmp_path):
+    path = tmp_path / "model.npz"
+    models["ridge"].save(path)
+    with pytest.raises(ValueError, match="holds a ridge model, but a elda model"):
+        baselines.find("elda").load(path)
+    meta, arrays = load_arrays(path, "ridge model")
+    save_arrays(tmp_path / "old.npz", "ridge model", {**meta, "version": 0}, **arrays)
+    with pytest.raises(ValueError, match="version 0"):
+        baselines.find("ridge").load(tmp_path / "old.npz")
+    arrays.pop("weights")
+    save_arrays(tmp_path / "less.npz", "ridge model", meta, **arrays)
+    with pytest.raises(ValueError, match="damaged"):
+        baselines.find("ridge").load(tmp_path / "less.npz")
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(ValueError, match="not a whole ridge model"):
+        baselines.find("ridge").load(path)
+    with pytest.raises(FileNotFoundError):
+        baselines.find("ridge").load(tmp_path / "none.npz")
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_bad_images_are_refused(name, tmp_path):
+    method = baselines.find(name)
+    with pytest.raises(FileNotFoundError):
+        method.learn(tmp_path / "none", PHI, output=tmp_path / "model.npz")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="no images"):
+        method.learn(tmp_path / "empty", PHI, output=tmp_path / "model.npz")
+    write_png(tmp_path / "small" / "a.png", np.zeros((20, 20)))
+    with pytest.raises(ValueError, match="smaller than"):
+        method.learn(tmp_path / "small", PHI, output=tmp_path / "model.npz")
+    (tmp_path / "small" / "b.png").write_bytes(b"not an image")
+    with pytest.raises(ValueError, match="cannot be read as an image"):
+        method.learn(tmp_path / "small", PHI, output=tmp_path / "model.npz")
+    assert not list(tmp_path.glob("model.npz*"))
+
+
+@pytest.mark.parametrize("name", ["paired-dictionary", "ridge", "direct"])
+def test_too_little_memory_is_refused(name, images):
+    with pytest.raises(ValueError, match="MB, but memory=1MB"):
+        baselines.find(name).learn(images, PHI, memory="1MB")
+
+
+def test_a_collection_keeps_what_fits(images):
+    method = baselines.find("elda")
+    whole, part = (method.learn(images, PHI, memory=memory, **SMALL["elda"]) for memory in ("2GB", "250kB"))
+    assert 0 < len(part.extents) < len(whole.extents) == len(images)
+
+
+def test_wrong_requests_are_refused(models, target):
+    code = PHI(target)
+    with pytest.raises(ValueError, match="gives one inverse"):
+        models["ridge"].invert(PHI, code, count=2)
+    with pytest.raises(ValueError, match="size that belongs to the code"):
+        models["ridge"].invert(PHI, code, size=(48, 48))
+    with pytest.raises(ValueError, match="has to be learned"):
+        type(models["ridge"]).of(PHI)
+    with pytest.raises(ValueError, match="learns nothing"):
+        baselines.find("primal-dual").learn([target], BRIEF())
+
+
+def test_methods_are_found_by_name():
+    for name, (_, kind) in baselines.METHODS.items():
+        found = getattr(baselines, kind)
+        assert issubclass(found, Baseline) and dataclasses.is_dataclass(found)
+        assert found.method == name and baselines.find(name) is found
+    assert baselines.find("dictionary") is baselines.PairedDictionary
+    assert baselines.find("basis") is baselines.Direct
+    with pytest.raises(ValueError, match="unknown method"):
+        baselines.find("magic")
+    with pytest.raises(AttributeError):
+        baselines.magic  # noqa: B018
+
+
+@pytest.mark.parametrize(("text", "value"), [("2GB", 2 * 10**9), ("1.5 mb", 1_500_000), ("70", 70), (5, 5)])
+def test_memory_is_read(text, value):
+    assert memory_in_bytes(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "GB", "-2GB", "much", "nanMB", "inf"])
+def test_memory_that_is_none_is_refused(text):
+    with pytest.raises(ValueError, match="amount of memory"):
+        memory_in_bytes(text)
+
+
+def test_an_image_of_nothing_gives_a_plain_inverse(models):
+    code = np.zeros_like(PHI(np.full((60, 66), 0.5, dtype=np.float32)))
+    for name, model in models.items():
+        result = model.invert(PHI, code)
+        assert np.isfinite(result.images).all(), name
+
+
+def test_primal_dual_inverts_binary_codes(target, monkeypatch):
+    phi = BRIEF(bits=64, patch_size=24, step=6)
+    monkeypatch.setattr("unfeature.baselines.primal_dual.STEPS", 80)
+    method = baselines.PrimalDual.of(phi)
+    result = method.invert(phi, phi(target), size=target.shape)
+    assert correlation(result.image, target) > 0.7
+    with pytest.raises(ValueError, match="signs of linear differences"):
+        baselines.PrimalDual.of(PHI).invert(PHI, PHI(target))
+
+
+def test_jigsaw_keeps_the_words_and_likes_true_neighbours(images, target, monkeypatch, tmp_path):
+    local = DSIFT(bin_size=3, step=6)
+    rows = np.concatenate([local(image).reshape(-1, 128) for image in images])
+    words = rows[np.random.default_rng(0).choice(len(rows), 30, replace=False)]
+    phi = BoVW(Vocabulary(local, words), levels=(1, 2))
+    monkeypatch.setattr("unfeature.baselines.jigsaw.PROPOSALS", 200)
+    model = baselines.Jigsaw.learn(images, phi)
+    assert np.mean(np.diag(model.right)) > np.mean(model.right)
+    model.save(tmp_path / "jigsaw.npz")
+    code = phi(target)
+    results = [m.invert(phi, code, size=target.shape, count=2)
+               for m in (model, baselines.Jigsaw.load(tmp_path / "jigsaw.npz", phi))]
+    assert results[0].images.shape == (2, *target.shape)
+    assert not np.array_equal(*results[0].images)
+    assert np.array_equal(results[0].images, results[1].images)
+    with pytest.raises(ValueError, match="bags of visual words"):
+        baselines.Jigsaw.learn(images, PHI)
+
+
+def test_an_up_convolutional_network_inverts_codes_without_positions(images, target):
+    local = DSIFT(bin_size=3, step=6)
+    words = local(images[0]).reshape(-1, 128)[::7][:12]
+    phi = BoVW(Vocabulary(local, words), levels=(1, 2))
+    model = baselines.UpConvolution.learn(images, phi, crop=48, crops=3, width=16, steps=5, batch=4)
+    crop = target[:48, :48]
+    assert model.invert(phi, phi(crop), size=(48, 48)).images.shape == (1, 48, 48)
+    with pytest.raises(ValueError, match="48×48"):
+        model.invert(phi, phi(target), size=target.shape)
