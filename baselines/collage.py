@@ -85,7 +85,7 @@ class Collage(Baseline):
         scores, found = Collection(self.pixels, self.codes, self.extents).nearest(shape, rows, 1, "distance")
         first = places * shape.stride + shape.origin
         blocks = found[:, 0].reshape(-1, shape.side, shape.side, shape.channels)
-        return spread(poisson(*_paste(blocks, first, scores[:, 0], size)).astype(np.float32))[None]
+        return spread(poisson(*_paste(blocks, first, scores[:, 0], size)))[None]
 
 
 def poisson(vertical: NDArray[Any], horizontal: NDArray[Any]) -> NDArray[np.float64]:

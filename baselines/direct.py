@@ -135,7 +135,7 @@ class Direct(Baseline):
         basis = torch.from_numpy(self.basis).to(z)
         patches = torch.einsum("nkp,kd->ndp", z, basis) + torch.from_numpy(self.mean).to(z)[:, None]
         patches = patches.unflatten(1, (side * side, channels)).movedim(2, 1) * hann
-        extent = [half * (g + 1) for g in grid]
+        extent = half * (grid[0] + 1), half * (grid[1] + 1)
         whole = fold(patches.flatten(1, 2), extent, side, stride=half)
         return whole[..., half : half + size[0], half : half + size[1]]
 

@@ -192,7 +192,7 @@ def _layout(bag: AssignedCode, code: NDArray[Any], grid: tuple[int, int],
 def _fit(layout: Any, zone: Any, right: Any, below: Any, zones: Any, i: int, j: int) -> float:
     """Score of all terms that one position takes part in."""
     word = layout[i, j]
-    score = zones[word, zone[i, j]]
+    score: float = zones[word, zone[i, j]]
     if j > 0:
         score += right[layout[i, j - 1], word]
     if j + 1 < layout.shape[1]:

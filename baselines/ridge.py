@@ -149,7 +149,8 @@ class Ridge(Baseline):
         bell = np.repeat(shape.bell(), shape.channels)
         weighted, _ = shape.lay(np.tile(bell * self.variance, (len(places), 1)), places, size)
         weight, _ = shape.lay(np.tile(bell, (len(places), 1)), places, size)
-        return values.reshape(at.max(axis=0) + 1), weighted / np.maximum(weight, 1e-12)
+        variance = np.asarray(weighted / np.maximum(weight, 1e-12), dtype=np.float32)
+        return values.reshape(at.max(axis=0) + 1), variance
 
     @cached_property
     def _log_scale(self) -> float:
@@ -190,8 +191,8 @@ class _Moments:
         weights = rotated / spectrum[:, None]
         results = (vectors @ weights, self.image_mean, self.code_mean, self._left(rotated, weights),
                    (vectors / np.sqrt(spectrum)).T)
-        weights, image_mean, code_mean, variance, whitening = (r.astype(np.float32) for r in results)
-        return weights, image_mean, code_mean, variance, whitening, best[1]
+        single = [r.astype(np.float32) for r in results]
+        return single[0], single[1], single[2], single[3], single[4], best[1]
 
     def _left(self, rotated: Doubles, weights: Doubles) -> Doubles:
         explained = (rotated * weights).sum(axis=0)

@@ -120,7 +120,7 @@ class Windows:
         """Gaussian weights of a patch's pixels, (side, side), σ = 9 pixels for a side of 56 and in proportion."""
         x = np.arange(self.side) - (self.side - 1) / 2
         bell = np.exp(-0.5 * (x / (self.side * 9 / 56)) ** 2)
-        return (bell[:, None] * bell).astype(np.float32)
+        return np.asarray(bell[:, None] * bell, dtype=np.float32)
 
     def lay(self, patches: Floats, places: NDArray[np.int64], size: tuple[int, int]) -> tuple[Floats, Floats]:
         """Sum of the patches where they lie in an image of the given size, and how many lie on each pixel.
@@ -156,11 +156,11 @@ def normalised(rows: Floats) -> Floats:
     return np.asarray(centred / np.sqrt((centred**2).sum(axis=1, keepdims=True) + 2.2e-16), dtype=np.float32)
 
 
-def spread(image: Floats) -> Floats:
+def spread(image: NDArray[Any]) -> Floats:
     """An image stretched so that its values span [0, 1]; a constant one becomes 0.5."""
     low, high = float(image.min()), float(image.max())
     if high - low < 1e-12:
-        return np.full_like(image, 0.5)
+        return np.full(image.shape, 0.5, dtype=np.float32)
     return np.asarray((image - low) / (high - low), dtype=np.float32)
 
 
