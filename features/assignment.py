@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any, TypeVar
 
 import numpy as np
@@ -112,16 +113,17 @@ class WordCode(Representation):
         return self.normalise(self.finish(statistics, regions.sum(1).to(x)).flatten(1))
 
     def surrogate(self: Self, softness: float) -> Self:
-        """The descriptor's surrogate, soft assignment for hard, and square roots with bounded gradients.
+        """The descriptor's surrogate, softer assignment, and square roots with bounded gradients.
 
-        Soft assignment is to all words, with σ = softness × their `Vocabulary.spacing`; square roots are softened by
-        0.1 · softness. A code that has none of the three is its own surrogate.
+        In place of hard assignment comes the soft one to all words, with σ = softness × their `Vocabulary.spacing`;
+        the square of that σ is added to the one of soft assignment; square roots are softened by the softness. A
+        code that has none of these is its own surrogate.
         """
         changes = self._softer(softness)
         return self.replace(**changes) if changes else self
 
     def _softer(self, softness: float) -> dict[str, Any]:
-        changes: dict[str, Any] = {"softening": 0.1 * softness} if self.rooted else {}
+        changes: dict[str, Any] = {"softening": softness} if self.rooted else {}
         inner = self.phi.surrogate(softness)
         return changes if inner is self.phi else changes | {"vocabulary": self.vocabulary.with_phi(inner)}
 
@@ -184,10 +186,12 @@ class AssignedCode(WordCode):
         return soft if self.assignment == "soft" else nearest(distances) + (soft - soft.detach())
 
     def _softer(self, softness: float) -> dict[str, Any]:
-        if self.assignment not in ("hard", "straight-through"):
-            return super()._softer(softness)
-        sigma = softness * self.vocabulary.spacing
-        return super()._softer(softness) | {"assignment": "soft", "neighbours": None, "sigma": sigma}
+        changes, wider = super()._softer(softness), softness * self.vocabulary.spacing
+        if self.assignment == "soft":
+            return changes | {"sigma": math.hypot(self.width, wider)}
+        if self.assignment in ("hard", "straight-through"):
+            return changes | {"assignment": "soft", "neighbours": None, "sigma": wider}
+        return changes
 
 
 def squared_distances(local: Tensor, words: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -10,6 +12,7 @@ from .assignment import AssignedCode, Level, WordCode
 from .vocabulary import Mixture, Vocabulary, signed_root
 
 TINY = 1e-12
+WARMTH = 20.0
 
 
 class VLAD(AssignedCode):
@@ -187,6 +190,9 @@ class Fisher(WordCode):
         Divide the whole code by its Euclidean norm; with square_root the improved Fisher vector.
     softening : float
         Bounds the gradient of the square root, √|v| → v / √(|v| + softening · mean |v|).
+    temperature : float
+        T ≥ 1: posteriors are softened to q ∝ (π_k N(d; μ_k, σ_k))^(1/T), since with many dimensions they are all but
+        hard; 1 is the Fisher vector.
 
     Raises
     ------
@@ -213,12 +219,15 @@ class Fisher(WordCode):
         square_root: bool = True,
         normalise_code: bool = True,
         softening: float = 0.0,
+        temperature: float = 1.0,
     ) -> None:
         super().__init__(vocabulary, levels, softening)
         if not isinstance(vocabulary, Mixture):
             raise ValueError("a Fisher vector needs a Gaussian mixture, got words of k-means: "
                              'learn the vocabulary with kind="gmm"')
-        self.square_root, self.normalise_code = square_root, normalise_code
+        if temperature < 1:
+            raise ValueError(f"temperature is at least 1, got {temperature}")
+        self.square_root, self.normalise_code, self.temperature = square_root, normalise_code, temperature
         self.register_buffer("variances", torch.from_numpy(vocabulary.variances), persistent=False)
         self.register_buffer("priors", torch.from_numpy(vocabulary.priors), persistent=False)
 
@@ -238,7 +247,7 @@ class Fisher(WordCode):
         distance = (local.square() @ precisions.T - 2 * local @ (means * precisions).T
                     + (means.square() * precisions).sum(1))
         log_weight = self.priors.double().log() + precisions.log().sum(1) / 2
-        return torch.softmax(log_weight - distance / 2, dim=-1)
+        return torch.softmax((log_weight - distance / 2) / self.temperature, dim=-1)
 
     def statistics(self, shares: Tensor, local: Tensor) -> Tensor:
         """Mass, and first and second moments about the mean, of each component: (N, K, 1 + 2D), in float64."""
@@ -261,6 +270,9 @@ class Fisher(WordCode):
         if self.square_root:
             code = signed_root(code, self.softening)
         return normalize(code, dim=1, eps=TINY) if self.normalise_code else code
+
+    def _softer(self, softness: float) -> dict[str, Any]:
+        return super()._softer(softness) | {"temperature": 1 + WARMTH * softness**2}
 
 
 def _residuals(shares: Tensor, local: Tensor, words: Tensor) -> Tensor:

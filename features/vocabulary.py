@@ -34,7 +34,7 @@ from .sampling import (
 KINDS = ("kmeans", "gmm")
 SAMPLES_PER_WORD = 400
 FEWEST_SAMPLES = 100_000
-LOWEST_VARIANCE = 1e-5
+LOWEST_VARIANCE = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +104,8 @@ class Vocabulary:
             K, the number of words.
         kind : {"kmeans", "gmm"}
             Mini-batch k-means, or a Gaussian mixture with diagonal covariances that starts from it, as Fisher
-            vectors need.
+            vectors need. A tenth of the descriptors' mean variance is added to all variances: without it the few
+            narrowest components outweigh all others in a Fisher vector.
         root : bool
             Cluster the root-SIFT map of the descriptors; see the class.
         samples : int, optional
@@ -314,7 +315,8 @@ def _cluster(phi: Representation, sample: Sample, words: int, kind: str, root: b
         fields: dict[str, Any] = {"words": means.cluster_centers_}
         if kind == "gmm":
             variances, priors = _spread(x, means.cluster_centers_, labels)
-            mixture = GaussianMixture(words, covariance_type="diag", reg_covar=LOWEST_VARIANCE, random_state=seed,
+            floor = LOWEST_VARIANCE * float(x.var(axis=0).mean()) + 1e-12
+            mixture = GaussianMixture(words, covariance_type="diag", reg_covar=floor, random_state=seed,
                                       means_init=means.cluster_centers_, weights_init=priors,
                                       precisions_init=1 / variances)  # fmt: skip
             labels = mixture.fit_predict(x)
@@ -336,7 +338,7 @@ def _spread(
     for word, members in _groups(labels):
         total[word] = np.square(x[members] - means[word]).sum(axis=0)
     common = total.sum(axis=0) / len(x)
-    variances = (total + 10 * common) / (counts[:, None] + 10) + LOWEST_VARIANCE
+    variances = (total + 10 * common) / (counts[:, None] + 10) + 1e-6
     priors = (counts + 1) / (counts + 1).sum()
     return variances.astype(x.dtype), priors.astype(x.dtype)
 

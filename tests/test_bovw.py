@@ -117,8 +117,9 @@ def test_surrogate_tends_to_hard_and_softens_the_descriptor_too():
 
 
 def test_a_smooth_code_is_its_own_surrogate():
-    assert BoVW(VOCABULARY, "soft").exact
-    assert not BoVW(VOCABULARY, "soft", normalisation="power").exact
+    assert BoVW(VOCABULARY, "llc").exact
+    assert not BoVW(VOCABULARY, "llc", normalisation="power").exact
+    assert BoVW(VOCABULARY, "soft", sigma=0.3).surrogate(0.0001).width == pytest.approx(0.3)
     assert not BoVW(VOCABULARY).exact
 
 

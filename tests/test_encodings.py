@@ -183,7 +183,7 @@ def test_hard_surrogates_tend_to_the_code(make):
 
 def test_improved_fisher_has_a_softened_root():
     phi = encodings()["fisher-improved"]
-    assert phi.surrogate(0.5).softening == 0.05
+    assert phi.surrogate(0.5).softening == 0.5
     assert phi.surrogate(0.5).normalise_code
 
 
