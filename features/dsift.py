@@ -18,6 +18,7 @@ from .oriented import Band, Bins, oriented_cells
 
 EPSILON = float(np.finfo(np.float32).eps)
 CLAMP = 0.2
+LEAK = 0.2
 LEVELS = 512.0
 VARIANTS = ("vlfeat", "network")
 WINDOWS = ("gaussian", "flat")
@@ -38,10 +39,10 @@ class DSIFT(Representation):
     with b the `bin_size`, (y_i, x_j) the bin's centre, and g a Gaussian about the descriptor's centre with σ =
     `window_size` · b. The flat window replaces g_i(y) by its mean over the bin. Then
 
-    ======= =============================================================================
-    vlfeat  h ← h / (‖h‖ + ε), h ← min(h, 0.2), h ← h / (‖h‖ + ε)
-    network h ← h / (‖h‖ + ε), h ← min(h, 0.2): the variant that the inversion papers use
-    ======= =============================================================================
+    ======= ===================================================================================
+    vlfeat  h ← h / √(‖h‖² + ε²), h ← min(h, 0.2), h ← h / ‖h‖
+    network h ← h / √(‖h‖² + ε²), h ← min(h, 0.2): the variant that the inversion papers use
+    ======= ===================================================================================
 
     Gradients are ½ (I[p + 1] − I[p − 1]), one-sided on the image's border, and repeat those of the border beyond it.
 
@@ -62,8 +63,13 @@ class DSIFT(Representation):
         NO is even.
     variant : {"vlfeat", "network"}
     scale : float
-        Multiplies images, which come in [0, 1]. Descriptors do not depend on it but for ε = 1.2e-7; norms do. 255
+        Multiplies images, which come in [0, 1]. Descriptors do not depend on it but for ε; norms do. 255
         gives what VLFeat computes of 8-bit images.
+    epsilon : float, optional
+        ε of the first normalisation, in the units of `norms`; by default next to nothing, as in VLFeat. A larger one
+        lets descriptors of faint patches fade instead of showing their noise in full.
+    leak : float
+        0, or the slope beyond the clamp of a stand-in, h ← min(h, 0.2) + leak · max(h − 0.2, 0).
 
     Raises
     ------
@@ -88,7 +94,8 @@ class DSIFT(Representation):
 
     def __init__(self, bin_size: int = 8, step: int | None = None, bounds: Bounds | None = None,
                  window: str | None = None, window_size: float = 2.0, geometry: tuple[int, int, int] = (4, 4, 8),
-                 variant: str = "vlfeat", scale: float = 255.0) -> None:
+                 variant: str = "vlfeat", scale: float = 255.0, epsilon: float | None = None,
+                 leak: float = 0.0) -> None:
         super().__init__()
         check_choice("variant", variant, VARIANTS)
         network = variant == "network"
@@ -97,6 +104,11 @@ class DSIFT(Representation):
         self.window = ("flat" if network else "gaussian") if window is None else window
         check_choice("window", self.window, WINDOWS)
         self.window_size, self.scale = check_positive("window_size", window_size), check_positive("scale", scale)
+        self.epsilon = None if epsilon is None else check_positive("epsilon", epsilon)
+        if not 0 <= leak <= 1:
+            raise ValueError(f"leak is a slope from 0 to 1, got {leak!r}")
+        self.leak = float(leak)
+        self.blind_to_contrast = epsilon is None
         self.geometry, self.bounds = _check_geometry(geometry), _check_bounds(bounds)
         self.stride = self.step
         self.receptive_field = (max(self.geometry[:2]) + 1) * self.bin_size + 1
@@ -120,11 +132,20 @@ class DSIFT(Representation):
         if fused:
             from .kernels.descriptors import descriptors
 
-            code, total = descriptors(cells, shape, layout, weights, self.variant == "vlfeat", (EPSILON, CLAMP))
+            constants = self._epsilon, EPSILON, CLAMP, self.leak
+            code, total = descriptors(cells, shape, layout, weights, self.variant == "vlfeat", constants)
         else:
             histograms = _gather(cells, shape, layout, weights)
             code, total = self.normalise(histograms), histograms.sum(1)
-        return code, total / math.prod((n - 1) * self.bin_size + 1 for n in self.geometry[:2])
+        return code, total / self._area
+
+    @property
+    def _area(self) -> int:
+        return math.prod((n - 1) * self.bin_size + 1 for n in self.geometry[:2])
+
+    @property
+    def _epsilon(self) -> float:
+        return EPSILON if self.epsilon is None else self.epsilon * self._area
 
     def _layout(self) -> tuple[tuple[tuple[int, int], tuple[int, int]], NDArray[np.float64]]:
         """Cells from frame to frame and from bin to bin, along y and x; and the weights of the bins (NY, NX)."""
@@ -138,8 +159,11 @@ class DSIFT(Representation):
 
     def normalise(self, histograms: Tensor) -> Tensor:
         """Unnormalised descriptors, (N, D, h, w) → code."""
-        clamped = _unit(histograms).clamp(max=CLAMP)
-        return _unit(clamped) if self.variant == "vlfeat" else clamped
+        unit = _unit(histograms, self._epsilon)
+        clamped = unit.clamp(max=CLAMP)
+        if self.leak:
+            clamped = clamped + self.leak * (unit - clamped)
+        return _unit(clamped, EPSILON) if self.variant == "vlfeat" else clamped
 
     def bands(self, height: int, width: int) -> tuple[Band, Band]:
         """Pooling weights along y and x: a row for each bin of each frame, or for each place where bins of the flat
@@ -216,6 +240,28 @@ class DSIFT(Representation):
             raise ValueError(f"no image has a code of shape {tuple(code_shape)} within bounds={self.bounds}")
         return height, width
 
+    def surrogate(self, softness: float) -> Representation:
+        """The same with a clamp that leaks, so that bins above it have a gradient; itself if it leaks already."""
+        return self if self.leak else self.replace(leak=LEAK * softness)
+
+    def flat_pixels(self, code: Tensor, height: int, width: int) -> Tensor:
+        """Pixels that are pooled into a spatial bin whose directions are all zero, bool (N, H, W)."""
+        ny, nx, directions = self.geometry
+        _, h, w = self.output_shape(height, width)
+        empty = (code.reshape(len(code), ny, nx, directions, h, w).amax(3) < EPSILON).to(code)
+        first_y, first_x = self._first()
+        covered = torch.zeros(len(code), height, width, dtype=code.dtype, device=code.device)
+        for i in range(ny):
+            down = self._reach(first_y + i * self.bin_size, h, height, code)
+            for j in range(nx):
+                covered += down.T @ empty[:, i, j] @ self._reach(first_x + j * self.bin_size, w, width, code)
+        return covered > 0
+
+    def _reach(self, first: int, frames: int, pixels: int, like: Tensor) -> Tensor:
+        """Which pixels the same bin of each frame reaches along one axis, (frames, pixels)."""
+        centre = first + self.step * torch.arange(frames, device=like.device)[:, None]
+        return ((torch.arange(pixels, device=like.device) - centre).abs() < self.bin_size).to(like)
+
     def _first(self) -> tuple[int, int]:
         return (0, 0) if self.bounds is None else self.bounds[:2]
 
@@ -281,12 +327,9 @@ def _gather(cells: Tensor, shape: tuple[int, ...], layout: tuple[tuple[int, int]
                       for i, row in enumerate(weights.tolist()) for j, weight in enumerate(row)], 1)
 
 
-def _unit(h: Tensor) -> Tensor:
-    """h / (‖h‖ + ε) along axis 1, whose gradient is finite at zero too."""
-    square = (h * h).sum(1, keepdim=True)
-    zero = square == 0
-    norm = torch.where(zero, 0.0, torch.where(zero, 1.0, square).sqrt())
-    return h / (norm + EPSILON)
+def _unit(h: Tensor, epsilon: float) -> Tensor:
+    """h / √(‖h‖² + ε²) along axis 1."""
+    return h * torch.rsqrt((h * h).sum(1, keepdim=True) + epsilon**2)
 
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

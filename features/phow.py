@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d
 
 from .base import Representation, image_to_tensor
-from .dsift import DSIFT, check_choice, check_count, check_positive, quantise
+from .dsift import DSIFT, LEAK, check_choice, check_count, check_positive, quantise
 
 COLOURS = ("gray", "rgb", "hsv", "opponent")
 VARIANTS = ("cyvlfeat", "vlfeat")
@@ -47,8 +47,8 @@ class PHOW(Representation):
     variant : {"cyvlfeat", "vlfeat"}
         Whose details to follow, see below.
     softness : float
-        0, or the width of a smooth stand-in for the threshold θ, with which descriptors are multiplied by
-        σ((norm / θ − 1) / softness).
+        0, or that of a stand-in: descriptors are multiplied by σ((norm / θ − 1) / softness), θ being the threshold,
+        and SIFT's clamp leaks as in `DSIFT.surrogate`.
 
     Raises
     ------
@@ -89,8 +89,8 @@ class PHOW(Representation):
         self.contrast_threshold, self.softness = float(contrast_threshold), float(softness)
         largest, first = max(self.sizes), 1 if variant == "cyvlfeat" else 0
         offsets = [first + math.floor(1.5 * (largest - b)) for b in self.sizes]
-        self._layers = [DSIFT(b, self.step, (o, o, None, None), window, self.window_size, scale=1.0)
-                        for b, o in zip(self.sizes, offsets, strict=True)]
+        self._layers = [DSIFT(b, self.step, (o, o, None, None), window, self.window_size, scale=1.0,
+                              leak=min(1.0, LEAK * self.softness)) for b, o in zip(self.sizes, offsets, strict=True)]
         self._grid = self._layers[self.sizes.index(largest)]
         self.in_channels = (1, 3) if colour == "gray" else (3, 1)
         self.stride = self.step
@@ -167,8 +167,8 @@ class PHOW(Representation):
         return self._grid.image_size_for((self._grid.dimensions, *code_shape[1:]))
 
     def surrogate(self, softness: float) -> Representation:
-        """The same with a smooth threshold; itself if there is none, or if it is smooth already."""
-        return self if self.contrast_threshold == 0 or self.softness else self.replace(softness=softness)
+        """The same with a smooth threshold and clamps that leak; itself if it is smooth already."""
+        return self if self.softness else self.replace(softness=softness)
 
 
 def colour_channels(x: Tensor, colour: str, variant: str) -> Tensor:

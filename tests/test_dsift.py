@@ -187,6 +187,42 @@ def test_compiled_norms_have_the_gradient_of_the_plain_ones(window):
     torch.testing.assert_close(*gradients, rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.parametrize("variant", ["vlfeat", "network"])
+def test_stand_ins_leak_beyond_the_clamp(variant):
+    image = noise()
+    image[:, 20:] = 0.5
+    phi = DSIFT(bin_size=4, step=3, variant=variant)
+    soft = phi.surrogate(0.5)
+    assert soft.leak == 0.1 and soft.surrogate(0.5) is soft
+    x = torch.from_numpy(image)[None, None]
+    expected = []
+    for descriptor in (phi, soft):
+        descriptor.fused = False
+        expected.append(descriptor(x))
+        descriptor.fused = True
+        torch.testing.assert_close(descriptor(x), expected[-1], rtol=1e-6, atol=1e-8)
+    assert 0.005 < float((expected[0] - expected[1]).abs().max()) < 0.1
+
+
+@pytest.mark.parametrize("case", [{"bin_size": 4, "step": 3}, {"bin_size": 5, "variant": "network", "step": 7}])
+def test_zeros_of_a_code_tell_where_the_image_is_flat(case):
+    image = noise(64, 70)
+    image[10:52, 15:60] = 0.25
+    phi = DSIFT(**case)
+    code = torch.from_numpy(phi(image)).permute(2, 0, 1)[None]
+    flat = phi.flat_pixels(code, *image.shape)[0].numpy()
+    truth = np.hypot(*np.gradient(image)) == 0
+    assert not (flat & ~truth).any() and flat.sum() > 0.5 * truth.sum()
+
+
+def test_a_larger_epsilon_lets_faint_descriptors_fade():
+    image = noise()
+    phi = DSIFT(bin_size=4, variant="network")
+    faint = phi.replace(epsilon=float(phi.norms(image).max()) * 10)
+    assert np.abs(phi(0.1 * image)).max() > 0.15 > 0.1 > np.abs(faint(0.1 * image)).max()
+    assert phi.blind_to_contrast and not faint.blind_to_contrast
+
+
 def test_quantised_descriptors_are_truncated():
     np.testing.assert_array_equal(quantise(np.array([0, 1.99 / 512, 0.2, 0.6])), [0, 1, 102, 255])
     _, levels = DSIFT(bin_size=3).describe(noise())
@@ -207,6 +243,8 @@ def test_description_rebuilds_the_descriptor():
     ({"step": 1.5}, "step is a whole number"),
     ({"window_size": -1.0}, "window_size is a positive number"),
     ({"scale": float("nan")}, "scale is a positive number"),
+    ({"epsilon": 0.0}, "epsilon is a positive number"),
+    ({"leak": 2.0}, "leak is a slope from 0 to 1"),
     ({"geometry": (4, 4)}, "geometry is"),
     ({"geometry": (4, 4, 7)}, "even number of directions"),
     ({"bounds": (0, 0, 10)}, "bounds is"),

@@ -32,7 +32,7 @@ def descriptors(cells: Tensor, shape: tuple[int, ...], layout: Layout, weights: 
     again : bool
         Whether to normalise again after clamping.
     constants : tuple
-        ε, the clamp, and the slope beyond it.
+        ε of the first and second normalisation, the clamp, and the slope beyond it.
     """
     code, total = _Descriptors.apply(cells.permute(0, 2, 1, 3), shape, layout, weights, again, constants)
     return code, total

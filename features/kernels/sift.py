@@ -29,17 +29,16 @@ def _gather(cells, f, layout, weights, values):
 
 
 @jit
-def _inverse_norms(values, epsilon, length, inverse):
-    """Norms of the columns of (D, w), and 1 / (norm + ε)."""
-    length[:] = 0
+def _inverse_norms(values, epsilon, inverse):
+    """1 / √(‖v‖² + ε²) of the columns v of (D, w)."""
+    inverse[:] = epsilon * epsilon
     for k in range(values.shape[0]):
         row = values[k]
         for g in range(row.shape[0]):
-            length[g] += row[g] * row[g]
+            inverse[g] += row[g] * row[g]
     one = epsilon / epsilon
-    for g in range(length.shape[0]):
-        length[g] = math.sqrt(length[g])
-        inverse[g] = one / (length[g] + epsilon)
+    for g in range(inverse.shape[0]):
+        inverse[g] = one / math.sqrt(inverse[g])
 
 
 @jit
@@ -54,10 +53,10 @@ def _scale_and_clamp(values, inverse, clamp, leak, out):
 @jit
 def describe(cells, layout, weights, again, constants, code, total, first, last, bands):
     """Fill codes (N, D, h, w) and their sums before normalisation (N, h, w) from cells (N, R, 2O, S)."""
-    epsilon, clamp, leak = constants
+    epsilon, second_epsilon, clamp, leak = constants
     dimensions, count, wide = code.shape[1:]
     values, clamped = np.empty((dimensions, wide), cells.dtype), np.empty((dimensions, wide), cells.dtype)
-    length, inverse = np.empty(wide, cells.dtype), np.empty(wide, cells.dtype)
+    inverse = np.empty(wide, cells.dtype)
     for task in range(first, last):
         n, band = task // bands, task % bands
         for f in range(band * count // bands, (band + 1) * count // bands):
@@ -66,10 +65,10 @@ def describe(cells, layout, weights, again, constants, code, total, first, last,
             for k in range(dimensions):
                 for g in range(wide):
                     total[n, f, g] += values[k, g]
-            _inverse_norms(values, epsilon, length, inverse)
+            _inverse_norms(values, epsilon, inverse)
             _scale_and_clamp(values, inverse, clamp, leak, clamped)
             if again:
-                _inverse_norms(clamped, epsilon, length, inverse)
+                _inverse_norms(clamped, second_epsilon, inverse)
             else:
                 inverse[:] = 1
             for k in range(dimensions):
@@ -78,16 +77,15 @@ def describe(cells, layout, weights, again, constants, code, total, first, last,
 
 
 @jit
-def _unit_derivative(values, length, inverse, upstream, dot):
-    """Replace the derivative by v / (‖v‖ + ε) of the columns of (D, w) by that by v."""
+def _unit_derivative(values, inverse, upstream, dot):
+    """Replace the derivative by v / √(‖v‖² + ε²) of the columns of (D, w) by that by v."""
     dot[:] = 0
     for k in range(values.shape[0]):
         row, up = values[k], upstream[k]
         for g in range(row.shape[0]):
             dot[g] += row[g] * up[g]
-    zero = dot[0] * 0
     for g in range(dot.shape[0]):
-        dot[g] = dot[g] * inverse[g] * inverse[g] / length[g] if length[g] > 0 else zero
+        dot[g] *= inverse[g] * inverse[g] * inverse[g]
     for k in range(values.shape[0]):
         row, up = values[k], upstream[k]
         for g in range(row.shape[0]):
@@ -110,24 +108,23 @@ def _scatter(upstream, by_total, f, layout, weights, out):
 @jit
 def describe_derivative(cells, layout, weights, again, constants, by_code, by_total, out, first, last, bands):
     """Fill the derivative by the cells, which starts as zeros, given those by the codes and by the sums; bands is 1."""
-    epsilon, clamp, leak = constants
+    epsilon, second_epsilon, clamp, leak = constants
     dimensions, count, wide = by_code.shape[1:]
     shape = (dimensions, wide)
     values, clamped, upstream = np.empty(shape, cells.dtype), np.empty(shape, cells.dtype), np.empty(shape, cells.dtype)
-    length, inverse = np.empty(wide, cells.dtype), np.empty(wide, cells.dtype)
-    length2, inverse2, dot = np.empty(wide, cells.dtype), np.empty(wide, cells.dtype), np.empty(wide, cells.dtype)
+    inverse, second, dot = np.empty(wide, cells.dtype), np.empty(wide, cells.dtype), np.empty(wide, cells.dtype)
     for n in range(first, last):
         for f in range(count):
             _gather(cells[n], f, layout, weights, values)
-            _inverse_norms(values, epsilon, length, inverse)
+            _inverse_norms(values, epsilon, inverse)
             _scale_and_clamp(values, inverse, clamp, leak, clamped)
             upstream[:] = by_code[n, :, f]
             if again:
-                _inverse_norms(clamped, epsilon, length2, inverse2)
-                _unit_derivative(clamped, length2, inverse2, upstream, dot)
+                _inverse_norms(clamped, second_epsilon, second)
+                _unit_derivative(clamped, second, upstream, dot)
             for k in range(dimensions):
                 for g in range(wide):
                     up = upstream[k, g]
                     upstream[k, g] = up if values[k, g] * inverse[g] <= clamp else leak * up
-            _unit_derivative(values, length, inverse, upstream, dot)
+            _unit_derivative(values, inverse, upstream, dot)
             _scatter(upstream, by_total[n, f], f, layout, weights, out[n])
