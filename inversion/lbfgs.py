@@ -161,9 +161,10 @@ class Pairs:
 
         A pair of curvature that is not positive is left out; another takes the place of the oldest.
         """
-        rows = torch.stack([s, y, g], 1)
-        known = torch.stack([row @ basis.T for row, basis in zip(rows, self.basis, strict=True)]).double()
-        own = torch.stack([row @ row.T for row in rows]).double()
+        vectors = (s, y, g)
+        products = [torch.stack([basis @ v[i] for v in vectors]) for i, basis in enumerate(self.basis)]
+        known = torch.stack(products).double()
+        own = torch.stack([torch.stack([(s * v).sum(1), (y * v).sum(1)], 1) for v in vectors], 2).double()
         sy, yy = own[:, 0, 1], own[:, 1, 1]
         positive = (sy > 1e-6 * yy * self.gamma.clamp_max(1.0)) & (yy > 0)
         for i in torch.nonzero(chosen & positive).flatten().tolist():
@@ -178,7 +179,7 @@ class Pairs:
         slot = int(self.age[i].argmax())
         places = [slot, self.history + slot]
         self.basis[i, places[0]], self.basis[i, places[1]] = s, y
-        known[:, places] = own[:, :2]
+        known[:, places] = own.T
         self.products[i, places] = known[:2]
         self.products[i, :, places] = known[:2].T
         self.used[i, slot] = True
