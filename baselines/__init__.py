@@ -40,6 +40,8 @@ def find(name: str) -> type[Baseline]:
 
 
 def __getattr__(name: str) -> Any:
+    if name == "KeypointCollage":
+        return import_module(".keypoints", __name__).KeypointCollage
     for method, (_, kind) in METHODS.items():
         if kind == name:
             return find(method)
@@ -47,4 +49,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*__all__, *(kind for _, kind in METHODS.values())]
+    return [*__all__, "KeypointCollage", *(kind for _, kind in METHODS.values())]

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -164,6 +164,13 @@ class Baseline:
         raise NotImplementedError
 
 
+class Savable(Protocol):
+    """A model that can be written to a file."""
+
+    def save(self, path: str | Path) -> None:
+        """Write to one file."""
+
+
 class Learner:
     """What a pass over images builds up: nothing but arrays, so that it can stop and go on.
 
@@ -188,7 +195,8 @@ class Stream:
     ----------
     images : path, or iterable of paths and arrays
         Folders, image files, or images (H, W) or (H, W, 3) with values in [0, 1].
-    phi : Representation
+    phi : Representation, optional
+        Encodes the images, which are grey if it takes grey ones; without it they are grey and their codes empty.
     seed : int
         Decides the order of the images and everything drawn at random; the same seed gives the same model.
     side : int, optional
@@ -205,7 +213,7 @@ class Stream:
     interval: ClassVar[float] = 60.0
 
     images: Images
-    phi: Representation
+    phi: Representation | None
     seed: int = 0
     side: int | None = None
     output: str | Path | None = None
@@ -240,7 +248,7 @@ class Stream:
         for position in range(begin, len(self)):
             image = self._read(self.sources[self.order[position]])
             if min(image.shape[:2]) >= smallest:
-                code = np.asarray(self.phi(image), dtype=np.float32)
+                code = np.asarray([] if self.phi is None else self.phi(image), dtype=np.float32)
                 learner.see(image, code, np.random.default_rng([self.seed, position]))
                 used += 1
             if self.progress is not None:
@@ -263,7 +271,7 @@ class Stream:
         """Whether it is time to keep the state again."""
         return time.monotonic() - self._saved > self.interval
 
-    def finish(self, model: Baseline) -> None:
+    def finish(self, model: Savable) -> None:
         """Save the model to `output`, if there is one, and remove the state kept beside it."""
         if self.output is not None and self.partial is not None:
             model.save(self.output)
@@ -276,7 +284,8 @@ class Stream:
 
     def _identity(self, settings: dict[str, Any]) -> str:
         names = [str(s) if isinstance(s, Path) else f"{s.shape} {zlib.crc32(s.tobytes())}" for s in self.sources]
-        return json.dumps([settings, self.phi.to_config(), self.seed, self.side, names], sort_keys=True)
+        described = None if self.phi is None else self.phi.to_config()
+        return json.dumps([settings, described, self.seed, self.side, names], sort_keys=True)
 
     def _resume(self, learner: Learner, identity: str) -> tuple[int, int]:
         if self.partial is None or not self.partial.exists():
@@ -291,7 +300,7 @@ class Stream:
         return int(meta["next"]), int(meta["used"])
 
     def _read(self, source: Path | NDArray[Any]) -> NDArray[np.float32]:
-        grey = self.phi.in_channels[0] == 1
+        grey = self.phi is None or self.phi.in_channels[0] == 1
         image = read_image(source) if isinstance(source, Path) else source
         image = to_grey(image) if grey else image
         if not grey and image.ndim == 2:

@@ -215,3 +215,32 @@ def test_photographs_are_recognised_after_learning_from_others(shared):
         image = image[: image.shape[0] // 8 * 8, : image.shape[1] // 8 * 8]
         correlations.append(np.corrcoef(model.invert(phi, phi(image)).image.ravel(), image.ravel())[0, 1])
     assert np.mean(correlations) > 0.4
+
+
+def test_keypoints_of_an_image_are_found_in_its_own_database(photograph, tmp_path):
+    from unfeature.baselines.keypoints import KeypointCollage, detect
+
+    images = [photograph(name, 160) for name in ("coffee", "astronaut")]
+    model = KeypointCollage.learn(images, output=tmp_path / "points.npz")
+    again = KeypointCollage.load(tmp_path / "points.npz")
+    frames, descriptors = detect(images[1])
+    assert len(frames) > 50
+    result = again.invert(frames, descriptors, images[1].shape)
+    assert result.images.shape == (1, *images[1].shape)
+    assert np.array_equal(result.images, model.invert(frames, descriptors, images[1].shape).images)
+    assert np.corrcoef(result.image.ravel(), images[1].ravel())[0, 1] > 0.85
+
+
+def test_keypoints_need_points_and_fitting_shapes(tmp_path):
+    from unfeature.baselines.keypoints import KeypointCollage
+
+    with pytest.raises(ValueError, match="no interest points"):
+        KeypointCollage.learn([np.full((64, 64), 0.5, np.float32)], output=tmp_path / "points.npz")
+    assert not list(tmp_path.iterdir())
+    model = KeypointCollage(np.zeros((1, 128), np.uint8), np.zeros((1, 32, 32), np.uint8))
+    with pytest.raises(ValueError, match="frames"):
+        model.invert(np.zeros((2, 3)), np.zeros((2, 128)), (64, 64))
+    assert np.ptp(model.invert(np.zeros((0, 4)), np.zeros((0, 128)), (64, 64)).image) == 0
+    model.save(tmp_path / "points.npz")
+    with pytest.raises(ValueError, match="but a ridge model is expected"):
+        baselines.Ridge.load(tmp_path / "points.npz")
