@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from .bench import bench
 from .encode import encode
 from .invert import invert
 from .learn import learn
@@ -44,7 +45,7 @@ def cli() -> None:
     """Turn image features back into images."""
 
 
-for command in (invert, encode, learn, report):
+for command in (invert, encode, learn, report, bench):
     cli.add_command(command)
 
 

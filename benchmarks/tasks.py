@@ -1,0 +1,197 @@
+"""A task is one image, one method, one setting; what it finds is kept in small files of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from importlib import import_module
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..files import atomic, read_json, write_json
+from ..images import to_bytes
+from .machine import facts, limit_threads
+
+KINDS = {
+    "photograph": "preparations",
+    "normaliser": "preparations",
+    "model": "preparations",
+    "words": "preparations",
+    "hog": "hog",
+    "cnn": "cnn",
+    "regularizers": "regularizers",
+    "starts": "starts",
+    "groups": "groups",
+    "templates": "templates",
+    "speed": "speed",
+}
+PICTURE_SIDE = 256
+PICTURE_QUALITY = 82
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to do, and where its files are.
+
+    Attributes
+    ----------
+    kind : str
+        A key of `KINDS`, whose module's ``work`` does it.
+    settings : dict
+        All that decides the outcome, JSON; two tasks with equal settings are the same task.
+    inputs : dict
+        Paths of the files it reads, which do not decide the outcome: the settings hold their digests.
+    output : str, optional
+        A file that it writes beside its record.
+    device : {"cpu", "cuda"}
+    threads : int
+    """
+
+    kind: str
+    settings: dict[str, Any]
+    inputs: dict[str, str] = field(default_factory=dict)
+    output: str | None = None
+    device: str = "cpu"
+    threads: int = 1
+
+    @property
+    def key(self) -> str:
+        """The name of its folder: readable, and different for different settings."""
+        identity = json.dumps([self.kind, self.settings, self.device, self.threads], sort_keys=True)
+        parts = (str(self.settings[name]) for name in ("feature", "method", "image", "name") if name in self.settings)
+        words = re.sub(r"[^A-Za-z0-9]+", "-", "-".join((self.kind, *parts)))[:80].strip("-")
+        return f"{words}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a task's work returns: values for the row, and pictures in [0, 1] by name."""
+
+    values: dict[str, Any]
+    pictures: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What comes back from the process that did a task.
+
+    Attributes
+    ----------
+    task : Task
+    values : dict
+        The row; empty if the task failed.
+    machine : dict
+        Version, commit, hardware and threads.
+    pictures : dict of bytes
+        WebP files by name.
+    failure : str
+        The reason, if it failed.
+    """
+
+    task: Task
+    values: dict[str, Any] = field(default_factory=dict)
+    machine: dict[str, Any] = field(default_factory=dict)
+    pictures: dict[str, bytes] = field(default_factory=dict)
+    failure: str = ""
+
+
+def execute(task: Task) -> Record:
+    """Do a task in this process; whatever goes wrong becomes the record's failure."""
+    limit_threads(task.threads)
+    wall, cpu = time.perf_counter(), time.process_time()
+    try:
+        work: Callable[[Task], Outcome] = import_module(f".{KINDS[task.kind]}", __package__).work
+        outcome = work(task)
+        pictures = {name: to_webp(image) for name, image in outcome.pictures.items()}
+    except Exception as error:  # a benchmark goes on without the tasks that fail, and says why
+        return Record(task, failure=f"{type(error).__name__}: {' '.join(str(error).split())}")
+    spent = {"task_seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
+    return Record(task, {**outcome.values, **spent}, facts(task.threads, task.device), pictures)
+
+
+def to_webp(image: NDArray[Any]) -> bytes:
+    """An image in [0, 1], reduced to 256 pixels if it is larger, as a WebP file."""
+    from PIL import Image
+
+    a = to_bytes(image)
+    picture = Image.fromarray(a[..., 0] if a.ndim == 3 and a.shape[2] == 1 else a)
+    picture.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
+    stream = BytesIO()
+    picture.save(stream, format="WEBP", quality=PICTURE_QUALITY, method=4)
+    return stream.getvalue()
+
+
+@dataclass(frozen=True)
+class Row:
+    """A finished task: settings and values, and where its pictures are."""
+
+    key: str
+    settings: dict[str, Any]
+    values: dict[str, Any]
+    machine: dict[str, Any]
+    pictures: dict[str, Path]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.settings[name] if name in self.settings else self.values.get(name)
+
+
+class Store:
+    """The folder of a run; a task is finished when its row.json is there, which is written last."""
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+
+    def place(self, task: Task) -> Path:
+        """The folder of a task."""
+        return self.folder / "tasks" / task.key
+
+    def load(self, task: Task) -> Row | None:
+        """The row of a finished task; None if it is not finished, or its files are damaged."""
+        place = self.place(task)
+        try:
+            stored = read_json(place / "row.json")
+            row = Row(task.key, task.settings, stored["values"], stored["machine"],
+                      {name: place / f"{name}.webp" for name in stored["pictures"]})
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None
+        whole = all(path.is_file() for path in row.pictures.values())
+        return row if whole and (task.output is None or Path(task.output).is_file()) else None
+
+    def failure(self, task: Task) -> str | None:
+        """Why a task failed the last time."""
+        try:
+            return str(read_json(self.place(task) / "failure.json")["reason"])
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None
+
+    def save(self, record: Record) -> None:
+        """Write the files of a task, after removing what an earlier attempt may have left."""
+        place = self.place(record.task)
+        shutil.rmtree(place, ignore_errors=True)
+        if record.failure:
+            write_json(place / "failure.json", {**asdict(record.task), "reason": record.failure})
+            return
+        for name, data in record.pictures.items():
+            with atomic(place / f"{name}.webp") as temporary:
+                temporary.write_bytes(data)
+        write_json(place / "row.json", {"settings": record.task.settings, "values": record.values,
+                                        "machine": record.machine, "pictures": sorted(record.pictures)})
+
+
+def digest(path: str | Path) -> str:
+    """The first digits of a file's SHA-256."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+
+
+def rounded(value: float, digits: int = 10) -> float:
+    """A float to so many significant digits; NaN and infinity stay."""
+    return float(f"{value:.{digits}g}") if np.isfinite(value) else float(value)

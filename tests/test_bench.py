@@ -1,0 +1,275 @@
+"""The runner and the tables: what is measured, what is kept, what is done again."""
+
+from __future__ import annotations
+
+import csv
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from unfeature.benchmarks import machine, protocol, report, runner, study, tables
+from unfeature.benchmarks.hog import PUBLISHED, beside_published
+from unfeature.benchmarks.preparations import photographs as photographs_of
+from unfeature.benchmarks.protocol import Options
+from unfeature.benchmarks.runner import Local, Progress
+from unfeature.benchmarks.speed import interleaved
+from unfeature.benchmarks.starts import spread
+from unfeature.benchmarks.tasks import Record, Row, Store, Task, to_webp
+from unfeature.cli import main
+from unfeature.images import bundled, read_image, resize_longer, write_png
+
+SHORT = ("--features", "hog,hogb", "--methods", "best,ijcv2016", "--side", 64, "--steps", 30, "--jobs", 2)
+NOT_THE_SAME = ("seconds", "task_seconds", "cpu_seconds")
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("photographs")
+    for name in ("astronaut", "coffee", "rocket"):
+        write_png(folder / f"{name}.png", resize_longer(bundled(name), 72))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished(photographs, tmp_path_factory) -> Path:
+    """The folder of one undisturbed run."""
+    out = tmp_path_factory.mktemp("finished")
+    done = command("hog", "--images", photographs, "--out", out, *SHORT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(out / "report.html")
+    return out
+
+
+def command(*arguments, wait=True):
+    call = [sys.executable, "-m", "unfeature", "bench", *map(str, arguments)]
+    if wait:
+        return subprocess.run(call, capture_output=True, text=True, timeout=300)
+    return subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def rows_of(out: Path) -> list[dict[str, str]]:
+    with (out / "rows.csv").open(encoding="utf-8") as stream:
+        return [{k: v for k, v in row.items() if k not in NOT_THE_SAME} for row in csv.DictReader(stream)]
+
+
+def row(key="k", pictures=(), **values) -> Row:
+    facts = {"version": "1", "commit": "c", "hardware": "h", "threads": 1}
+    return Row(key, {}, values, facts, {name: Path(f"{name}.webp") for name in pictures})
+
+
+class Recording:
+    """A pool that makes records in this process, and remembers the tasks."""
+
+    def __init__(self, failing=()):
+        self.done, self.failing = [], failing
+
+    def records(self, given):
+        for task in given:
+            self.done.append(task.settings["name"])
+            failed = task.settings["name"] in self.failing
+            yield Record(task, failure="ValueError: no") if failed else Record(task, {"n": 1}, {}, {"a": b"picture"})
+
+
+def some_tasks(*names) -> list[Task]:
+    return [Task("photograph", {"name": name}) for name in names]
+
+
+def test_every_row_says_where_it_was_made_and_what_was_measured(finished):
+    rows = json.loads((finished / "results.json").read_text())["rows"]
+    assert len(rows) == 3 * 2 * 2
+    for one in rows:
+        assert (one["threads"], one["seed"], one["evaluations"]) == (1, 0, 30)
+        assert one["version"] == machine.facts(1)["version"] and one["commit"] and "cores" in one["hardware"]
+        assert 0 < one["error"] < one["error_centred"] and abs(one["correlation"]) <= 1
+        assert one["cvpr15"] > 0 and one["psnr"] > 0 and one["seconds"] > 0
+    means = {(f, m): np.mean([r["error"] for r in rows if (r["feature"], r["method"]) == (f, m)])
+             for f in ("hog", "hogb") for m in ("best", "ijcv2016")}
+    assert means["hog", "best"] < means["hog", "ijcv2016"]
+
+
+def test_tables_show_means_with_intervals_and_the_published_figures(finished):
+    results = json.loads((finished / "results.json").read_text())
+    with (finished / "summary.csv").open(encoding="utf-8") as stream:
+        lines = list(csv.DictReader(stream))
+    best = next(line for line in lines if (line["descriptor"], line["method"]) == ("hog", "best"))
+    errors = [r["error"] for r in results["rows"] if (r["feature"], r["method"]) == ("hog", "best")]
+    assert float(best["relative error"]) == pytest.approx(np.mean(errors))
+    assert float(best["relative error ±"]) == pytest.approx(1.96 * np.std(errors, ddof=1) / 3**0.5, abs=1e-4)
+    assert best["images"] == "3"
+
+
+def test_a_second_run_does_nothing_and_a_longer_one_only_what_is_new(tmp_path):
+    store, pool = Store(tmp_path), Recording()
+    rows, failures = runner.run(some_tasks("a", "b", "a"), store, pool)
+    assert (pool.done, len(rows), failures) == (["a", "b"], 2, {})
+    rows, _ = runner.run(some_tasks("a", "b", "c"), store, pool)
+    assert (pool.done, [r.settings["name"] for r in rows]) == (["a", "b", "c"], ["a", "b", "c"])
+
+
+def test_half_written_tasks_are_done_again(tmp_path):
+    store, pool, (task,) = Store(tmp_path), Recording(), some_tasks("a")
+    runner.run([task], store, pool)
+    (store.place(task) / "a.webp").unlink()
+    runner.run([task], store, pool)
+    (store.place(task) / "row.json").write_text('{"values": {')
+    runner.run([task], store, pool)
+    assert pool.done == ["a"] * 3
+    assert store.load(task).values == {"n": 1}
+
+
+def test_failures_have_reasons_do_not_stop_the_rest_and_are_tried_again(tmp_path):
+    seen: list[Progress] = []
+    store, tasks = Store(tmp_path), some_tasks("a", "b", "c")
+    rows, failures = runner.run(tasks, store, Recording(failing=("b",)), seen.append)
+    assert failures == {tasks[1].key: "ValueError: no"}
+    assert [r.settings["name"] for r in rows] == ["a", "c"]
+    assert [(p.done, p.failed, p.total) for p in seen] == [(0, 0, 3), (1, 0, 3), (2, 1, 3), (3, 1, 3)]
+    assert seen[0].seconds_left is None and seen[-1].seconds_left == 0
+    pool = Recording()
+    rows, failures = runner.run(tasks, store, pool)
+    assert (pool.done, len(rows), failures) == (["b"], 3, {})
+
+
+def test_a_photograph_that_cannot_be_read_fails_alone(photographs, tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    for path in photographs.iterdir():
+        (images / path.name).write_bytes(path.read_bytes())
+    (images / "zebra.png").write_bytes(b"no picture")
+    options = Options(images, tmp_path / "out", methods=("ijcv2016",), features=("hog",), side=64, steps=2)
+    page, failures = study.bench("hog", options, jobs=1)
+    assert len(failures) == 3 and all("zebra.png cannot be read" in reason for reason in failures.values())
+    assert len(rows_of(tmp_path / "out")) == 3
+    assert "Failed" in page.read_text()
+
+
+def test_killed_twice_and_finished_the_tables_are_the_same(finished, photographs, tmp_path):
+    for kills in (1, 2):
+        process = command("hog", "--images", photographs, "--out", tmp_path, *SHORT, wait=False)
+        deadline = time.monotonic() + 120
+        while len(list(tmp_path.glob("tasks/hog-*/row.json"))) < 3 * kills and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        assert not (tmp_path / "rows.csv").exists()
+    done = command("hog", "--images", photographs, "--out", tmp_path, *SHORT)
+    assert done.returncode == 0, done.stderr
+    assert rows_of(tmp_path) == rows_of(finished)
+    for name in ("summary.csv", "every-image.csv"):
+        with (tmp_path / name).open() as ours, (finished / name).open() as theirs:
+            for line, other in zip(csv.DictReader(ours), csv.DictReader(theirs), strict=True):
+                assert {k: v for k, v in line.items() if "seconds" not in k} == {
+                    k: v for k, v in other.items() if "seconds" not in k}
+
+
+@pytest.mark.parametrize(("kills", "reasons"), [(1, ["", ""]), (3, ["its process died each time it was tried", ""])])
+def test_a_process_that_dies_is_replaced_and_its_task_tried_three_times(kills, reasons, photographs, tmp_path):
+    tasks = photographs_of(Options(photographs, tmp_path, count=2))
+    killed = []
+
+    def kill():
+        while len(killed) < kills:
+            for child in multiprocessing.active_children():
+                if child.pid not in killed and len(killed) < kills:
+                    killed.append(child.pid)
+                    os.kill(child.pid, signal.SIGKILL)
+            time.sleep(0.01)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    records = {record.task.key: record.failure for record in Local(1).records(tasks)}
+    killer.join()
+    assert [records[task.key] for task in tasks] == reasons
+
+
+def test_normaliser_is_the_mean_pair_distance_of_a_position():
+    rng = np.random.default_rng(0)
+    a, b, c = rng.random((4, 6, 3)), rng.random((5, 4, 3)), rng.random((4, 4, 3))
+    by_hand = [np.square(p[:4, :4] - q[:4, :4]).sum() / 16 for p, q in ((a, b), (a, c), (b, c))]
+    assert protocol.normaliser([a, b, c]) == pytest.approx(np.mean(by_hand))
+    assert protocol.normaliser([a[0, 0], b[0, 0]]) == pytest.approx(np.square(a[0, 0] - b[0, 0]).sum())
+    with pytest.raises(ValueError, match="two photographs"):
+        protocol.normaliser([a])
+
+
+def test_likeness_of_an_image_with_itself_and_with_its_negative():
+    image = resize_longer(bundled("camera"), 64)
+    same, negative = protocol.likeness(image, image), protocol.likeness(image, 1 - image)
+    assert same["correlation"] == pytest.approx(1) and same["ssim"] == pytest.approx(1) and same["psnr"] == np.inf
+    assert same["naturalness"] == pytest.approx(1)
+    assert negative["correlation"] == pytest.approx(-1) and negative["ssim"] < 0.2
+    upright = np.repeat(np.linspace(0, 1, 32)[None], 32, 0)
+    assert protocol.naturalness(upright, upright.T) == pytest.approx(0)
+
+
+def test_interval_leaves_out_what_was_not_measured():
+    mean, margin = protocol.interval([1.0, 2.0, 3.0, None, float("nan"), float("inf")])
+    assert (mean, margin) == (2.0, pytest.approx(1.96 / 3**0.5))
+    assert np.isnan(protocol.interval([])[0]) and np.isnan(protocol.interval([1.0])[1])
+
+
+def test_spread_over_starts():
+    images = np.stack([np.eye(4), np.eye(4), 1 - np.eye(4)]).astype(np.float32)
+    found = spread(np.array([0.1, 0.2, 0.3]), images)
+    assert found["error_mean"] == pytest.approx(0.2) and found["error_spread"] == pytest.approx(0.1)
+    assert found["agreement"] == pytest.approx(-1 / 3) and found["pixel_spread"] == pytest.approx(3**-0.5)
+
+
+def test_published_figures_stand_beside_ours():
+    rows = [Row("k", {"feature": "hog", "method": "cvpr2015"}, {"cvpr15": value}, {}, {}) for value in (0.2, 0.3)]
+    table = beside_published(rows)
+    assert [cell.text for cell in table.rows[0]][:5] == ["hog", "cvpr2015", "CVPR’15 error, %", "28.1 ± 7.9",
+                                                         "25.00 ± 9.80"]
+    assert len(table.rows) == 1 and all(figure.differs for figure in PUBLISHED)
+
+
+def test_timings_are_interleaved_and_equally_many():
+    order = []
+    found = interleaved({"a": lambda: order.append("a"), "b": lambda: order.append("b")})
+    assert order == ["a", "b"] * (len(order) // 2)
+    assert len(found["a"]) == len(found["b"]) >= 3 and min(found["a"]) > 0
+
+
+def test_markdown_holds_the_summaries_and_no_paths(finished, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["bench", "tables", str(finished), "-o", str(tmp_path / "tables.md")])
+    text = (tmp_path / "tables.md").read_text()
+    assert stop.value.code == 0 and str(tmp_path / "tables.md") in capsys.readouterr().out
+    assert "| descriptor | method | images | relative error |" in text and "commit" in text and "cores" in text
+    assert "every-image" not in text and str(finished) not in text and "/tmp" not in text
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (("hog", "--methods", "best,nonsense"), "unknown method 'nonsense'"),
+    (("hog", "--features", "hugs"), "unknown descriptor 'hugs'"),
+    (("hog", "--methods", "ridge"), "ridge learns from photographs"),
+    (("cnn",), "name a network with --net"),
+    (("templates",), "holds no .npz files"),
+    (("hog", "--scheduler", "tcp://127.0.0.1:9"), "no Dask scheduler at tcp://127.0.0.1:9"),
+])
+def test_mistakes_are_answered_in_one_line(arguments, message, photographs, tmp_path, capsys):
+    pytest.importorskip("distributed") if "--scheduler" in arguments else None
+    with pytest.raises(SystemExit) as stop:
+        main(["bench", arguments[0], "--images", str(photographs), "--out", str(tmp_path), *arguments[1:]])
+    error = capsys.readouterr().err
+    assert stop.value.code == 2 and message in error and error.count("\n") == 1
+
+
+def test_pictures_are_small_web_files(tmp_path):
+    (tmp_path / "a.webp").write_bytes(to_webp(np.linspace(0, 1, 600 * 4).reshape(600, 4)))
+    assert read_image(tmp_path / "a.webp").shape[0] == 256
+
+
+def test_tables_are_csv_with_margins_apart():
+    table = tables.summary("t", "T", [row(error=1.0), row(error=2.0)], {"feature": "descriptor"}, (tables.ERROR,))
+    assert report.table_csv(table) == "descriptor,images,relative error,relative error ±\n–,2,1.5,0.9800\n"
