@@ -72,13 +72,37 @@ def hog_glyph(phi: Any, code: NDArray[np.float32]) -> Picture:
 
 
 def sift_glyph(phi: Any, code: NDArray[np.float32]) -> Picture:
-    """A star a spatial bin, each descriptor's bins side by side with a gap between descriptors."""
-    ny, nx, directions = phi.geometry
-    if code.ndim != 3 or code.shape[2] != ny * nx * directions:
-        raise ValueError(f"a code of {phi!r} has shape (h, w, {ny * nx * directions}), got {code.shape}")
-    h, w = code.shape[:2]
-    rays = np.maximum(code, 0).reshape(h, w, ny, nx, directions).transpose(0, 2, 1, 3, 4)
-    rays = np.minimum(rays / _brightest(rays), 1).reshape(h * ny, w * nx, directions)
+    """A star a spatial bin, of descriptors that lie so far apart that none overlaps much."""
+    bins = phi.geometry
+    if code.ndim != 3 or code.shape[2] != np.prod(bins):
+        raise ValueError(f"a code of {phi!r} has shape (h, w, {np.prod(bins)}), got {code.shape}")
+    down, across = (max(1, round(n * phi.bin_size / phi.step)) for n in bins[:2])
+    apart = code[::down, ::across]
+    return stars(np.maximum(apart, 0).reshape(*apart.shape[:2], *bins))
+
+
+def phow_glyph(phi: Any, code: NDArray[np.float32]) -> Picture:
+    """The stars of the largest bins, of the first channel."""
+    length, layer = phi.channels * 128, int(np.argmax(phi.sizes))
+    if code.ndim != 3 or code.shape[2] != length * len(phi.sizes):
+        raise ValueError(f"a code of {phi!r} has shape (h, w, {length * len(phi.sizes)}), got {code.shape}")
+    every = max(1, round(4 * phi.sizes[layer] / phi.step))
+    apart = code[::every, ::every, layer * length : layer * length + 128]
+    return stars(np.maximum(apart, 0).reshape(*apart.shape[:2], 4, 4, 8))
+
+
+GLYPHS: dict[str, Callable[[Any, NDArray[np.float32]], Picture]] = {
+    "HOG": hog_glyph,
+    "DSIFT": sift_glyph,
+    "PHOW": phow_glyph,
+}
+
+
+def stars(rays: NDArray[np.float32]) -> Picture:
+    """Descriptors (h, w, NY, NX, NO) as stars, each descriptor's bins together, with a frame around them."""
+    h, w, ny, nx, directions = rays.shape
+    rays = rays.transpose(0, 2, 1, 3, 4).reshape(h * ny, w * nx, directions)
+    rays = np.minimum(rays / _brightest(rays), 1)
     size = tile_size((h * ny, w * nx))
     y, x = np.mgrid[:size, :size] - (size - 1) / 2
     distance = np.hypot(x, y) / (size / 2)
@@ -87,12 +111,8 @@ def sift_glyph(phi: Any, code: NDArray[np.float32]) -> Picture:
     for length, line in zip(np.moveaxis(rays, 2, 0), lines, strict=True):
         inside = np.clip((length[:, None, :, None] - distance[:, None]) * size / 2 + 0.5, 0, 1)
         np.maximum(picture, inside * line[:, None], out=picture)
-    blocks = picture.reshape(h, ny * size, w, nx * size)
-    return np.pad(blocks, ((0, 0), (1, 1), (0, 0), (1, 1)), constant_values=0.25).reshape(
-        h * (ny * size + 2), w * (nx * size + 2))
-
-
-GLYPHS: dict[str, Callable[[Any, NDArray[np.float32]], Picture]] = {"HOG": hog_glyph, "DSIFT": sift_glyph}
+    framed = np.pad(picture.reshape(h, ny * size, w, nx * size), ((0, 0), (1, 1), (0, 0), (1, 1)), constant_values=0.25)
+    return framed.reshape(h * (ny * size + 2), w * (nx * size + 2))
 
 
 def tile_size(cells: tuple[int, ...]) -> int:

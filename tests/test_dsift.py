@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from tests.golden.sift import DSIFT_CASES, PATH, vlfeat_dsift
 from unfeature.features.base import Representation
 from unfeature.features.dsift import DSIFT, quantise
+from unfeature.features.phow import PHOW
 from unfeature.images import bundled, list_images, read_image, to_grey
+from unfeature.pictures import glyph
 
 EIGHT_BITS = 255 / 512
 FLOAT_ROUNDING = 3e-4
@@ -213,6 +215,21 @@ def test_zeros_of_a_code_tell_where_the_image_is_flat(case):
     flat = phi.flat_pixels(code, *image.shape)[0].numpy()
     truth = np.hypot(*np.gradient(image)) == 0
     assert not (flat & ~truth).any() and flat.sum() > 0.5 * truth.sum()
+
+
+def test_glyphs_are_stars_along_the_gradient():
+    image = np.zeros((32, 32), np.float32)
+    image[:, 16:] = 1
+    phi = DSIFT(bin_size=8, step=4)
+    picture = glyph(phi, phi(image))
+    side = (picture.shape[0] - 2) // 4
+    star = picture[1 : 1 + side, 1 + 2 * side : 1 + 3 * side]
+    middle = side // 2
+    assert star[middle, middle + side // 4] == 1 > 0.1 > star[middle, middle - side // 4]
+    assert star[: middle - 4].max() < 0.1
+    assert glyph(PHOW(step=3), PHOW(step=3)(noise(60, 70))).ndim == 2
+    with pytest.raises(ValueError, match="has shape"):
+        glyph(phi, np.zeros((2, 2, 64)))
 
 
 def test_a_larger_epsilon_lets_faint_descriptors_fade():
