@@ -27,10 +27,11 @@ BY_SIZE = "hog hard, by size"
 INVERSIONS = ("fast", "best", "ijcv2016")
 BY = {"comparison": "what", "contestant": "who", "pixels": "pixels", "threads": "threads"}
 MILLISECONDS = (Metric("median", "median, ms", 2, 1e3), Metric("low", "quickest, ms", 2, 1e3),
-                Metric("ratio", "of the first", 2))
+                Metric("cpu", "processor, ms", 2, 1e3), Metric("ratio", "of the first", 2))
 LEAD = (
-    "Medians of interleaved repeats: all that is compared takes turns in one process, with the threads stated. "
-    "“Of the first” divides by the median of the comparison’s first line."
+    "Interleaved repeats: all that is compared takes turns in one process, with the threads stated. The processor’s "
+    "time, a median too, is what other programs on the machine disturb least; “of the first” divides it by that of the "
+    "comparison’s first line."
 )
 Call = Callable[[], Any]
 
@@ -65,22 +66,22 @@ def square(image: NDArray[np.float32], pixels: int) -> NDArray[np.float32]:
     return np.ascontiguousarray(np.pad(image, missing, mode="symmetric")[:pixels, :pixels])
 
 
-def interleaved(calls: dict[str, Call], device: str = "cpu") -> dict[str, list[float]]:
-    """Seconds of each call, repeats of all in turn, after calls that warm up."""
+def interleaved(calls: dict[str, Call], device: str = "cpu") -> dict[str, list[tuple[float, float]]]:
+    """Seconds, and seconds of the processor, of each call, repeats of all in turn, after calls that warm up."""
     import torch
 
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
     start = time.perf_counter()
     for repeat in range(-WARM, REPEATS):
         if repeat >= LEAST and time.perf_counter() - start > SECONDS:
             break
         for name, call in calls.items():
-            begin = time.perf_counter()
+            begin, busy = time.perf_counter(), time.process_time()
             call()
             if device == "cuda":
                 torch.cuda.synchronize()
             if repeat >= 0:
-                seconds[name].append(time.perf_counter() - begin)
+                seconds[name].append((time.perf_counter() - begin, time.process_time() - busy))
     return seconds
 
 
@@ -170,15 +171,15 @@ def page(rows: list[Row], prepared: list[Row], options: Options) -> Page:
     lines = []
     for row in rows:
         times = {name: np.array(values) for name, values in row["times"].items()}
-        first = float(np.median(next(iter(times.values()))))
+        first = float(np.median(next(iter(times.values()))[:, 1]))
         for name, values in times.items():
-            median = float(np.median(values))
-            numbers = (median, float(values.min()), median / first)
+            median, busy = (float(value) for value in np.median(values, axis=0))
+            numbers = (median, float(values[:, 0].min()), busy, busy / first)
             lines.append((
                 tables.text(row["comparison"]), tables.text(name), Cell(str(row["pixels"]), row["pixels"]),
                 Cell(str(row.machine["threads"]), row.machine["threads"]),
                 *(tables.number(value, metric) for value, metric in zip(numbers, MILLISECONDS, strict=True)),
-                Cell(f"{1e9 * median / row['pixels'] ** 2:.1f}", 1e9 * median / row["pixels"] ** 2),
+                Cell(f"{1e9 * busy / row['pixels'] ** 2:.1f}", 1e9 * busy / row["pixels"] ** 2),
             ))
     columns = (*BY.values(), *(metric.title for metric in MILLISECONDS), "ns a pixel")
     note = f"Other libraries, where installed: {contestants.installed()}. Batches are of {BATCH} images."

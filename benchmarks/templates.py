@@ -7,9 +7,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..features.base import code_to_tensor
+from ..features.base import code_to_tensor, image_to_tensor
 from ..features.hog import HOG
+from ..inversion.invert import with_contrast
 from ..inversion.maximize import maximize
+from ..inversion.presets import PRESETS, recipe_for
 from ..pictures import glyph
 from . import tables
 from .protocol import Options
@@ -17,12 +19,15 @@ from .tables import Metric, Page, Plan, Sheet
 from .tasks import Outcome, Row, Task, digest
 
 METHODS = ("best", "ijcv2016")
+CONTRAST = 0.2
 BY = {"name": "model", "method": "method", "cells": "cells"}
 METRICS = (Metric("response", "⟨Φ(x), w⟩", 3), Metric("cosine", "cosine of Φ(x) and w"), tables.EVALUATIONS,
            tables.SECONDS)
 LEAD = (
     "Linear templates w on HOG as part models, release 5, order it: the image x to which the template responds most, "
-    "against the priors. A template’s own picture shows its positive weights, and beside them its negative ones."
+    "against the priors, with the canvas, solver and stages of the preset for inversions. HOG is blind to contrast; "
+    "images are shown with a deviation of 0.2. A template’s own picture shows its positive weights, and beside them "
+    "its negative ones."
 )
 
 
@@ -33,7 +38,7 @@ def plan(options: Options) -> Plan:
     paths = sorted(options.images.glob("*.npz"))[: options.count]
     if not paths:
         raise ValueError(f"the folder {options.images} holds no .npz files, each with the filters of one model")
-    methods = options.chosen(options.methods, METHODS, METHODS, "method")
+    methods = options.chosen(options.methods, METHODS, PRESETS, "method")
     found = []
     for path in paths:
         cells = " × ".join(map(str, root_filter(str(path)).shape[:2]))
@@ -62,9 +67,10 @@ def work(task: Task) -> Outcome:
     """Find the image that a template responds to."""
     phi, template = HOG("dpm"), root_filter(task.inputs["template"])
     direction = code_to_tensor(template)[0].to(task.device)
-    result = maximize(phi.to(task.device), direction=direction, preset=task.settings["method"],
-                      seed=task.settings["seed"])
-    code = phi.cpu()(np.clip(result.images[0], 0, 1))
+    recipe = recipe_for(phi, task.settings["method"])
+    result = maximize(phi.to(task.device), direction=direction, preset=recipe, seed=task.settings["seed"])
+    image = with_contrast(image_to_tensor(result.images[0]), CONTRAST)[0, 0].clamp(0, 1).numpy()
+    code = phi.cpu()(image)
     response = float((code * template).sum())
     values = {
         "response": response,
@@ -73,7 +79,7 @@ def work(task: Task) -> Outcome:
         "evaluations": result.provenance["evaluations"],
         "status": result.status,
     }
-    return Outcome(values, {"template": glyph(phi, template), "image": result.images[0]})
+    return Outcome(values, {"template": glyph(phi, template), "image": image})
 
 
 def page(rows: list[Row], prepared: list[Row], options: Options) -> Page:
