@@ -38,9 +38,10 @@ $(VENV)/installed: setup.py constraints.txt | $(BIN)/python
 	$(PIP) install --constraint constraints.txt --editable .
 	@touch $@
 
-$(VENV)/tools: $(VENV)/installed tests/install_vlfeat.sh
+$(VENV)/tools: $(VENV)/installed tests/install_vlfeat.sh tests/install_browser.sh
 	$(PIP) install --constraint constraints.txt --editable ".[test]"
 	@sh tests/install_vlfeat.sh $(BIN)/python
+	@sh tests/install_browser.sh
 	@touch $@
 
 clean:

@@ -32,11 +32,12 @@ setup(
         "scikit-image>=0.22",
         "scikit-learn>=1.4",
         "scipy>=1.11",
+        "threadpoolctl>=3.1",
         "torch>=2.4",
         "tqdm>=4.66",
     ],
     extras_require={
-        "test": ["hypothesis>=6.100", "mypy>=1.10", "pytest>=8", "pytest-xdist>=3.5", "ruff>=0.6"],
+        "test": ["distributed>=2024.5", "hypothesis>=6.100", "mypy>=1.10", "pytest>=8", "pytest-xdist>=3.5", "ruff>=0.6"],
         "vlfeat": ["cyvlfeat>=0.7"],
         "cluster": ["distributed>=2024.5"],
     },

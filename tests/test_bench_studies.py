@@ -80,7 +80,7 @@ def test_templates_respond_more_than_noise(tmp_path):
 
 def test_damaged_templates_are_named(tmp_path):
     (tmp_path / "broken.npz").write_bytes(b"PK no")
-    with pytest.raises(ValueError, match="broken.npz is not a model"):
+    with pytest.raises(ValueError, match=r"broken\.npz is not a model"):
         templates.plan(Options(tmp_path, tmp_path))
     (tmp_path / "broken.npz").unlink()
     np.savez(tmp_path / "flat.npz", filter_00=np.zeros((3, 4)))
