@@ -37,7 +37,14 @@ setup(
         "tqdm>=4.66",
     ],
     extras_require={
-        "test": ["distributed>=2024.5", "hypothesis>=6.100", "mypy>=1.10", "pytest>=8", "pytest-xdist>=3.5", "ruff>=0.6"],
+        "test": [
+            "distributed>=2024.5",
+            "hypothesis>=6.100",
+            "mypy>=1.10",
+            "pytest>=8",
+            "pytest-xdist>=3.5",
+            "ruff>=0.6",
+        ],
         "vlfeat": ["cyvlfeat>=0.7"],
         "cluster": ["distributed>=2024.5"],
     },
