@@ -108,6 +108,7 @@ class CNN(Representation):
             stride, receptive_field = stride or field.stride, receptive_field or int(field.size)
         self.stride, self.receptive_field = stride, receptive_field
         self.jitter = max(math.floor(self.stride / 4 + 0.5), 1)
+        self.usual_size = self.stack.preprocessing.input_size
         self.fidelity = self._usual_fidelity()
         channels = len(self.stack.preprocessing.mean)
         self.in_channels = (channels, 1) if channels > 1 else (1,)

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from .priors import TYPICAL_COLOUR
 
+NATURAL_COLOURS = ((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03))
+
 
 class Frame(NamedTuple):
     """The image that a canvas renders: its size, and its centre (C, 1, 1), whose dtype and device it follows."""
@@ -148,6 +150,42 @@ class Fourier(Canvas):
         pads = (m, extra[1] - m, m, extra[0] - m)
         padded = torch.nn.functional.pad(deviation, pads, mode="replicate")
         return torch.view_as_real(torch.fft.rfft2(padded, norm="ortho") / self.weights)
+
+
+class Colours(Fourier):
+    r"""Fourier coefficients of decorrelated colours, squashed into [0, 1], as lucid and lucent paint.
+
+    x = σ(logit(c) + 4 M y),  y = F⁻¹(|f|^−p · z) of each of three decorrelated colours
+
+    Parameters
+    ----------
+    frame, power, margin, spread
+        As for `Fourier`.
+
+    Notes
+    -----
+    M is a root of the covariance of natural colours (lucid's figures, of ImageNet) scaled to unit mean square, so that
+    steps have the length that they have in `Fourier`; its first column is brightness, the others opponent colours.
+    Near mid-grey σ(4 y) has slope 1. Images of other than three channels are squashed only. Source: Olah, Mordvintsev
+    & Schubert 2017. Differs: coefficients are orthonormal, and opposite borders need not match.
+    """
+
+    def __init__(self, frame: Frame, power: float = 1.0, margin: int = 16, spread: float = 0.05):
+        super().__init__(frame, power, margin, spread)
+        channels = frame.centre.shape[0]
+        mixing = torch.tensor(NATURAL_COLOURS) if channels == 3 else torch.eye(channels)
+        self.mixing = (mixing * (channels / mixing.square().sum()).sqrt()).to(frame.centre)
+        self.grey = torch.logit(frame.centre.clamp(0.02, 0.98))
+
+    def render(self, z: Tensor) -> Tensor:
+        """The images, in [0, 1]."""
+        y = super().render(z) - self.frame.centre
+        return torch.sigmoid(self.grey + 4 * torch.einsum("ij,njhw->nihw", self.mixing, y))
+
+    def coordinates(self, x: Tensor) -> Tensor:
+        """Coefficients of the images; values at the ends of [0, 1], which none reaches, are drawn in by 1 %."""
+        y = (torch.logit(x.clamp(0.01, 0.99)) - self.grey) / 4
+        return super().coordinates(torch.einsum("ij,njhw->nihw", self.mixing.inverse(), y) + self.frame.centre)
 
 
 class Levelled(Canvas):

@@ -17,6 +17,7 @@ from .canvas import Canvas, Frame, Levelled
 from .objectives import Objective
 from .presets import Recipe, Stage
 from .solvers import Solver
+from .transforms import view
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,9 @@ class _Run:
         previous = self.stage
         changed = previous is not None and stage.softness != previous.softness
         self.terms = tuple(term.softened(stage.softness) for term in self.exact_terms)
+        if stage.solver is not None:
+            z, self.solver = self.solver.best, stage.solver()
+            self.solver.begin(z, self.canvas.project)
         self.solver.next_stage(stage.rate, changed)
         self.stage = stage
 
@@ -169,8 +173,8 @@ class _Run:
         return ""
 
     def objective(self, x: Tensor) -> dict[str, Tensor]:
-        view = self.jittered(x)
-        data = [self.recipe.weight * term.weight * term.objective(term.phi(view)) for term in self.terms]
+        seen = self.viewed(self.jittered(x))
+        data = [self.recipe.weight * term.weight * term.objective(term.phi(seen)) for term in self.terms]
         priors = {prior.name: prior(x, self.canvas.frame.centre) for prior in self.recipe.priors}
         return {"data": torch.stack(data).sum(0), **priors}
 
@@ -184,6 +188,10 @@ class _Run:
         height, width = self.size
         windows = [image[:, v : v + height, u : u + width] for image, (v, u) in zip(x, offsets, strict=True)]
         return torch.stack(windows)
+
+    def viewed(self, x: Tensor) -> Tensor:
+        assert self.stage is not None
+        return view(x, self.stage.transforms, self.size, self.generators) if self.stage.transforms else x
 
     def central(self, x: Tensor) -> Tensor:
         height, width = self.size

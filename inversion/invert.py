@@ -92,7 +92,23 @@ def invert(
     first = None if start is None else as_images(start, len(codes)).to(codes)
     flat = phi.flat_pixels(codes, *size) if recipe.levelled and mask is None else None
     outcome = descend([Term(phi, objective)], recipe, size, seeds, codes, first, flat, measure, progress)
+    if recipe.contrast is not None and phi.blind_to_contrast and mask is None:
+        outcome = replace(outcome, x=with_contrast(outcome.x, recipe.contrast))
     return _result(phi, codes, outcome, recipe, seed, starts)
+
+
+def with_contrast(x: Tensor, deviation: float) -> Tensor:
+    """Images about mid-grey with a standard deviation, or less where more than 1 % of an image would be clipped."""
+    centred = x - x.mean((1, 2, 3), keepdim=True)
+    spread = centred.square().mean((1, 2, 3)).sqrt()
+    extent = torch.stack([_quantile(sample.abs(), 0.99) for sample in centred])
+    gain = torch.minimum(deviation / spread.clamp_min(1e-12), 0.5 / extent.clamp_min(1e-12))
+    return 0.5 + gain.view(-1, 1, 1, 1) * centred
+
+
+def _quantile(values: Tensor, share: float) -> Tensor:
+    flat = values.flatten()
+    return flat.kthvalue(max(1, round(share * flat.numel()))).values
 
 
 def as_codes(code: Code) -> Tensor:

@@ -12,7 +12,8 @@ from ..features.base import Representation
 from .canvas import Canvas, Fourier, Frame, Pixels
 from .lbfgs import LBFGS
 from .priors import TYPICAL_COLOUR, BoundedRange, BoundedVariation, Prior
-from .solvers import AdaGrad, Momentum, Solver
+from .solvers import AdaGrad, Adam, Momentum, Solver
+from .transforms import Transform
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,18 @@ class Stage:
         Scale of the solver's steps.
     jitter : int
         T: every step a random T × T offset of a larger image is looked at; 1 is none.
+    solver : callable, optional
+        Makes the solver that goes on from here; None keeps the one there is.
+    transforms : tuple of Transform
+        Random changes of what the descriptor is shown, one after the other.
     """
 
     steps: int
     softness: float | None = None
     rate: float = 1.0
     jitter: int = 1
+    solver: Callable[[], Solver] | None = None
+    transforms: tuple[Transform, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,8 @@ class Recipe:
         C, the weight of the data term against the priors.
     levelled : bool
         Whether regions that the code says are flat are levelled.
+    contrast : float, optional
+        Standard deviation that images get in the end where the descriptor is blind to it; None leaves them as found.
     """
 
     name: str
@@ -63,6 +72,7 @@ class Recipe:
     stages: tuple[Stage, ...]
     weight: float
     levelled: bool = False
+    contrast: float | None = None
 
     @property
     def steps(self) -> int:
@@ -84,6 +94,7 @@ class Recipe:
             "stages": [repr(stage) for stage in self.stages],
             "weight": self.weight,
             "levelled": self.levelled,
+            "contrast": self.contrast,
         }
 
 
@@ -124,13 +135,21 @@ def ijcv2016(phi: Representation) -> Recipe:
 
 
 def best(phi: Representation) -> Recipe:
-    """Ours: a Fourier canvas, L-BFGS, and surrogates that sharpen in five stages; 300 gradient evaluations."""
-    return _fourier("best", phi, (60, 60, 60, 60, 60))
+    """Ours: a Fourier canvas and L-BFGS.
+
+    Descriptors with surrogates have them sharpened in five stages, 300 gradient evaluations. Networks are seen from
+    jittered places by Adam first, 350 evaluations: L-BFGS alone stops in worse minima of deep layers.
+    """
+    if phi.jitter is not None:
+        return _network("best", phi, (133, 67, 150))
+    return _fourier("best", phi, 300, (0.5, 0.2, 0.1, 0.05, 0.025))
 
 
 def fast(phi: Representation) -> Recipe:
     """As `best`, in 60 gradient evaluations."""
-    return _fourier("fast", phi, (12, 12, 12, 12, 12))
+    if phi.jitter is not None:
+        return _network("fast", phi, (20, 10, 30))
+    return _fourier("fast", phi, 60, (0.4, 0.15, 0.04))
 
 
 PRESETS: dict[str, Callable[[Representation], Recipe]] = {
@@ -139,8 +158,6 @@ PRESETS: dict[str, Callable[[Representation], Recipe]] = {
     "ijcv2016": ijcv2016,
     "cvpr2015": cvpr2015,
 }
-
-SOFTNESS = (0.5, 0.2, 0.1, 0.05, 0.025)
 
 
 def recipe_for(phi: Representation, preset: str | Recipe) -> Recipe:
@@ -160,6 +177,13 @@ def _fourier(name: str, phi: Representation, steps: tuple[int, ...]) -> Recipe:
     else:
         stages = tuple(Stage(count, softness=softness) for count, softness in zip(steps, SOFTNESS, strict=True))
     return Recipe(name, Fourier, LBFGS, (BoundedRange(), BoundedVariation()), stages, phi.fidelity, levelled=True)
+
+
+def _network(name: str, phi: Representation, steps: tuple[int, int, int]) -> Recipe:
+    jitter = phi.jitter or 1
+    stages = (Stage(steps[0], jitter=jitter), Stage(steps[1], rate=0.3, jitter=jitter), Stage(steps[2], solver=LBFGS))
+    priors = (BoundedRange(), BoundedVariation())
+    return Recipe(name, Fourier, partial(Adam, step=0.01), priors, stages, phi.fidelity)
 
 
 def _describe_call(maker: Callable[..., Any]) -> dict[str, Any]:

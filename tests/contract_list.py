@@ -15,6 +15,7 @@ from unfeature.features.cnn import CNN
 from unfeature.features.dsift import DSIFT
 from unfeature.features.encodings import VLAD, Fisher, SuperVector
 from unfeature.features.hog import HOG
+from unfeature.features.layers import Layers
 from unfeature.features.lbp import LBP
 from unfeature.features.phow import PHOW
 from unfeature.features.vocabulary import Mixture, Vocabulary
@@ -40,6 +41,7 @@ REPRESENTATIONS: dict[str, Callable[[], Representation]] = {
     "phow-hsv": lambda: PHOW(sizes=(3,), step=3, colour="hsv", contrast_threshold=0.0, variant="vlfeat"),
     "phow-opponent": lambda: PHOW(sizes=(3,), step=3, colour="opponent", window="gaussian"),
     "cnn": lambda: CNN(tiny(), "fire3"),
+    "layers": lambda: Layers(tiny(), ["conv1", "fire3"]),
     "bovw-hard": lambda: BoVW(WORDS),
     "bovw-soft": lambda: BoVW(WORDS, "soft", neighbours=3, levels=(1, (3, 1)), normalisation="power"),
     "bovw-llc": lambda: BoVW(WORDS, "llc", pooling="max", normalisation="l2"),

@@ -9,9 +9,11 @@ from typing import Any
 import click
 
 from .bench import bench
+from .caricature import caricature
 from .encode import encode
 from .invert import invert
 from .learn import learn
+from .maximize import maximize
 from .options import suggestion
 from .report import report
 
@@ -45,7 +47,7 @@ def cli() -> None:
     """Turn image features back into images."""
 
 
-for command in (invert, encode, learn, report, bench):
+for command in (invert, encode, maximize, caricature, learn, report, bench):
     cli.add_command(command)
 
 

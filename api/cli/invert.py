@@ -136,10 +136,14 @@ def _read(
 
 
 def recipe_of(phi: Representation, preset: str, steps: int | None) -> Recipe:
-    """A preset, its stages shortened or lengthened in proportion if a number of steps is given."""
+    """A preset with a number of steps, its own if none is given."""
     from ..inversion.presets import recipe_for
 
-    recipe = recipe_for(phi, preset)
+    return with_steps(recipe_for(phi, preset), steps)
+
+
+def with_steps(recipe: Recipe, steps: int | None) -> Recipe:
+    """A recipe, its stages shortened or lengthened in proportion if a number of steps is given."""
     if steps is None:
         return recipe
     ends = np.rint(np.cumsum([stage.steps for stage in recipe.stages]) * steps / recipe.steps).astype(int)

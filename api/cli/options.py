@@ -56,3 +56,17 @@ class Levels(click.ParamType):  # type: ignore[type-arg]
             self.fail(f"{value!r} is not a pyramid: list its grids, as 1,2 for the whole and 2x2 regions")
         grids = [tuple(int(n) for n in grid.split("x")) for grid in value.split(",")]
         return tuple(grid if len(grid) == 2 else grid[0] for grid in grids)
+
+
+class Indices(click.ParamType):  # type: ignore[type-arg]
+    """``3`` or ``0,5,7``: numbers counted from 0."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """A tuple of ints."""
+        if not isinstance(value, str):
+            return value
+        if not re.fullmatch(r"\d+(,\d+)*", value):
+            self.fail(f"{value!r} is not a list of numbers: separate them by commas, as 0,5,7")
+        return tuple(int(n) for n in value.split(","))

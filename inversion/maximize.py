@@ -1,0 +1,293 @@
+"""Activation maximisation: images to which neurons, channels, classes or templates respond most."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..features.base import Representation, code_to_tensor
+from ..features.masks import channel_mask
+from ..features.masks import neuron as one_hot
+from ..features.statistics import Statistics
+from .canvas import Colours, Fourier, Frame
+from .engine import Outcome, Progress, Term, descend
+from .invert import as_images, provenance, to_arrays, with_contrast
+from .objectives import InnerProduct
+from .presets import Recipe, Stage, ijcv2016
+from .priors import BoundedRange, BoundedVariation
+from .result import Result
+from .solvers import Adam
+from .transforms import robustness
+
+Indices = int | Sequence[int]
+Neuron = tuple[int, ...]
+NOISE_IMAGES = 8
+USUAL_AREA = 1e4
+SPACING = 1.1
+LEAST_SIDE = 128
+FIDELITY, TEMPLATE_FIDELITY = 2.0, 100.0
+
+
+def maximize(
+    phi: Representation,
+    *,
+    channel: Indices | None = None,
+    neuron: Neuron | Sequence[Neuron] | None = None,
+    class_: Indices | None = None,
+    direction: NDArray[Any] | Tensor | None = None,
+    mosaic: Sequence[int] | None = None,
+    size: tuple[int, int] | None = None,
+    statistics: Statistics | None = None,
+    preset: str | Recipe = "best",
+    weight: float | None = None,
+    starts: int = 1,
+    seed: int = 0,
+    start: NDArray[Any] | Tensor | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Result:
+    r"""Find an image to which a part of a code responds most.
+
+    x* = argmin_x −C ⟨Φ(x), Φ₀⟩ / Z + R(x)
+
+    Parameters
+    ----------
+    phi : Representation
+        Φ; networks whose units may start dead want ``leak=0.05``.
+    channel : int or sequence of int, optional
+        The mean response of a channel over all positions; several are shown side by side, one image each.
+    neuron : tuple of int, or sequence of such, optional
+        (channel, row, column), or (channel,) for the position in the middle.
+    class_ : int or sequence of int, optional
+        As `channel`, for a layer of class scores.
+    direction : ndarray (h, w, D) or (D,), or Tensor (D, h, w) or (D,), optional
+        Φ₀ itself: a linear template, such as a part filter on HOG, or a direction in the space of channels.
+    mosaic : sequence of int, optional
+        Channels shown in one image, each by a neuron of its own, at places 1.1 receptive fields apart.
+    size : tuple of int, optional
+        Height and width. By default: for a neuron, its receptive field; for a template, the smallest image that has
+        such a code; for a mosaic, as large as it needs; for a channel or class, the size that the code was made for.
+    statistics : Statistics, optional
+        Of phi, over photographs; see Z below.
+    preset : {"best", "ijcv2016"} or Recipe
+    weight : float, optional
+        C; by default the recipe's.
+    starts : int
+        Attempts at each image, from different noise.
+    seed : int
+        Of the noise; attempt j has seed + j.
+    start : ndarray or Tensor, optional
+        An image to start from.
+    progress : callable, optional
+        Called with a `Progress` after every gradient evaluation.
+
+    Returns
+    -------
+    Result
+        With one image for each request and start, the attempts at one in a row; ``codes`` is None and errors are NaN.
+        ``history["data"]`` is −C · response / Z. ``provenance["target"]`` holds what was asked for and Z,
+        ``provenance["responses"]`` ⟨Φ(x), Φ₀⟩ of each image.
+
+    Raises
+    ------
+    ValueError
+        Unless exactly one thing is asked for; for parts that a code does not have, or statistics of another descriptor.
+
+    Notes
+    -----
+    Z = M · n · ρ² / 10⁴, with n the number of filters shown at once, ρ the receptive field but no more than the
+    image's longer side, and M the largest response of the channel over natural images, so that C means the same in
+    every layer; with statistics M is no less than a tenth of the strongest channel's. Without them M is the largest
+    response of any channel to eight fixed images of 1/f noise of standard deviation 0.2: deep channels hardly respond
+    to noise, but alike. A template has Z = ‖Φ₀‖ times the mean norm of the codes of that noise.
+    Source: Mahendran & Vedaldi 2016, §6. Differs: M without statistics.
+    """
+    if starts < 1:
+        raise ValueError(f"starts is at least 1, got {starts}")
+    asked = {"channel": channel, "neuron": neuron, "class_": class_, "direction": direction, "mosaic": mosaic}
+    target = _target(phi, asked, size, statistics)
+    recipe = maximisation(phi, preset)
+    recipe = recipe if weight is None else replace(recipe, weight=float(weight))
+    count = len(target.directions) * starts
+    like = target.directions
+    directions, scale = (t.repeat_interleave(starts, 0) for t in (target.directions, target.scale))
+    seeds = [seed + j for _ in target.directions for j in range(starts)]
+    first = None if start is None else as_images(start, count).to(like)
+    objective = InnerProduct(directions, scale)
+    outcome = descend([Term(phi, objective)], recipe, target.size, seeds, like, first, progress=progress)
+    if recipe.contrast is not None and phi.blind_to_contrast:
+        outcome = replace(outcome, x=with_contrast(outcome.x, recipe.contrast))
+    with torch.no_grad():
+        responses = -objective(phi(outcome.x)) * scale
+    facts = {"target": target.asked | {"scale": target.scale.tolist()}, "responses": responses.tolist()}
+    return without_code(phi, recipe, outcome, seed, starts, facts)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is maximised: directions (N, D, ...), their Z (N,), the image's size, and the request in plain values."""
+
+    directions: Tensor
+    scale: Tensor
+    size: tuple[int, int]
+    asked: dict[str, Any]
+
+
+def maximisation(phi: Representation, preset: str | Recipe) -> Recipe:
+    """A recipe for maximisation by its name; ValueError names the nearest."""
+    if isinstance(preset, Recipe):
+        return preset
+    if preset not in RECIPES:
+        near = difflib.get_close_matches(str(preset), RECIPES, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"unknown preset {preset!r}: one of {', '.join(RECIPES)}{hint}")
+    return RECIPES[preset](phi)
+
+
+def published(phi: Representation) -> Recipe:
+    """The settings of Mahendran & Vedaldi 2016: AdaGrad on pixels, 300 steps with jitter."""
+    inversion = ijcv2016(phi)
+    return replace(inversion, stages=inversion.stages[:1])
+
+
+def best(phi: Representation) -> Recipe:
+    """Ours: Adam on decorrelated colours in a Fourier canvas, seen from changing views where codes like jitter."""
+    transforms = () if phi.jitter is None else robustness(max(phi.jitter, 4))
+    stages = (Stage(200, transforms=transforms), Stage(56, rate=0.3, transforms=transforms))
+    return Recipe("best", partial(Colours, spread=0.02), partial(Adam, step=0.03), (BoundedRange(), BoundedVariation()),
+                  stages, TEMPLATE_FIDELITY if phi.jitter is None else FIDELITY, contrast=0.2)
+
+
+RECIPES: dict[str, Callable[[Representation], Recipe]] = {"best": best, "ijcv2016": published}
+
+
+def without_code(phi: Representation, recipe: Recipe, outcome: Outcome, seed: int, starts: int,
+                 facts: dict[str, Any]) -> Result:
+    """A result for which no code was asked."""
+    unknown = np.full(len(outcome.x), np.nan)
+    return Result(
+        images=to_arrays(outcome.x),
+        errors=unknown,
+        errors_centred=unknown,
+        status=outcome.status,
+        history=outcome.history,
+        starts=starts,
+        provenance=provenance(phi, recipe, outcome, seed) | facts,
+    )
+
+
+def noise_codes(phi: Representation, size: tuple[int, int]) -> Tensor:
+    """The codes of eight fixed images of 1/f noise about the centre, of standard deviation 0.2."""
+    channels = phi.in_channels[0]
+    centre = torch.tensor(phi.centre).expand(channels).view(-1, 1, 1)
+    canvas = Fourier(Frame(*size, centre), power=1.0, spread=0.2)
+    with torch.no_grad():
+        return torch.cat([phi(canvas.render(canvas.start([seed])).clamp(0, 1)) for seed in range(NOISE_IMAGES)])
+
+
+def channel_peaks(phi: Representation, size: tuple[int, int], statistics: Statistics | None) -> Tensor:
+    """M of every channel, (D,)."""
+    if statistics is not None:
+        statistics.check(phi)
+        peaks = torch.from_numpy(statistics.max).float()
+    else:
+        codes = noise_codes(phi, size)
+        peaks = codes.max().expand(codes.shape[1])
+    strongest = float(peaks.max())
+    if not strongest > 0:
+        raise ValueError(f"no channel of {phi!r} responds to {'the photographs' if statistics else 'noise'} at all: "
+                         f"give {'other statistics' if statistics else 'statistics over photographs'}")
+    return peaks.clamp_min(0.1 * strongest)
+
+
+def _target(phi: Representation, asked: dict[str, Any], size: tuple[int, int] | None,
+            statistics: Statistics | None) -> Target:
+    given = [name for name, value in asked.items() if value is not None]
+    if len(given) != 1:
+        raise ValueError("ask for one of channel, neuron, class_, direction and mosaic, "
+                         f"got {', '.join(given) or 'none'}")
+    what, value = given[0], asked[given[0]]
+    if what == "direction":
+        return _template(phi, value, size)
+    if what == "mosaic":
+        return _mosaic(phi, [int(c) for c in value], size, statistics)
+    if what == "neuron":
+        places = [value] if isinstance(value[0], int) else list(value)
+        size = size or _covering(phi, (min(phi.receptive_field, max(_whole(phi))),) * 2)
+        directions = torch.cat([one_hot(phi.output_shape(*size), *place) for place in places])
+    else:
+        places = [(value,)] if isinstance(value, int) else [(int(c),) for c in value]
+        size = size or _whole(phi)
+        shape = phi.output_shape(*size)
+        directions = torch.cat([channel_mask(shape, place) for place in places]) / math.prod(shape[1:])
+    peaks = channel_peaks(phi, size, statistics)
+    scale = torch.stack([peaks[place[0]] for place in places]) * _area(phi, size)
+    return Target(directions, scale, size, {what: value, "size": size})
+
+
+def _template(phi: Representation, value: NDArray[Any] | Tensor, size: tuple[int, int] | None) -> Target:
+    direction = value.detach().float()[None] if isinstance(value, Tensor) else code_to_tensor(value).float()
+    if direction.ndim == 2:
+        size = size or _whole(phi)
+        shape = phi.output_shape(*size)
+        direction = direction.view(*direction.shape, *[1] * (len(shape) - 1))
+    else:
+        size = size or phi.image_size_for(tuple(direction.shape[1:]))
+        shape = phi.output_shape(*size)
+    if direction.shape[1] != shape[0] or direction[0, 0].numel() not in (1, math.prod(shape[1:])):
+        raise ValueError(f"the direction has shape {tuple(value.shape)}, but codes of {size[0]} × {size[1]} pixels "
+                         f"have {(*shape[1:], shape[0])}")
+    direction = direction.expand(1, *shape)
+    norms = torch.linalg.vector_norm(noise_codes(phi, size).flatten(1), dim=1)
+    scale = torch.linalg.vector_norm(direction).view(1) * norms.mean()
+    return Target(direction, scale, size, {"direction": list(value.shape), "size": size})
+
+
+def _mosaic(phi: Representation, channels: list[int], size: tuple[int, int] | None,
+            statistics: Statistics | None) -> Target:
+    """One direction with a one-hot for each channel, in rows from the upper left."""
+    columns = math.ceil(math.sqrt(len(channels)))
+    rows = math.ceil(len(channels) / columns)
+    pitch = SPACING * phi.receptive_field
+    size = size or _covering(phi, (round(rows * pitch), round(columns * pitch)))
+    shape = phi.output_shape(*size)
+    if len(shape) != 3 or min(shape[1] / rows, shape[2] / columns) < 1:
+        raise ValueError(f"a code of shape {shape} has no room for {rows} × {columns} filters: "
+                         "show fewer, or give a larger size")
+    peaks = channel_peaks(phi, phi.usual_size or size, statistics)
+    direction = torch.zeros(1, *shape)
+    for i, channel in enumerate(channels):
+        row, column = int((i // columns + 0.5) * shape[1] / rows), int((i % columns + 0.5) * shape[2] / columns)
+        direction += one_hot(shape, channel, row, column) / peaks[channel]
+    scale = torch.full((1,), len(channels) * _area(phi, size))
+    return Target(direction, scale, size, {"mosaic": channels, "size": size})
+
+
+def _whole(phi: Representation) -> tuple[int, int]:
+    """The size of images that the code was made for, else one with room for its receptive field."""
+    return phi.usual_size or (max(LEAST_SIDE, phi.receptive_field),) * 2
+
+
+def _covering(phi: Representation, size: tuple[int, int]) -> tuple[int, int]:
+    """A size, enlarged by strides if the descriptor cannot take so small an image."""
+    for _ in range(64):
+        try:
+            phi.output_shape(*size)
+        except ValueError:
+            size = (size[0] + phi.stride, size[1] + phi.stride)
+        else:
+            return size
+    raise ValueError(f"{phi!r} takes no image of its receptive field's size: give size=(height, width)")
+
+
+def _area(phi: Representation, size: tuple[int, int]) -> float:
+    """ρ² / 10⁴."""
+    return min(phi.receptive_field, max(size)) ** 2 / USUAL_AREA

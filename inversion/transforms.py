@@ -1,0 +1,124 @@
+"""Small random changes of the view that a descriptor is shown, so that what is found does not hang on one of them."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+class Transform(ABC):
+    """A random change of images, (N, C, H, W) → (N, C, H', W'), each sample by its own generator, differentiable."""
+
+    @abstractmethod
+    def __call__(self, x: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+        """The changed images."""
+
+
+@dataclass(frozen=True)
+class Pad(Transform):
+    """A border about the image: of one value, or its reflection.
+
+    Parameters
+    ----------
+    pixels : int
+    value : float, optional
+        None reflects the image.
+    """
+
+    pixels: int
+    value: float | None = 0.5
+
+    def __post_init__(self) -> None:
+        if self.pixels < 0:
+            raise ValueError(f"a border has no negative width, got {self.pixels}")
+
+    def __call__(self, x: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+        """Images with a border."""
+        pads = (self.pixels,) * 4
+        return nn.functional.pad(x, pads, "reflect" if self.value is None else "constant", self.value)
+
+
+@dataclass(frozen=True)
+class Jitter(Transform):
+    """A random window, `pixels` smaller than the image each way."""
+
+    pixels: int
+
+    def __post_init__(self) -> None:
+        if self.pixels < 0:
+            raise ValueError(f"jitter is a number of pixels, got {self.pixels}")
+
+    def __call__(self, x: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+        """The windows."""
+        height, width = x.shape[2] - self.pixels, x.shape[3] - self.pixels
+        if min(height, width) < 1:
+            raise ValueError(f"an image of {x.shape[2]} × {x.shape[3]} pixels has no room for jitter of {self.pixels}")
+        offsets = [torch.randint(self.pixels + 1, (2,), generator=g).tolist() for g in generators]
+        return torch.stack([image[:, v:v + height, u:u + width] for image, (v, u) in zip(x, offsets, strict=True)])
+
+
+@dataclass(frozen=True)
+class Scale(Transform):
+    """Magnified about the centre by a factor drawn between two, of the same size as before."""
+
+    least: float
+    most: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.least <= self.most:
+            raise ValueError(f"factors are positive, the least first, got {self.least} and {self.most}")
+
+    def __call__(self, x: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+        """The magnified images; what they do not cover is reflected."""
+        factors = _uniform(self.least, self.most, generators)
+        return _resampled(x, [(1 / factor, 0.0) for factor in factors])
+
+
+@dataclass(frozen=True)
+class Rotate(Transform):
+    """Turned about the centre by an angle drawn between −degrees and degrees."""
+
+    degrees: float
+
+    def __call__(self, x: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+        """The turned images; what they do not cover is reflected."""
+        angles = _uniform(-self.degrees, self.degrees, generators)
+        return _resampled(x, [(math.cos(math.radians(a)), math.sin(math.radians(a))) for a in angles])
+
+
+def robustness(jitter: int = 8, scale: float = 0.1, degrees: float = 5.0) -> tuple[Transform, ...]:
+    """Pad, jitter, scale, rotate, jitter again: the usual list for visualising neurons (Olah et al. 2017)."""
+    return (Pad(jitter + jitter // 2), Jitter(jitter), Scale(1 - scale, 1 + scale), Rotate(degrees),
+            Jitter(jitter // 2))
+
+
+def view(x: Tensor, transforms: Sequence[Transform], size: tuple[int, int],
+         generators: Sequence[torch.Generator]) -> Tensor:
+    """Images after all transforms, of a given size: their centre, or, where they are too small, all with a border."""
+    for transform in transforms:
+        x = transform(x, generators)
+    missing = [max(full - side, 0) for full, side in zip(size, x.shape[2:], strict=True)]
+    if any(missing):
+        top, left = missing[0] // 2, missing[1] // 2
+        x = nn.functional.pad(x, (left, missing[1] - left, top, missing[0] - top), "replicate")
+    top, left = (x.shape[2] - size[0]) // 2, (x.shape[3] - size[1]) // 2
+    return x[:, :, top:top + size[0], left:left + size[1]]
+
+
+def _uniform(least: float, most: float, generators: Sequence[torch.Generator]) -> list[float]:
+    draws = [float(torch.rand((), generator=g, dtype=torch.float64)) for g in generators]
+    return [least + (most - least) * draw for draw in draws]
+
+
+def _resampled(x: Tensor, rotations: Sequence[tuple[float, float]]) -> Tensor:
+    """Images read at (a −b; b a) · position about the centre, in pixels, bilinearly."""
+    height, width = x.shape[2:]
+    aspect = height / width
+    rows = [[[a, -b * aspect, 0.0], [b / aspect, a, 0.0]] for a, b in rotations]
+    grid = nn.functional.affine_grid(torch.tensor(rows).to(x), list(x.shape), align_corners=False)
+    return nn.functional.grid_sample(x, grid, "bilinear", "reflection", align_corners=False)

@@ -1,0 +1,141 @@
+"""Activation maximisation on a tiny network and on HOG."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tests.tiny_networks import tiny
+from unfeature.features.cnn import CNN
+from unfeature.features.hog import HOG
+from unfeature.features.statistics import statistics
+from unfeature.inversion.maximize import maximisation, maximize
+from unfeature.inversion.presets import Stage
+
+
+def short(phi, preset="best", steps=25):
+    recipe = maximisation(phi, preset)
+    return replace(recipe, stages=(replace(recipe.stages[0], steps=steps),))
+
+
+@pytest.fixture(scope="module")
+def phi():
+    return CNN(tiny(), "fire3", leak=0.05)
+
+
+def noise_response(phi, channel, size):
+    image = np.random.default_rng(0).uniform(0.3, 0.7, (*size, 3)).astype(np.float32)
+    return float(phi(image)[..., channel].mean())
+
+
+@pytest.mark.parametrize("preset", ["best", "ijcv2016"])
+def test_channels_respond_more_than_to_noise_and_as_they_would_alone(phi, preset):
+    recipe = short(phi, preset)
+    both = maximize(phi, channel=[2, 7], preset=recipe)
+    alone = maximize(phi, channel=7, preset=recipe)
+    assert both.images.shape == (2, 25, 25, 3)
+    np.testing.assert_allclose(both.images[1], alone.image, atol=1e-4)
+    assert alone.provenance["responses"][0] > 1.5 * noise_response(phi, 7, (25, 25))
+    np.testing.assert_allclose(phi(alone.image.astype(np.float64))[..., 7].mean(), alone.provenance["responses"][0],
+                               rtol=1e-4)
+    assert np.isnan(alone.errors).all() and alone.codes is None
+
+
+def test_a_neuron_responds_at_its_own_place(phi):
+    result = maximize(phi, neuron=(3, 0, 1), size=(25, 25), preset=short(phi))
+    code = phi(result.image)
+    np.testing.assert_allclose(code[0, 1, 3], result.provenance["responses"][0], rtol=1e-4)
+    assert code[0, 1, 3] > np.median(code[..., 3])
+    middle = maximize(phi, neuron=(3,), preset=short(phi, steps=1))
+    assert middle.images.shape[1:3] == (phi.receptive_field,) * 2 or phi.receptive_field > 25
+
+
+def test_a_mosaic_shows_each_filter_at_its_own_place(phi):
+    first = maximize(phi, mosaic=[1, 4, 6, 8], preset=short(phi))
+    assert min(first.images.shape[1:3]) >= 2 * phi.receptive_field
+    code = phi(first.image)
+    rows, columns = code.shape[:2]
+    centres = [(rows // 4, columns // 4), (rows // 4, 3 * columns // 4), (3 * rows // 4, columns // 4),
+               (3 * rows // 4, 3 * columns // 4)]
+    for channel, (v, u) in zip([1, 4, 6, 8], centres, strict=True):
+        around = code[max(v - 1, 0):v + 2, max(u - 1, 0):u + 2, channel]
+        assert around.max() > code[..., channel].mean()
+
+
+def test_starts_differ_and_repeat(phi):
+    recipe = short(phi, steps=4)
+    several = maximize(phi, class_=2, starts=2, seed=5, preset=recipe)
+    assert several.starts == 2 and np.abs(several.images[0] - several.images[1]).max() > 1e-3
+    again = maximize(phi, class_=2, seed=6, preset=recipe)
+    np.testing.assert_allclose(again.image, several.images[1], atol=1e-5)
+
+
+def test_statistics_set_the_scale(phi):
+    images = [np.random.default_rng(seed).random((25, 25, 3)).astype(np.float32) for seed in range(3)]
+    known = statistics(phi, images)
+    result = maximize(phi, channel=1, statistics=known, preset=short(phi, steps=2))
+    area = min(phi.receptive_field, 25) ** 2 / 1e4
+    expected = max(known.max[1], 0.1 * known.max.max()) * area
+    np.testing.assert_allclose(result.provenance["target"]["scale"], expected, rtol=1e-5)
+    with pytest.raises(ValueError, match="another descriptor"):
+        maximize(CNN(tiny(), "conv2"), channel=1, statistics=known)
+
+
+def test_a_template_on_hog_is_found_by_its_direction():
+    phi = HOG("dpm", cell_size=8)
+    template = np.zeros((4, 3, 32), np.float32)
+    template[..., 4] = 1.0
+    result = maximize(phi, direction=template, preset=short(phi, steps=40))
+    assert result.images.shape[1:3] == (6 * 8, 5 * 8)
+    code = phi(result.image)
+    assert code[..., 4].mean() > 2 * code[..., [13, 0, 8]].mean()
+
+
+def test_a_direction_among_channels_fits_every_position(phi):
+    direction = torch.zeros(10)
+    direction[2] = 1
+    result = maximize(phi, direction=direction, preset=short(phi, steps=3))
+    np.testing.assert_allclose(phi(result.image)[..., 2].sum(), result.provenance["responses"][0], rtol=1e-4)
+
+
+@pytest.mark.parametrize(("request_", "words"), [
+    ({}, "ask for one"),
+    ({"channel": 1, "class_": 2}, "ask for one"),
+    ({"channel": 99}, "no channel 99"),
+    ({"neuron": (1, 50, 0), "size": (25, 25)}, "no row 50"),
+    ({"direction": np.zeros((2, 2, 3), np.float32), "size": (25, 25)}, "direction has shape"),
+    ({"mosaic": list(range(10)), "size": (17, 17)}, "no room"),
+    ({"channel": 1, "preset": "bset"}, "did you mean 'best'"),
+    ({"channel": 1, "starts": 0}, "at least 1"),
+])
+def test_mistakes_are_named(phi, request_, words):
+    with pytest.raises(ValueError, match=words):
+        maximize(phi, **request_)
+
+
+def test_stages_may_change_solver_and_view(phi):
+    recipe = short(phi)
+    assert recipe.stages[0].transforms and isinstance(recipe.stages[0], Stage)
+
+
+def test_no_hook_is_left_even_after_an_error():
+    network = tiny()
+    phi = CNN(network, "fire3")
+
+    def fail(progress):
+        raise RuntimeError("from the callback")
+
+    with pytest.raises(RuntimeError, match="from the callback"):
+        maximize(phi, channel=1, progress=fail)
+    assert not any(m._forward_hooks or m._backward_hooks or m._forward_pre_hooks for m in network.modules())
+
+
+def test_a_class_of_a_real_network_is_recognised(shared):
+    weights = shared / "data/networks/squeezenet1_0.safetensors"
+    phi = CNN("squeezenet1_0", "pool_final", weights, leak=0.05)
+    result = maximize(phi, class_=130, size=(99, 99), preset=short(phi, steps=40))
+    scores = phi(result.image).ravel()
+    assert scores.argmax() == 130
