@@ -142,14 +142,14 @@ def best(phi: Representation) -> Recipe:
     """
     if phi.jitter is not None:
         return _network("best", phi, (133, 67, 150))
-    return _fourier("best", phi, 300, (0.5, 0.2, 0.1, 0.05, 0.025))
+    return _fourier("best", phi, (60, 60, 60, 60, 60))
 
 
 def fast(phi: Representation) -> Recipe:
     """As `best`, in 60 gradient evaluations."""
     if phi.jitter is not None:
         return _network("fast", phi, (20, 10, 30))
-    return _fourier("fast", phi, 60, (0.4, 0.15, 0.04))
+    return _fourier("fast", phi, (12, 12, 12, 12, 12))
 
 
 PRESETS: dict[str, Callable[[Representation], Recipe]] = {
@@ -158,6 +158,8 @@ PRESETS: dict[str, Callable[[Representation], Recipe]] = {
     "ijcv2016": ijcv2016,
     "cvpr2015": cvpr2015,
 }
+
+SOFTNESS = (0.5, 0.2, 0.1, 0.05, 0.025)
 
 
 def recipe_for(phi: Representation, preset: str | Recipe) -> Recipe:
