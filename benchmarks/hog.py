@@ -20,7 +20,7 @@ FEATURES = ("hog", "hogb", "dsift")
 METHODS = (*PRESETS, *LEARNED)
 BY = {"feature": "descriptor", "method": "method"}
 SUMMARY = (tables.ERROR, tables.CENTRED, tables.CVPR15, tables.CORRELATION, tables.SSIM, tables.PSNR, tables.SECONDS,
-           tables.EVALUATIONS)
+           tables.PROCESSOR, tables.EVALUATIONS)
 LEAD = (
     "Photographs found from their codes. The relative error is ‖Φ(x) − Φ₀‖ / ‖Φ₀‖, and flatters, for these codes are "
     "not negative; the centred error divides by ‖Φ₀ − its mean cell‖, the CVPR’15 error is ‖Φ(x) − Φ₀‖² over the mean "

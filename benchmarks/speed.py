@@ -23,7 +23,7 @@ SIZE = 512
 REPEATS, WARM, LEAST, SECONDS = 15, 1, 3, 12.0
 """Repeats, one more to warm up, and fewer, but three at least, once a comparison has taken so long."""
 BATCH = 8
-BY_SIZE = "hog hard, by size"
+BY_SIZE, BATCHED = "hog hard, by size", "hog hard, batch"
 INVERSIONS = ("fast", "best", "ijcv2016")
 BY = {"comparison": "what", "contestant": "who", "pixels": "pixels", "threads": "threads"}
 MILLISECONDS = (Metric("median", "median, ms", 2, 1e3), Metric("low", "quickest, ms", 2, 1e3),
@@ -46,7 +46,7 @@ def plan(options: Options) -> Plan:
         sizes = SIZES if name == BY_SIZE else (options.side if name in PRESET_ROWS else SIZE,)
         found += [Task("speed", {"name": f"{name} {pixels}", "comparison": name, "pixels": pixels, **shared}, inputs,
                        device=options.device) for pixels in sizes]
-    batch = {"comparison": "hog hard, batch", "pixels": SIZE, **shared}
+    batch = {"comparison": BATCHED, "pixels": SIZE, **shared}
     found += [Task("speed", {"name": f"batch {threads}", **batch}, inputs, threads=threads, device=options.device)
               for threads in (1, 2)]
     return Plan(tuple(found))
@@ -171,6 +171,7 @@ def page(rows: list[Row], prepared: list[Row], options: Options) -> Page:
     lines = []
     for row in rows:
         times = {name: np.array(values) for name, values in row["times"].items()}
+        pixels = row["pixels"] ** 2 * (BATCH if row["comparison"] == BATCHED else 1)
         first = float(np.median(next(iter(times.values()))[:, 1]))
         for name, values in times.items():
             median, busy = (float(value) for value in np.median(values, axis=0))
@@ -179,7 +180,7 @@ def page(rows: list[Row], prepared: list[Row], options: Options) -> Page:
                 tables.text(row["comparison"]), tables.text(name), Cell(str(row["pixels"]), row["pixels"]),
                 Cell(str(row.machine["threads"]), row.machine["threads"]),
                 *(tables.number(value, metric) for value, metric in zip(numbers, MILLISECONDS, strict=True)),
-                Cell(f"{1e9 * busy / row['pixels'] ** 2:.1f}", 1e9 * busy / row["pixels"] ** 2),
+                Cell(f"{1e9 * busy / pixels:.1f}", 1e9 * busy / pixels),
             ))
     columns = (*BY.values(), *(metric.title for metric in MILLISECONDS), "ns a pixel")
     note = f"Other libraries, where installed: {contestants.installed()}. Batches are of {BATCH} images."

@@ -30,6 +30,7 @@ SSIM = Metric("ssim", "SSIM")
 PSNR = Metric("psnr", "PSNR, dB", 2)
 NATURALNESS = Metric("naturalness", "naturalness")
 SECONDS = Metric("seconds", "seconds", 2)
+PROCESSOR = Metric("cpu_seconds", "processor seconds", 2)
 EVALUATIONS = Metric("evaluations", "gradient evaluations", 0)
 
 
