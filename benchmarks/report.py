@@ -81,8 +81,9 @@ def rows_csv(rows: Sequence[Row]) -> str:
 
 def markdown(folders: Sequence[Path]) -> str:
     """The summaries of several runs as one Markdown page; each folder holds what `write` wrote."""
-    parts = ["# Tables", "", "Written by `unfeature bench tables`; do not edit. How they are made: benchmarks.md. A machine may have been busy "
-             "with other work as well: compare the processor’s seconds. They hold the whole task.", ""]
+    opening = ("Written by `unfeature bench tables`; do not edit. How they are made: benchmarks.md. A machine may have "
+               "been busy with other work as well: compare the processor’s seconds. They hold the whole task.")
+    parts = ["# Tables", "", opening, ""]
     for folder in folders:
         results = read_json(Path(folder) / "results.json")
         settings = results["settings"]
