@@ -231,8 +231,8 @@ class Levelled(Canvas):
 
 def _regions(flat: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Connected regions of flat pixels and their neighbours, numbered from 1; 0 elsewhere."""
-    labels, _ = ndimage.label(ndimage.binary_dilation(flat))
-    return labels.astype(np.int64)
+    labels: NDArray[np.int64] = ndimage.label(ndimage.binary_dilation(flat))[0].astype(np.int64)
+    return labels
 
 
 def _spectrum(size: tuple[int, int], power: float) -> Tensor:

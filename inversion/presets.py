@@ -142,14 +142,14 @@ def best(phi: Representation) -> Recipe:
     """
     if phi.jitter is not None:
         return _network("best", phi, (133, 67, 150))
-    return _fourier("best", phi, (60, 60, 60, 60, 60))
+    return _fourier("best", phi, 300, (0.5, 0.2, 0.1, 0.05, 0.025), history=20, variation=0.3)
 
 
 def fast(phi: Representation) -> Recipe:
     """As `best`, in 60 gradient evaluations."""
     if phi.jitter is not None:
         return _network("fast", phi, (20, 10, 30))
-    return _fourier("fast", phi, (12, 12, 12, 12, 12))
+    return _fourier("fast", phi, 60, (0.4, 0.15, 0.04), history=10, variation=10.0)
 
 
 PRESETS: dict[str, Callable[[Representation], Recipe]] = {
@@ -158,8 +158,6 @@ PRESETS: dict[str, Callable[[Representation], Recipe]] = {
     "ijcv2016": ijcv2016,
     "cvpr2015": cvpr2015,
 }
-
-SOFTNESS = (0.5, 0.2, 0.1, 0.05, 0.025)
 
 
 def recipe_for(phi: Representation, preset: str | Recipe) -> Recipe:
@@ -173,12 +171,16 @@ def recipe_for(phi: Representation, preset: str | Recipe) -> Recipe:
     return PRESETS[preset](phi)
 
 
-def _fourier(name: str, phi: Representation, steps: tuple[int, ...]) -> Recipe:
+def _fourier(
+    name: str, phi: Representation, steps: int, softness: tuple[float, ...], history: int, variation: float
+) -> Recipe:
     if phi.exact:
-        stages: tuple[Stage, ...] = (Stage(sum(steps)),)
+        stages: tuple[Stage, ...] = (Stage(steps),)
     else:
-        stages = tuple(Stage(count, softness=softness) for count, softness in zip(steps, SOFTNESS, strict=True))
-    return Recipe(name, Fourier, LBFGS, (BoundedRange(), BoundedVariation()), stages, phi.fidelity, levelled=True)
+        stages = tuple(Stage(steps // len(softness), softness=width) for width in softness)
+    priors = (BoundedRange(), BoundedVariation(weight=variation))
+    solver = partial(LBFGS, history=history)
+    return Recipe(name, Fourier, solver, priors, stages, phi.fidelity, levelled=True, contrast=0.2)
 
 
 def _network(name: str, phi: Representation, steps: tuple[int, int, int]) -> Recipe:

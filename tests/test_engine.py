@@ -125,7 +125,7 @@ def test_a_masked_part_is_free():
 def test_the_start_is_where_a_run_begins(photograph, preset):
     phi = HOG(bilinear=True)
     image = photograph(side=64)
-    nothing = replace(short(preset, phi, 0), stages=(Stage(0),))
+    nothing = replace(short(preset, phi, 0), stages=(Stage(0),), contrast=None)
     result = invert(phi, phi(image), preset=nothing, size=image.shape, start=image)
     np.testing.assert_allclose(result.image, image, atol=1e-5)
     assert result.error < 1e-3
