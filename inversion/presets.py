@@ -142,7 +142,7 @@ def best(phi: Representation) -> Recipe:
     """
     if phi.jitter is not None:
         return _network("best", phi, (133, 67, 150))
-    return _fourier("best", phi, 300, (0.5, 0.2, 0.1, 0.05, 0.025), history=20, variation=0.3)
+    return _fourier("best", phi, 300, (0.5, 0.2, 0.1, 0.05, 0.025), history=20, variation=1.0)
 
 
 def fast(phi: Representation) -> Recipe:
@@ -180,7 +180,8 @@ def _fourier(
         stages = tuple(Stage(steps // len(softness), softness=width) for width in softness)
     priors = (BoundedRange(), BoundedVariation(weight=variation))
     solver = partial(LBFGS, history=history)
-    return Recipe(name, Fourier, solver, priors, stages, phi.fidelity, levelled=True, contrast=0.2)
+    canvas = partial(Fourier, spread=0.1)
+    return Recipe(name, canvas, solver, priors, stages, phi.fidelity, levelled=True, contrast=0.2)
 
 
 def _network(name: str, phi: Representation, steps: tuple[int, int, int]) -> Recipe:
