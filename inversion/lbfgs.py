@@ -188,7 +188,7 @@ class Pairs:
         self.gamma[i] = own[0, 1] / own[1, 1]
 
     def _compact_form(self, projected: Tensor) -> tuple[Tensor, Tensor]:
-        """Weights of the basis, (N, 2m), and of g itself, (N, 1), in H g; `projected` are the basis' products with g."""
+        """Weights of the basis, (N, 2m), and of g, (N, 1), in H g; `projected` are the basis' products with g."""
         m = self.history
         order = self.age.argsort(1, descending=True)
         used = self.used.gather(1, order)

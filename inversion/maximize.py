@@ -18,6 +18,7 @@ from ..features.base import Representation, code_to_tensor
 from ..features.masks import channel_mask
 from ..features.masks import neuron as one_hot
 from ..features.statistics import Statistics
+from . import presets
 from .canvas import Colours, Fourier, Frame
 from .engine import Outcome, Progress, Term, descend
 from .invert import as_images, provenance, to_arrays, with_contrast
@@ -34,7 +35,7 @@ NOISE_IMAGES = 8
 USUAL_AREA = 1e4
 SPACING = 1.1
 LEAST_SIDE = 128
-FIDELITY, TEMPLATE_FIDELITY = 2.0, 100.0
+FIDELITY = 2.0
 
 
 def maximize(
@@ -159,11 +160,16 @@ def published(phi: Representation) -> Recipe:
 
 
 def best(phi: Representation) -> Recipe:
-    """Ours: Adam on decorrelated colours in a Fourier canvas, seen from changing views where codes like jitter."""
-    transforms = () if phi.jitter is None else robustness(max(phi.jitter, 4))
+    """Ours: for networks Adam on decorrelated colours in a Fourier canvas, seen from changing views; else as inversion.
+
+    Descriptors of gradients are blind to contrast, and hard bins need their stand-ins, here as there.
+    """
+    if phi.jitter is None:
+        return presets.best(phi)
+    transforms = robustness(max(phi.jitter, 4))
     stages = (Stage(200, transforms=transforms), Stage(56, rate=0.3, transforms=transforms))
-    return Recipe("best", partial(Colours, spread=0.02), partial(Adam, step=0.03), (BoundedRange(), BoundedVariation()),
-                  stages, TEMPLATE_FIDELITY if phi.jitter is None else FIDELITY, contrast=0.2)
+    priors = (BoundedRange(), BoundedVariation())
+    return Recipe("best", partial(Colours, spread=0.02), partial(Adam, step=0.03), priors, stages, FIDELITY)
 
 
 RECIPES: dict[str, Callable[[Representation], Recipe]] = {"best": best, "ijcv2016": published}
