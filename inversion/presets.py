@@ -138,11 +138,13 @@ def best(phi: Representation) -> Recipe:
     """Ours: a Fourier canvas and L-BFGS.
 
     Descriptors with surrogates have them sharpened in five stages, 300 gradient evaluations. Networks are seen from
-    jittered places by Adam first, 350 evaluations: L-BFGS alone stops in worse minima of deep layers.
+    jittered places by Adam first, 350 evaluations: L-BFGS alone stops in worse minima of deep layers. Descriptors
+    that need no surrogate are fitted so closely that a strong prior would buy smoothness with long false ramps.
     """
     if phi.jitter is not None:
         return _network("best", phi, (133, 67, 150))
-    return _fourier("best", phi, 300, (0.5, 0.2, 0.1, 0.05, 0.025), history=20, variation=1.0)
+    variation = 0.3 if phi.exact else 1.0
+    return _fourier("best", phi, 300, (0.5, 0.2, 0.1, 0.05, 0.025), history=20, variation=variation)
 
 
 def fast(phi: Representation) -> Recipe:
