@@ -166,8 +166,8 @@ class HOG(Representation):
         return height, width
 
     def flat_pixels(self, code: Tensor, height: int, width: int) -> Tensor:
-        """Pixels that are pooled into a cell whose code is zero, bool (N, H, W)."""
-        empty = pad((code.abs().amax(1) < EPSILON).to(code), (self._trim,) * 4)
+        """Pixels that are pooled into a cell whose code is next to zero, a tenth of the clamp, bool (N, H, W)."""
+        empty = pad((code.abs().amax(1) < 0.1 * CLAMP).to(code), (self._trim,) * 4)
         rows, columns = self.bands(height, width)
         weights = rows.dense(code).T @ empty @ columns.dense(code)
         return weights > 0

@@ -143,7 +143,7 @@ def best(phi: Representation) -> Recipe:
     """
     if phi.jitter is not None:
         return _network("best", phi, (133, 67, 150))
-    variation = 0.3 if phi.exact else 1.0
+    variation = 0.5 if phi.exact else 1.0
     return _fourier("best", phi, 300, (0.5, 0.2, 0.1, 0.05, 0.025), history=20, variation=variation)
 
 
@@ -181,8 +181,8 @@ def _fourier(
     else:
         stages = tuple(Stage(steps // len(softness), softness=width) for width in softness)
     priors = (BoundedRange(), BoundedVariation(weight=variation))
-    solver = partial(LBFGS, history=history)
-    canvas = partial(Fourier, spread=0.1)
+    solver = partial(LBFGS, history=history, first_step=0.2)
+    canvas = partial(Fourier, spread=0.3)
     return Recipe(name, canvas, solver, priors, stages, phi.fidelity, levelled=True, contrast=0.2)
 
 
