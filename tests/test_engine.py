@@ -58,15 +58,15 @@ def test_every_preset_inverts_hog_better_than_noise(preset, photograph):
 
 
 def test_ours_is_far_better_than_the_published(photograph):
-    image = photograph("camera", 80)
-    for bilinear, ratio in ((False, 0.4), (True, 0.5)):
+    image = photograph("coffee", 80)
+    for bilinear, ratio in ((False, 0.22), (True, 0.35)):
         phi = HOG(texture=False, bilinear=bilinear)
         code = phi(image)
         published = invert(phi, code, preset="ijcv2016", size=image.shape)
         ours = invert(phi, code, preset="best", size=image.shape)
         assert ours.error < ratio * published.error
         agreement = [np.corrcoef(r.image.ravel(), image.ravel())[0, 1] for r in (published, ours)]
-        assert agreement[1] > agreement[0] + 0.1
+        assert agreement[1] > agreement[0] + (0.02 if bilinear else 0.1)
 
 
 def test_a_batch_runs_as_its_samples_would_alone(photograph, preset):
