@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -144,14 +144,16 @@ def best(phi: Representation) -> Recipe:
     if phi.jitter is not None:
         return _network("best", phi, (133, 67, 150))
     variation = 0.5 if phi.exact else 1.0
-    return _fourier("best", phi, 300, (0.5, 0.2, 0.1, 0.05, 0.025), history=20, variation=variation)
+    stages = [Stage(60, softness=softness) for softness in (0.5, 0.2, 0.1, 0.05, 0.025)]
+    return _fourier("best", phi, stages, variation, 0.3, partial(LBFGS, history=20, first_step=0.2))
 
 
 def fast(phi: Representation) -> Recipe:
     """As `best`, in 60 gradient evaluations."""
     if phi.jitter is not None:
         return _network("fast", phi, (20, 10, 30))
-    return _fourier("fast", phi, 60, (0.4, 0.15, 0.04), history=10, variation=10.0)
+    stages = [Stage(20, softness=softness) for softness in (0.4, 0.15, 0.04)]
+    return _fourier("fast", phi, stages, 10.0, 0.1, partial(LBFGS, history=10))
 
 
 PRESETS: dict[str, Callable[[Representation], Recipe]] = {
@@ -173,17 +175,14 @@ def recipe_for(phi: Representation, preset: str | Recipe) -> Recipe:
     return PRESETS[preset](phi)
 
 
-def _fourier(
-    name: str, phi: Representation, steps: int, softness: tuple[float, ...], history: int, variation: float
-) -> Recipe:
+def _fourier(name: str, phi: Representation, stages: Sequence[Stage], variation: float, spread: float,
+             solver: Callable[[], Solver]) -> Recipe:
+    """The recipe of descriptors of gradients: stages of surrogates, or one of their steps where there is none."""
     if phi.exact:
-        stages: tuple[Stage, ...] = (Stage(steps),)
-    else:
-        stages = tuple(Stage(steps // len(softness), softness=width) for width in softness)
+        stages = (Stage(sum(stage.steps for stage in stages)),)
     priors = (BoundedRange(), BoundedVariation(weight=variation))
-    solver = partial(LBFGS, history=history, first_step=0.2)
-    canvas = partial(Fourier, spread=0.3)
-    return Recipe(name, canvas, solver, priors, stages, phi.fidelity, levelled=True, contrast=0.2)
+    canvas = partial(Fourier, spread=spread)
+    return Recipe(name, canvas, solver, priors, tuple(stages), phi.fidelity, levelled=True, contrast=0.2)
 
 
 def _network(name: str, phi: Representation, steps: tuple[int, int, int]) -> Recipe:
