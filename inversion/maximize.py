@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -144,13 +143,7 @@ class Target:
 
 def maximisation(phi: Representation, preset: str | Recipe) -> Recipe:
     """A recipe for maximisation by its name; ValueError names the nearest."""
-    if isinstance(preset, Recipe):
-        return preset
-    if preset not in RECIPES:
-        near = difflib.get_close_matches(str(preset), RECIPES, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"unknown preset {preset!r}: one of {', '.join(RECIPES)}{hint}")
-    return RECIPES[preset](phi)
+    return presets.recipe_for(phi, preset, RECIPES)
 
 
 def published(phi: Representation) -> Recipe:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -164,15 +164,17 @@ PRESETS: dict[str, Callable[[Representation], Recipe]] = {
 }
 
 
-def recipe_for(phi: Representation, preset: str | Recipe) -> Recipe:
-    """A recipe by its name; ValueError names the nearest."""
+def recipe_for(
+    phi: Representation, preset: str | Recipe, recipes: Mapping[str, Callable[[Representation], Recipe]] = PRESETS
+) -> Recipe:
+    """A recipe by its name, of those for inversion or others; ValueError names the nearest."""
     if isinstance(preset, Recipe):
         return preset
-    if preset not in PRESETS:
-        near = difflib.get_close_matches(str(preset), PRESETS, n=1)
+    if preset not in recipes:
+        near = difflib.get_close_matches(str(preset), recipes, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"unknown preset {preset!r}: one of {', '.join(PRESETS)}{hint}")
-    return PRESETS[preset](phi)
+        raise ValueError(f"unknown preset {preset!r}: one of {', '.join(recipes)}{hint}")
+    return recipes[preset](phi)
 
 
 def _fourier(name: str, phi: Representation, stages: Sequence[Stage], variation: float, spread: float,
