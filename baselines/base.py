@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..features.base import Representation, code_to_numpy, code_to_tensor
+from ..features.sampling import bytes_of
 from ..files import load_arrays, save_arrays
 from ..images import list_images, read_image, resize_longer, to_grey
 
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 Self = TypeVar("Self", bound="Baseline")
 Images = str | Path | Iterable[str | Path | NDArray[Any]]
 Progress = Callable[[int, int], None]
-
-UNITS = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
 @dataclass(eq=False, repr=False)
@@ -308,33 +307,9 @@ class Stream:
         return image.astype(np.float32) if self.side is None else resize_longer(image, self.side)
 
 
-def memory_in_bytes(memory: str | int) -> int:
-    """Bytes of an amount such as ``"2GB"``, ``"500 MB"`` or a plain number.
-
-    Raises
-    ------
-    ValueError
-        If it cannot be read as an amount.
-    """
-    text = str(memory).strip()
-    for unit, factor in UNITS.items():
-        if text.lower().endswith(unit.lower()):
-            text, scale = text[: -len(unit)], factor
-            break
-    else:
-        scale = 1
-    try:
-        amount = float(text) * scale
-    except ValueError:
-        amount = 0.0
-    if not 0 < amount < float("inf"):
-        raise ValueError(f"cannot read {memory!r} as an amount of memory: write it as 2GB or 500MB")
-    return int(amount)
-
-
 def rows_within(memory: str | int, fixed: int, row: int, least: int) -> int:
     """How many rows of `row` bytes fit into the memory beside `fixed` bytes; ValueError if fewer than `least`."""
-    rows = (memory_in_bytes(memory) - fixed) // row
+    rows = (bytes_of(memory) - fixed) // row
     if rows < least:
         raise ValueError(f"learning needs at least {(fixed + least * row) / 1e6:.0f} MB, but memory={memory}: "
                          "allow more, or learn a smaller model")

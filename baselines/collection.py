@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..features.sampling import bytes_of
 from ..images import to_bytes
-from .base import Learner, memory_in_bytes
+from .base import Learner
 from .windows import Floats, Windows
 
 
@@ -86,7 +87,7 @@ class CollectionLearner(Learner):
     """Keeps images and codes until the memory is full; the order being random, what is kept is a fair sample."""
 
     def __init__(self, memory: str | int) -> None:
-        self.limit = memory_in_bytes(memory)
+        self.limit = bytes_of(memory)
         self.arrays: dict[str, NDArray[Any]] = {
             "pixels": np.zeros(0, dtype=np.uint8),
             "codes": np.zeros(0, dtype=np.float16),

@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..features.sampling import bytes_of
 from ..files import load_arrays, save_arrays
 from ..images import to_bytes, to_grey
-from .base import Images, Learner, Progress, Stream, memory_in_bytes
+from .base import Images, Learner, Progress, Stream
 from .collage import poisson
 from .windows import Floats, spread
 
@@ -100,7 +101,7 @@ class KeypointCollage:
             If no interest point is found; see also `Stream`.
         """
         stream = Stream(images, None, seed, side, output, progress)
-        learner = _PointLearner(per_image, memory_in_bytes(memory))
+        learner = _PointLearner(per_image, bytes_of(memory))
         stream.run(learner, {"method": KIND, "per_image": per_image, "memory": str(memory)}, SMALLEST)
         if not len(learner.arrays["descriptors"]):
             raise ValueError("the images have no interest points: give larger or more detailed ones")

@@ -17,8 +17,9 @@ from torch.nn import functional as F
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from ..features.base import Representation
+from ..features.sampling import bytes_of
 from ..images import to_bytes
-from .base import Baseline, Images, Learner, Progress, Stream, memory_in_bytes
+from .base import Baseline, Images, Learner, Progress, Stream
 from .windows import Floats, first_centre
 
 RATE = 2e-3
@@ -105,7 +106,7 @@ class UpConvolution(Baseline):
         stream = Stream(images, phi, seed, side, output)
         total = len(stream) + steps
         stream.progress = None if progress is None else (lambda done, _: progress(done, total))
-        learner = _CropLearner(phi, crop, crops, memory_in_bytes(memory) // 2)
+        learner = _CropLearner(phi, crop, crops, bytes_of(memory) // 2)
         settings = {"method": cls.method, "crop": crop, "crops": crops, "width": width, "steps": steps, "batch": batch}
         stream.run(learner, settings, crop)
         stored = learner.arrays

@@ -129,13 +129,21 @@ def named_images(images: Images, grey: bool) -> tuple[Iterator[tuple[str, NDArra
 
 
 def bytes_of(memory: int | str) -> int:
-    """A number of bytes, or text such as ``"2GB"`` or ``"500 MB"``, as a number of bytes."""
-    if isinstance(memory, str):
-        match = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([KMGT]?)(?:I?B)?\s*", memory.upper())
-        if match is None:
-            raise ValueError(f'memory {memory!r} is not understood: give bytes, or text such as "2GB" or "500MB"')
-        return int(float(match[1]) * UNITS[match[2]])
-    return int(memory)
+    """A number of bytes, or text such as ``"2GB"`` or ``"500 MB"``, as a number of bytes.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be read as an amount, or is none.
+    """
+    match = re.fullmatch(r"\s*([\d.]+(?:E[+-]?\d+)?)\s*([KMGT]?)(?:I?B)?\s*", str(memory).upper())
+    try:
+        amount = float(match[1]) * UNITS[match[2]] if match else 0.0
+    except ValueError:
+        amount = 0.0
+    if not 0 < amount < float("inf"):
+        raise ValueError(f"cannot read {memory!r} as an amount of memory: write it as 2GB or 500MB")
+    return int(amount)
 
 
 def _reservoir(

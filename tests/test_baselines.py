@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from unfeature import baselines
-from unfeature.baselines.base import Baseline, Stream, memory_in_bytes
+from unfeature.baselines.base import Baseline, Stream
 from unfeature.features.bovw import BoVW
 from unfeature.features.brief import BRIEF
 from unfeature.features.dsift import DSIFT
 from unfeature.features.hog import HOG
+from unfeature.features.sampling import bytes_of
 from unfeature.features.vocabulary import Vocabulary
 from unfeature.files import load_arrays, save_arrays
 from unfeature.images import write_png
@@ -202,13 +203,13 @@ def test_methods_are_found_by_name():
 
 @pytest.mark.parametrize(("text", "value"), [("2GB", 2 * 10**9), ("1.5 mb", 1_500_000), ("70", 70), (5, 5)])
 def test_memory_is_read(text, value):
-    assert memory_in_bytes(text) == value
+    assert bytes_of(text) == value
 
 
 @pytest.mark.parametrize("text", ["", "GB", "-2GB", "much", "nanMB", "inf"])
 def test_memory_that_is_none_is_refused(text):
     with pytest.raises(ValueError, match="amount of memory"):
-        memory_in_bytes(text)
+        bytes_of(text)
 
 
 def test_an_image_of_nothing_gives_a_plain_inverse(models):
