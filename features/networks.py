@@ -132,7 +132,8 @@ class Network(nn.Sequential):
 def no_such_layer(layer: str, network: str, layers: Iterable[str]) -> str:
     """The message for a layer that a network does not have."""
     names = list(layers)
-    near = difflib.get_close_matches(layer, names, n=1)
+    within = [name for name in names if layer and name.endswith(f".{layer}")]
+    near = within or difflib.get_close_matches(layer, names, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return f"{network} has no layer {layer!r}.{hint} Its layers: {', '.join(names)}"
 

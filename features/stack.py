@@ -144,9 +144,10 @@ class LayerStack(nn.Module):
             raise
         except Exception as error:  # a network of the user's may raise anything
             nominal = self.preprocessing.input_size
-            advice = f"its own size is {nominal[0]}×{nominal[1]}" if nominal else "try a larger one"
-            raise ValueError(f"the network cannot take a {image.shape[2]}×{image.shape[3]} image up to "
-                             f"{', '.join(self.layers)}, {advice} ({error})") from error
+            advice = (f"its own size is {nominal[0]}×{nominal[1]}" if nominal else
+                      "say with input_size=(height, width) what size it was trained with")
+            raise ValueError(f"the network cannot take a {image.shape[2]}×{image.shape[3]} image of {image.shape[1]} "
+                             f"channels up to {', '.join(self.layers)}: {advice} ({error})") from error
 
     @torch.no_grad()
     def field(self, layer: str) -> Field:
@@ -173,9 +174,10 @@ def _loaded(network: str | nn.Module, weights: str | Path | None) -> nn.Module:
         raise ValueError(f"a network is a name or a torch module, got {type(network).__name__}")
     if weights is not None:
         raise ValueError("weights go with the name of a network; a module has its own: load them into it first")
-    if any(part.training for part in network.modules()):
-        raise ValueError(f"{type(network).__name__} is in training mode, where dropout and batch normalisation change "
-                         "its codes: call network.eval() first")
+    training = next((name or "itself" for name, part in network.named_modules() if part.training), None)
+    if training:
+        raise ValueError(f"{type(network).__name__} is in training mode ({training}), where dropout and batch "
+                         "normalisation change its codes: call network.eval() first")
     return network
 
 

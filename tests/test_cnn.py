@@ -224,14 +224,15 @@ def with_nan():
     (lambda: CNN(tiny(), "conv3"), r"Did you mean 'conv\d'"),
     (lambda: CNN(Residual(), "idle", **PLAIN), r"^the forward pass of Residual does not run the layers idle"),
     (lambda: CNN(Residual(), "stem"), r"does not tell the colours.*mean=\(0.485"),
-    (lambda: CNN(Residual(), "stem", mean=(0, 0), std=1), "cannot take a 224×224 image"),
+    (lambda: CNN(Residual(), "stem", mean=(0, 0), std=1), r"cannot take a 224×224 image of 2 channels.*input_size="),
+    (lambda: CNN(nn.Sequential(Residual()).eval(), "down", **PLAIN), "Did you mean '0.down'"),
     (lambda: CNN(Residual(), "stem", mean=(0, 0), std=(1, 1, 1)), "mean has 2 values"),
     (lambda: CNN(with_nan(), "conv2"), "conv2.weight have 1 values that are not finite"),
     (lambda: CNN(network("alexnet"), "conv1"), "conv1.weight have no values"),
     (lambda: CNN(tiny(), "conv1", "w.pth"), "a module has its own"),
     (lambda: CNN(7, "conv1"), "a name or a torch module, got int"),
     (lambda: CNN(nn.Sequential(nn.Flatten(2)).eval(), "0", **PLAIN), r"^layer '0' gives shape \(1, 3"),
-    (lambda: CNN(tiny(), "fc4").output_shape(9, 9), "cannot take a 9×9 image up to fc4, its own size is 25×25"),
+    (lambda: CNN(tiny(), "fc4").output_shape(9, 9), "a 9×9 image of 3 channels up to fc4: its own size is 25×25"),
 ])
 def test_what_cannot_be_is_refused_in_words(make, message):
     with pytest.raises(ValueError, match=message):
