@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..features.base import Representation, code_to_tensor, image_to_tensor
+from .batches import in_batches, most_at_once
 from .engine import Outcome, Progress, Term, descend
 from .objectives import Euclidean, squared_norm
 from .presets import Recipe, recipe_for
@@ -33,6 +34,7 @@ def invert(
     starts: int = 1,
     seed: int = 0,
     start: NDArray[Any] | Tensor | None = None,
+    memory: int | str | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Result:
     r"""Find an image whose code is the given one.
@@ -58,6 +60,9 @@ def invert(
         Of the noise; attempt j has seed + j.
     start : ndarray or Tensor, optional
         An image to start from, instead of noise: (H, W), (H, W, C), or a batch (N, C, H, W).
+    memory : int or str, optional
+        Bytes, or text such as ``"2GB"``, that the images may take while they are sought: as many as fit are sought at
+        once, the others after them, with the same outcome. By default all are sought at once.
     progress : callable, optional
         Called with a `Progress` after every gradient evaluation.
 
@@ -69,7 +74,8 @@ def invert(
     Raises
     ------
     ValueError
-        If the code is not one of Φ, is zero under the mask, or the image's size is unknown.
+        If the code is not one of Φ, is zero under the mask, or the image's size is unknown; if the memory does not
+        hold one image.
 
     Notes
     -----
@@ -82,16 +88,23 @@ def invert(
     recipe = recipe_for(phi, preset)
     recipe = recipe if weight is None else replace(recipe, weight=float(weight))
     codes = target.repeat_interleave(starts, 0)
-    objective = Euclidean(codes, _as_mask(mask, target))
+    weights = _as_mask(mask, target, starts)
     seeds = [seed + j for _ in range(len(target)) for j in range(starts)]
-
-    def measure(x: Tensor) -> Tensor:
-        with torch.no_grad():
-            return (squared_norm(phi(x) - codes) / squared_norm(codes)).sqrt()
-
     first = None if start is None else as_images(start, len(codes)).to(codes)
-    flat = phi.flat_pixels(codes, *size) if recipe.levelled and mask is None else None
-    outcome = descend([Term(phi, objective)], recipe, size, seeds, codes, first, flat, measure, progress)
+
+    def find(part: slice) -> Outcome:
+        asked = codes[part]
+        objective = Euclidean(asked, weights if weights is None or len(weights) == 1 else weights[part])
+        flat = phi.flat_pixels(asked, *size) if recipe.levelled and mask is None else None
+
+        def measure(x: Tensor) -> Tensor:
+            with torch.no_grad():
+                return (squared_norm(phi(x) - asked) / squared_norm(asked)).sqrt()
+
+        begun = None if first is None else first[part]
+        return descend([Term(phi, objective)], recipe, size, seeds[part], asked, begun, flat, measure, progress)
+
+    outcome = in_batches(len(codes), most_at_once(phi, recipe, size, codes, memory), find)
     if recipe.contrast is not None and phi.blind_to_contrast and mask is None:
         outcome = replace(outcome, x=with_contrast(outcome.x, recipe.contrast))
     return _result(phi, codes, outcome, recipe, seed, starts)
@@ -169,7 +182,8 @@ def to_arrays(x: Tensor) -> NDArray[np.float32]:
     return np.ascontiguousarray(a[..., 0] if a.shape[-1] == 1 else a)
 
 
-def _as_mask(mask: NDArray[Any] | Tensor | None, target: Tensor) -> Tensor | None:
+def _as_mask(mask: NDArray[Any] | Tensor | None, target: Tensor, starts: int) -> Tensor | None:
+    """One mask for all samples, (1, ...), or one for each."""
     if mask is None:
         return None
     if isinstance(mask, Tensor):
@@ -186,12 +200,13 @@ def _as_mask(mask: NDArray[Any] | Tensor | None, target: Tensor) -> Tensor | Non
                          "give one weight for each entry of a code")
     if not bool(torch.isfinite(weights).all()) or bool((weights < 0).any()):
         raise ValueError("the mask's weights are finite and not negative")
-    return weights
+    weights = weights.view((1,) * (target.ndim - weights.ndim) + weights.shape)
+    return weights if len(weights) == 1 else weights.repeat_interleave(starts, 0)
 
 
 def _result(phi: Representation, codes: Tensor, outcome: Outcome, recipe: Recipe, seed: int, starts: int) -> Result:
     with torch.no_grad():
-        found = phi(outcome.x)
+        found = torch.cat([phi(x) for x in outcome.x.split(1)])
     arrays = [np.moveaxis(t.cpu().numpy(), 1, -1) for t in (found, codes)]
     errors, centred = relative_errors(*arrays)
     return Result(

@@ -18,6 +18,7 @@ from ..features.masks import channel_mask
 from ..features.masks import neuron as one_hot
 from ..features.statistics import Statistics
 from . import presets
+from .batches import in_batches, most_at_once
 from .canvas import Colours, Fourier, Frame
 from .engine import Outcome, Progress, Term, descend
 from .invert import as_images, provenance, to_arrays, with_contrast
@@ -52,6 +53,7 @@ def maximize(
     starts: int = 1,
     seed: int = 0,
     start: NDArray[Any] | Tensor | None = None,
+    memory: int | str | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Result:
     r"""Find an image to which a part of a code responds most.
@@ -86,6 +88,8 @@ def maximize(
         Of the noise; attempt j has seed + j.
     start : ndarray or Tensor, optional
         An image to start from.
+    memory : int or str, optional
+        Bytes, or text such as ``"2GB"``, that the images may take while they are sought, as for `invert`.
     progress : callable, optional
         Called with a `Progress` after every gradient evaluation.
 
@@ -121,12 +125,18 @@ def maximize(
     directions, scale = (t.repeat_interleave(starts, 0) for t in (target.directions, target.scale))
     seeds = [seed + j for _ in target.directions for j in range(starts)]
     first = None if start is None else as_images(start, count).to(like)
-    objective = InnerProduct(directions, scale)
-    outcome = descend([Term(phi, objective)], recipe, target.size, seeds, like, first, progress=progress)
+
+    def find(part: slice) -> Outcome:
+        objective = InnerProduct(directions[part], scale[part])
+        begun = None if first is None else first[part]
+        return descend([Term(phi, objective)], recipe, target.size, seeds[part], like, begun, progress=progress)
+
+    outcome = in_batches(count, most_at_once(phi, recipe, target.size, like, memory), find)
     if recipe.contrast is not None and phi.blind_to_contrast:
         outcome = replace(outcome, x=with_contrast(outcome.x, recipe.contrast))
     with torch.no_grad():
-        responses = -objective(phi(outcome.x)) * scale
+        codes = torch.cat([phi(x) for x in outcome.x.split(1)])
+    responses = -InnerProduct(directions)(codes)
     facts = {"target": target.asked | {"scale": target.scale.tolist()}, "responses": responses.tolist()}
     return without_code(phi, recipe, outcome, seed, starts, facts)
 

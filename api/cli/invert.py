@@ -38,6 +38,7 @@ LONGER_SIDE = 256
 @click.option("--model", metavar="FILE", type=click.Path(path_type=Path), help="What `unfeature learn` made for it.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the noise to start from.")
 @click.option("--starts", type=click.IntRange(1), default=1, show_default=True, help="Attempts from different noise.")
+@click.option("--memory", metavar="AMOUNT", help="For the images sought at once, as 2GB; the others follow [all].")
 @click.option(
     "--size",
     type=Size(),

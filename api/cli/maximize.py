@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 @click.option("--C", "weight", type=click.FloatRange(0, min_open=True), help="Weight of the response.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the noise to start from.")
 @click.option("--starts", type=click.IntRange(1), default=1, show_default=True, help="Attempts from different noise.")
+@click.option("--memory", metavar="AMOUNT", help="For the images sought at once, as 2GB; the others follow [all].")
 @click.option("--size", type=Size(), help="Side of the image, or HEIGHTxWIDTH [as the request tells].")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default="out", show_default=True, help="Folder.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")

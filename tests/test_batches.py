@@ -1,0 +1,72 @@
+"""Many images under a bound on memory."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.tiny_networks import tiny
+from unfeature.features.cnn import CNN
+from unfeature.features.hog import HOG
+from unfeature.inversion.batches import bytes_of_one, most_at_once
+from unfeature.inversion.invert import invert
+from unfeature.inversion.maximize import maximize
+from unfeature.inversion.presets import Recipe, Stage, best, ijcv2016
+
+SIZE = (25, 25)
+
+
+def short(phi, make=best) -> Recipe:
+    recipe = make(phi)
+    return Recipe(recipe.name, recipe.canvas, recipe.solver, recipe.priors, (Stage(4, jitter=recipe.jitter),), 50.0)
+
+
+@pytest.fixture(scope="module")
+def phi():
+    return CNN(tiny(), "relu2")
+
+
+@pytest.fixture(scope="module")
+def codes(phi):
+    return phi(torch.rand(3, 3, *SIZE, generator=torch.Generator().manual_seed(0)))
+
+
+def test_batches_change_nothing(phi, codes):
+    recipe = short(phi)
+    memory = 2.5 * bytes_of_one(phi, recipe, SIZE, codes)
+    assert most_at_once(phi, recipe, SIZE, codes, int(memory)) == 2
+    masks = (torch.rand(codes.shape, generator=torch.Generator().manual_seed(1)) > 0.5).float()
+    whole, parts = (invert(phi, codes, preset=recipe, size=SIZE, starts=2, mask=masks, memory=bound)
+                    for bound in (None, int(memory)))
+    np.testing.assert_allclose(parts.images, whole.images, atol=1e-4)
+    np.testing.assert_allclose(parts.errors, whole.errors, rtol=1e-3)
+    assert len(whole) == 6 and parts.history["objective"].shape == whole.history["objective"].shape == (4, 6)
+
+
+def test_masks_belong_to_their_codes(phi, codes):
+    masks = torch.zeros_like(codes)
+    masks[0, :5], masks[1:] = 1, 1
+    result = invert(phi, codes, preset=short(phi), size=SIZE, starts=2, mask=masks)
+    alone = invert(phi, codes[:1], preset=short(phi), size=SIZE, mask=masks[:1])
+    np.testing.assert_allclose(result.images[0], alone.images[0], atol=1e-4)
+
+
+def test_maximisation_in_batches_changes_nothing(phi):
+    recipe = short(phi, ijcv2016)
+    bound = bytes_of_one(phi, recipe, SIZE, torch.zeros(1))
+    whole, parts = (maximize(phi, channel=[0, 1, 2], preset=recipe, memory=memory) for memory in (None, bound))
+    np.testing.assert_allclose(parts.images, whole.images, atol=1e-4)
+    np.testing.assert_allclose(parts.provenance["responses"], whole.provenance["responses"], rtol=1e-3)
+
+
+def test_larger_images_and_longer_histories_take_more():
+    phi = HOG()
+    small, large = (bytes_of_one(phi, best(phi), (side, side), torch.zeros(1)) for side in (64, 128))
+    assert 3 * small < large < 5 * small
+    assert bytes_of_one(phi, ijcv2016(phi), (64, 64), torch.zeros(1)) < small
+
+
+def test_too_little_memory_is_said(phi, codes):
+    with pytest.raises(ValueError, match=r"memory='1KB' does not hold one image of 25 × 25 pixels, which takes"):
+        invert(phi, codes, size=SIZE, memory="1KB")
+    with pytest.raises(ValueError, match="cannot read 'much'"):
+        invert(phi, codes, size=SIZE, memory="much")
