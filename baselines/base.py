@@ -170,6 +170,9 @@ class Savable(Protocol):
         """Write to one file."""
 
 
+Model = TypeVar("Model", bound=Savable)
+
+
 class Learner:
     """What a pass over images builds up: nothing but arrays, so that it can stop and go on.
 
@@ -200,6 +203,9 @@ class Stream:
         Decides the order of the images and everything drawn at random; the same seed gives the same model.
     side : int, optional
         Resize each image so that its longer side has this many pixels; as they are by default.
+    memory : str or int
+        Bound on what is held while learning, such as ``"2GB"``. Methods that keep images keep what fits, a fair
+        sample; the others say how much they need if it is too little.
     output : path, optional
         The model's file. The state is kept beside it, as ``<output>.partial``, once a minute; the same call finds
         it and goes on from there.
@@ -215,6 +221,7 @@ class Stream:
     phi: Representation | None
     seed: int = 0
     side: int | None = None
+    memory: str | int = "2GB"
     output: str | Path | None = None
     progress: Progress | None = None
 
@@ -270,11 +277,25 @@ class Stream:
         """Whether it is time to keep the state again."""
         return time.monotonic() - self._saved > self.interval
 
-    def finish(self, model: Savable) -> None:
-        """Save the model to `output`, if there is one, and remove the state kept beside it."""
+    def finish(self, model: Model) -> Model:
+        """Save the model to `output`, if there is one, remove the state kept beside it, and return the model."""
         if self.output is not None and self.partial is not None:
             model.save(self.output)
             self.partial.unlink(missing_ok=True)
+        return model
+
+    @property
+    def room(self) -> int:
+        """`memory` in bytes."""
+        return bytes_of(self.memory)
+
+    def rows_within(self, fixed: int, row: int, least: int) -> int:
+        """How many rows of `row` bytes fit into the memory beside `fixed` bytes; ValueError if fewer than `least`."""
+        rows = (self.room - fixed) // row
+        if rows < least:
+            raise ValueError(f"learning needs at least {(fixed + least * row) / 1e6:.0f} MB, but "
+                             f"memory={self.memory}: allow more, or learn a smaller model")
+        return rows
 
     @property
     def partial(self) -> Path | None:
@@ -284,7 +305,7 @@ class Stream:
     def _identity(self, settings: dict[str, Any]) -> str:
         names = [str(s) if isinstance(s, Path) else f"{s.shape} {zlib.crc32(s.tobytes())}" for s in self.sources]
         described = None if self.phi is None else self.phi.to_config()
-        return json.dumps([settings, described, self.seed, self.side, names], sort_keys=True)
+        return json.dumps([settings, described, self.seed, self.side, str(self.memory), names], sort_keys=True)
 
     def _resume(self, learner: Learner, identity: str) -> tuple[int, int]:
         if self.partial is None or not self.partial.exists():
@@ -305,15 +326,6 @@ class Stream:
         if not grey and image.ndim == 2:
             image = np.repeat(image[..., None], 3, axis=2)
         return image.astype(np.float32) if self.side is None else resize_longer(image, self.side)
-
-
-def rows_within(memory: str | int, fixed: int, row: int, least: int) -> int:
-    """How many rows of `row` bytes fit into the memory beside `fixed` bytes; ValueError if fewer than `least`."""
-    rows = (bytes_of(memory) - fixed) // row
-    if rows < least:
-        raise ValueError(f"learning needs at least {(fixed + least * row) / 1e6:.0f} MB, but memory={memory}: "
-                         "allow more, or learn a smaller model")
-    return int(rows)
 
 
 def _sources(images: Images) -> list[Path | NDArray[Any]]:

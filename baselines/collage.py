@@ -11,26 +11,19 @@ from numpy.typing import NDArray
 from scipy.fft import dctn, idctn
 
 from ..features.base import Representation
-from .base import Baseline, Images, Progress, Stream
-from .collection import Collection, CollectionLearner
+from .base import Images, Progress, Stream
+from .collection import Collected
 from .windows import Floats, Windows, spread
 
 
 @dataclass(eq=False, repr=False)
-class Collage(Baseline):
+class Collage(Collected):
     r"""Patches of a collection, found by their descriptors, pasted over each other and blended.
 
     Each window of the code finds the window of the collection at the least Euclidean distance, and pastes the patch
     under it; where patches overlap, the pixel belongs to the one whose centre is nearest, of equals to the better
     match. The image is that whose gradient is nearest to the gradients of the pasted patches, v:
     x = argmin ‖∇x − v‖² (Poisson blending), stretched to [0, 1].
-
-    Attributes
-    ----------
-    pixels, codes, extents : ndarray
-        The collection; see `Collection`.
-    cells : int
-        Positions along one side of a window; 1 for descriptors that see far by themselves, such as SIFT.
 
     Notes
     -----
@@ -45,11 +38,6 @@ class Collage(Baseline):
 
     method: ClassVar[str] = "collage"
 
-    pixels: NDArray[np.uint8]
-    codes: NDArray[np.float16]
-    extents: NDArray[np.int64]
-    cells: int
-
     @classmethod
     def learn(cls, images: Images, phi: Representation, *, cells: int = 3, seed: int = 0, side: int | None = None,
               memory: str | int = "2GB", output: str | Path | None = None,
@@ -63,26 +51,20 @@ class Collage(Baseline):
             A descriptor whose code has positions.
         cells : int
             Positions along one side of a window.
-        seed, side, output, progress
+        seed, side, memory, output, progress
             See `Stream`.
-        memory : str or int
-            Images are kept until this is full.
         """
         shape = Windows.of(phi, cells)
-        stream = Stream(images, phi, seed, side, output, progress)
-        learner = CollectionLearner(memory)
-        stream.run(learner, {"method": cls.method, "memory": str(memory)}, shape.smallest_image())
-        collection = learner.collection(shape)
-        model = cls(phi.to_config(), collection.pixels, collection.codes, collection.extents, cells)
-        stream.finish(model)
-        return model
+        stream = Stream(images, phi, seed, side, memory, output, progress)
+        kept = cls.collect(stream, shape)
+        return stream.finish(cls(phi.to_config(), kept.pixels, kept.codes, kept.extents, cells))
 
     def reconstruct(self, phi: Representation, code: NDArray[Any], size: tuple[int, int], count: int,
                     seed: int) -> Floats:
         """The image (1, H, W, C) in [0, 1] of a code (h, w, D)."""
         shape = Windows.of(phi, self.cells)
         rows, places = shape.every(code, 0)
-        scores, found = Collection(self.pixels, self.codes, self.extents).nearest(shape, rows, 1, "distance")
+        scores, found = self.collection.nearest(shape, rows, 1, "distance")
         first = places * shape.stride + shape.origin
         blocks = found[:, 0].reshape(-1, shape.side, shape.side, shape.channels)
         return spread(poisson(*_paste(blocks, first, scores[:, 0], size)))[None]

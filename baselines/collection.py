@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..features.sampling import bytes_of
 from ..images import to_bytes
-from .base import Learner
+from .base import Baseline, Learner, Stream
 from .windows import Floats, Windows
 
 
@@ -83,11 +82,44 @@ class Collection:
         return patches.reshape(*owners.shape[:2], -1)
 
 
+@dataclass(eq=False, repr=False)
+class Collected(Baseline):
+    """A method that searches a collection.
+
+    Attributes
+    ----------
+    pixels, codes, extents : ndarray
+        See `Collection`.
+    cells : int
+        Positions along one side of a window; 1 for descriptors that see far by themselves, such as SIFT.
+    """
+
+    pixels: NDArray[np.uint8]
+    codes: NDArray[np.float16]
+    extents: NDArray[np.int64]
+    cells: int
+
+    @property
+    def collection(self) -> Collection:
+        """What is searched."""
+        return Collection(self.pixels, self.codes, self.extents)
+
+    @classmethod
+    def collect(cls, stream: Stream, shape: Windows) -> Collection:
+        """The stream's images and codes, as many as fit into its memory; ValueError if not one window."""
+        learner = CollectionLearner(stream.room)
+        stream.run(learner, {"method": cls.method}, shape.smallest_image())
+        collection = Collection(**learner.arrays)
+        if not any(len(shape.places(code, image)) for image, code in collection.entries()):
+            raise ValueError("not one window was kept: give larger images, or allow more memory")
+        return collection
+
+
 class CollectionLearner(Learner):
     """Keeps images and codes until the memory is full; the order being random, what is kept is a fair sample."""
 
-    def __init__(self, memory: str | int) -> None:
-        self.limit = bytes_of(memory)
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
         self.arrays: dict[str, NDArray[Any]] = {
             "pixels": np.zeros(0, dtype=np.uint8),
             "codes": np.zeros(0, dtype=np.float16),
@@ -104,13 +136,6 @@ class CollectionLearner(Learner):
                  "extents": np.array([[*image.shape, *code.shape]])}
         for name, values in added.items():
             self.arrays[name] = np.concatenate([self.arrays[name], values])
-
-    def collection(self, shape: Windows) -> Collection:
-        """What was kept; ValueError if not one window."""
-        collection = Collection(self.arrays["pixels"], self.arrays["codes"], self.arrays["extents"])
-        if not any(len(shape.places(code, image)) for image, code in collection.entries()):
-            raise ValueError("not one window was kept: give larger images, or allow more memory")
-        return collection
 
 
 def _merge(scores: Floats, owners: NDArray[np.int64], found: Floats,

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import fold
 
 from ..features.base import Representation, code_to_tensor
-from .base import Baseline, Images, Learner, Progress, Stream, rows_within
+from .base import Baseline, Images, Learner, Progress, Stream
 from .windows import Floats
 
 STEPS = 200
@@ -77,10 +77,8 @@ class Direct(Baseline):
             Side of a patch in strides, made even in pixels.
         weight : float
             w.
-        seed, side, output, progress
+        seed, side, memory, output, progress
             See `Stream`.
-        memory : str or int
-            Bound on what is held while learning.
 
         Raises
         ------
@@ -91,8 +89,8 @@ class Direct(Baseline):
         length = pixels * pixels * phi.in_channels[0]
         if not 1 <= components <= length:
             raise ValueError(f"a patch of {pixels}×{pixels} pixels has at most {length} components, got {components}")
-        rows_within(memory, 8 * 4 * length**2, 12 * length, PER_IMAGE)
-        stream = Stream(images, phi, seed, side, output, progress)
+        stream = Stream(images, phi, seed, side, memory, output, progress)
+        stream.rows_within(8 * 4 * length**2, 12 * length, PER_IMAGE)
         learner = _PatchLearner(pixels, length)
         stream.run(learner, {"method": cls.method, "cells": cells}, pixels)
         number, total, products = (learner.arrays[name] for name in ("number", "total", "products"))
@@ -100,9 +98,7 @@ class Direct(Baseline):
         values, vectors = np.linalg.eigh(products / number - np.outer(mean, mean))
         scales = np.sqrt(np.maximum(values[::-1][:components], 0))
         basis = (vectors[:, ::-1][:, :components] * scales).T
-        model = cls(phi.to_config(), basis.astype(np.float32), mean.astype(np.float32), pixels, weight)
-        stream.finish(model)
-        return model
+        return stream.finish(cls(phi.to_config(), basis.astype(np.float32), mean.astype(np.float32), pixels, weight))
 
     def reconstruct(self, phi: Representation, code: NDArray[Any], size: tuple[int, int], count: int,
                     seed: int) -> Floats:

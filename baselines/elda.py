@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..features.base import Representation
-from .base import Baseline, Images, Progress, Stream
-from .collection import Collection, CollectionLearner
+from .base import Images, Progress, Stream
+from .collection import Collected, Collection
 from .windows import Floats, Windows, normalised, spread
 
 AVERAGED = 20
@@ -19,7 +19,7 @@ STEP = 2
 
 
 @dataclass(eq=False, repr=False)
-class ELDA(Baseline):
+class ELDA(Collected):
     r"""The average of the windows found by a whitened template.
 
     The template of a window y of the code is w = (Σ + λI)⁻¹ (y − μ), μ and Σ being the mean and covariance of all
@@ -28,14 +28,10 @@ class ELDA(Baseline):
 
     Attributes
     ----------
-    pixels, codes, extents : ndarray
-        The collection; see `Collection`.
     background : ndarray (d)
         μ.
     precision : ndarray (d, d)
         (Σ + λI)⁻¹.
-    cells : int
-        Positions along one side of a window.
 
     Notes
     -----
@@ -51,12 +47,8 @@ class ELDA(Baseline):
 
     method: ClassVar[str] = "elda"
 
-    pixels: NDArray[np.uint8]
-    codes: NDArray[np.float16]
-    extents: NDArray[np.int64]
     background: Floats
     precision: Floats
-    cells: int
 
     @classmethod
     def learn(cls, images: Images, phi: Representation, *, cells: int = 5, ridge: float = 0.1, seed: int = 0,
@@ -73,25 +65,19 @@ class ELDA(Baseline):
             Positions along one side of a window.
         ridge : float
             λ, in units of the mean variance of a value of the code.
-        seed, side, output, progress
+        seed, side, memory, output, progress
             See `Stream`.
-        memory : str or int
-            Images are kept until this is full.
         """
         if ridge <= 0:
             raise ValueError(f"ridge is a positive number, got {ridge}")
         shape = Windows.of(phi, cells)
-        stream = Stream(images, phi, seed, side, output, progress)
-        learner = CollectionLearner(memory)
-        stream.run(learner, {"method": cls.method, "memory": str(memory)}, shape.smallest_image())
-        collection = learner.collection(shape)
-        background, covariance = _background(collection, shape)
+        stream = Stream(images, phi, seed, side, memory, output, progress)
+        kept = cls.collect(stream, shape)
+        background, covariance = _background(kept, shape)
         covariance += ridge * max(float(np.trace(covariance)) / len(covariance), 1e-12) * np.eye(len(covariance))
         precision = np.linalg.inv(covariance).astype(np.float32)
-        model = cls(phi.to_config(), collection.pixels, collection.codes, collection.extents,
-                    background.astype(np.float32), precision, cells)
-        stream.finish(model)
-        return model
+        return stream.finish(cls(phi.to_config(), kept.pixels, kept.codes, kept.extents, cells,
+                                 background.astype(np.float32), precision))
 
     def reconstruct(self, phi: Representation, code: NDArray[Any], size: tuple[int, int], count: int,
                     seed: int) -> Floats:
@@ -105,8 +91,7 @@ class ELDA(Baseline):
         patches = np.zeros((len(rows), shape.patch_length), dtype=np.float32)
         if live.any():
             templates = (rows[live] - self.background) @ self.precision
-            collection = Collection(self.pixels, self.codes, self.extents)
-            scores, found = collection.nearest(shape, templates, AVERAGED, "product")
+            scores, found = self.collection.nearest(shape, templates, AVERAGED, "product")
             patches[live] = normalised((found * np.isfinite(scores)[..., None]).mean(axis=1))
         total, _ = shape.lay(patches * bell, places, size)
         weight, _ = shape.lay(np.tile(bell, (len(rows), 1)), places, size)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..features.assignment import AssignedCode
 from ..features.base import Representation
-from .base import Baseline, Images, Learner, Progress, Stream, rows_within
+from .base import Baseline, Images, Learner, Progress, Stream
 from .windows import Floats, Windows, spread
 
 ZONES = 4
@@ -73,10 +73,8 @@ class Jigsaw(Baseline):
         images : path, or iterable of paths and arrays
         phi : Representation
             A bag of visual words, `BoVW`.
-        seed, side, output, progress
+        seed, side, memory, output, progress
             See `Stream`.
-        memory : str or int
-            Bound on what is held while learning.
 
         Raises
         ------
@@ -86,8 +84,8 @@ class Jigsaw(Baseline):
         bag = _bag(phi)
         shape = Windows.of(bag.phi, 1)
         words = len(bag.words)
-        rows_within(memory, 8 * words * (4 * words + 2 * shape.patch_length), 8 * shape.patch_length, 1000)
-        stream = Stream(images, phi, seed, side, output, progress)
+        stream = Stream(images, phi, seed, side, memory, output, progress)
+        stream.rows_within(8 * words * (4 * words + 2 * shape.patch_length), 8 * shape.patch_length, 1000)
         learner = _NeighbourLearner(bag, shape)
         stream.run(learner, {"method": cls.method}, shape.smallest_image())
         counts = learner.arrays
@@ -95,9 +93,7 @@ class Jigsaw(Baseline):
         zones = np.log((counts["zones"] + 1) / (each[:, None, None] / ZONES**2 + 1))
         patches = counts["patches"] / np.maximum(counts["seen"], 1)[:, None]
         scores = (_affinity(counts["right"]), _affinity(counts["below"]), zones, patches)
-        model = cls(phi.to_config(), *(s.astype(np.float32) for s in scores))
-        stream.finish(model)
-        return model
+        return stream.finish(cls(phi.to_config(), *(s.astype(np.float32) for s in scores)))
 
     def reconstruct(self, phi: Representation, code: NDArray[Any], size: tuple[int, int], count: int,
                     seed: int) -> Floats:

@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..features.sampling import bytes_of
 from ..files import load_arrays, save_arrays
 from ..images import to_bytes, to_grey
 from .base import Images, Learner, Progress, Stream
@@ -26,6 +25,7 @@ SUPPORT = 6.0
 SMALLEST = 32
 CHUNK = 256
 KIND = "keypoint collage"
+STORED = "keypoints"
 VERSION = 1
 
 
@@ -50,6 +50,42 @@ def detect(image: NDArray[Any], most: int = 0) -> tuple[Floats, NDArray[np.uint8
         return np.zeros((0, 4), dtype=np.float32), np.zeros((0, 128), dtype=np.uint8)
     frames = np.array([(*p.pt, p.size, p.angle) for p in points], dtype=np.float32)
     return frames, np.clip(np.rint(found), 0, 255).astype(np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class Keypoints:
+    """SIFT at interest points of one image.
+
+    Attributes
+    ----------
+    frames : ndarray (n, 4)
+        x, y, diameter in pixels, and angle in degrees, clockwise from +x.
+    descriptors : ndarray (n, 128), uint8
+    size : tuple of int
+        Height and width of the image.
+    """
+
+    frames: Floats
+    descriptors: NDArray[np.uint8]
+    size: tuple[int, int]
+
+    @classmethod
+    def of(cls, image: NDArray[Any], most: int = 0) -> Keypoints:
+        """The keypoints of an image; see `detect`."""
+        return cls(*detect(image, most), (image.shape[0], image.shape[1]))
+
+    def save(self, path: str | Path) -> None:
+        """Write to one file, atomically and without pickle."""
+        save_arrays(path, STORED, {"size": self.size}, frames=self.frames, descriptors=self.descriptors)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Keypoints:
+        """Read what `save` wrote; ValueError if it is damaged or of another kind."""
+        meta, arrays = load_arrays(path, STORED)
+        if set(arrays) != {"frames", "descriptors"} or len(meta.get("size", ())) != 2:
+            raise ValueError(f"{path} is damaged: detect the keypoints again")
+        height, width = meta["size"]
+        return cls(arrays["frames"], arrays["descriptors"], (height, width))
 
 
 @dataclass(eq=False, repr=False)
@@ -90,24 +126,20 @@ class KeypointCollage:
         images : path, or iterable of paths and arrays
         per_image : int
             The strongest points of each image.
-        seed, side, output, progress
+        seed, side, memory, output, progress
             See `Stream`.
-        memory : str or int
-            Points are kept until this is full.
 
         Raises
         ------
         ValueError
             If no interest point is found; see also `Stream`.
         """
-        stream = Stream(images, None, seed, side, output, progress)
-        learner = _PointLearner(per_image, bytes_of(memory))
-        stream.run(learner, {"method": KIND, "per_image": per_image, "memory": str(memory)}, SMALLEST)
+        stream = Stream(images, None, seed, side, memory, output, progress)
+        learner = _PointLearner(per_image, stream.room)
+        stream.run(learner, {"method": KIND, "per_image": per_image}, SMALLEST)
         if not len(learner.arrays["descriptors"]):
             raise ValueError("the images have no interest points: give larger or more detailed ones")
-        model = cls(learner.arrays["descriptors"], learner.arrays["patches"])
-        stream.finish(model)
-        return model
+        return stream.finish(cls(learner.arrays["descriptors"], learner.arrays["patches"]))
 
     def save(self, path: str | Path) -> None:
         """Write to one file, atomically and without pickle."""
@@ -155,7 +187,8 @@ class KeypointCollage:
             _paste(self.patches[nearest[k]], frames[k], below, beside)
         image = spread(poisson(below, beside))[None, ..., 0]
         unknown = np.full(1, np.nan)
-        facts = {"method": KIND, "seconds": time.perf_counter() - begin, "keypoints": len(frames)}
+        facts = {"method": KIND, "descriptor": {"type": "SIFT keypoints"}, "keypoints": len(frames),
+                 "seconds": time.perf_counter() - begin}
         return Result(image, unknown, unknown, "finished", provenance=facts)
 
     def _nearest(self, wanted: Floats) -> NDArray[np.int64]:

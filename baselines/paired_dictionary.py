@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..features.base import Representation
-from .base import Baseline, Images, Learner, Progress, Stream, rows_within
+from .base import Baseline, Images, Learner, Progress, Stream
 from .lasso import nonnegative_lasso
 from .windows import Floats, Windows, normalised, spread
 
@@ -88,10 +88,8 @@ class PairedDictionary(Baseline):
             λ.
         cells : int
             Positions along one side of a window.
-        seed, side, output, progress
+        seed, side, memory, output, progress
             See `Stream`.
-        memory : str or int
-            Bound on what is held while learning, such as ``"2GB"``.
 
         Raises
         ------
@@ -102,20 +100,18 @@ class PairedDictionary(Baseline):
             raise ValueError(f"a dictionary has at least one atom and a positive penalty, "
                              f"got atoms={atoms}, penalty={penalty}")
         shape = Windows.of(phi, cells)
-        stream = Stream(images, phi, seed, side, output, progress)
+        stream = Stream(images, phi, seed, side, memory, output, progress)
         row = 4 * (shape.patch_length + shape.code_length)
         fixed = 4 * atoms * row + 12 * atoms**2 + 3 * BATCH * row
-        store = min(STORE, rows_within(memory, fixed, 2 * row, atoms + BATCH))
+        store = min(STORE, stream.rows_within(fixed, 2 * row, atoms + BATCH))
         learner = _DictionaryLearner(shape, atoms, penalty, -(-windows // len(stream)), max(store, atoms + BATCH))
         settings = {"method": cls.method, "atoms": atoms, "windows": windows, "penalty": penalty, "cells": cells,
                     "store": store}
         stream.run(learner, settings, shape.smallest_image())
         learner.drain(np.random.default_rng([seed, len(stream)]))
         dictionary = learner.arrays["dictionary"]
-        model = cls(phi.to_config(), dictionary[:, : shape.patch_length].copy(),
-                    dictionary[:, shape.patch_length :].copy(), cells, penalty)
-        stream.finish(model)
-        return model
+        halves = (half.copy() for half in np.split(dictionary, [shape.patch_length], axis=1))
+        return stream.finish(cls(phi.to_config(), *halves, cells, penalty))
 
     def reconstruct(self, phi: Representation, code: NDArray[Any], size: tuple[int, int], count: int,
                     seed: int) -> Floats:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..features.base import Representation
-from .base import Baseline, Images, Learner, Progress, Stream, rows_within
+from .base import Baseline, Images, Learner, Progress, Stream
 from .windows import Floats, Windows, normalised, spread
 
 Doubles = NDArray[np.float64]
@@ -85,10 +85,8 @@ class Ridge(Baseline):
             How many windows to take, spread evenly over the images; memory does not depend on it.
         cells : int
             Positions along one side of a window.
-        seed, side, output, progress
+        seed, side, memory, output, progress
             See `Stream`.
-        memory : str or int
-            Bound on what is held while learning.
 
         Raises
         ------
@@ -96,17 +94,15 @@ class Ridge(Baseline):
             If there are fewer than two usable images, the memory does not suffice, or see `Stream`.
         """
         shape = Windows.of(phi, cells)
-        stream = Stream(images, phi, seed, side, output, progress)
+        stream = Stream(images, phi, seed, side, memory, output, progress)
         d, p = shape.code_length, shape.patch_length
-        rows_within(memory, 8 * (2 * (d * d + d * p) + 4 * d * d), 12 * (d + p), CHUNK)
+        stream.rows_within(8 * (2 * (d * d + d * p) + 4 * d * d), 12 * (d + p), CHUNK)
         learner = _MomentsLearner(shape, -(-windows // len(stream)))
         settings = {"method": cls.method, "windows": windows, "cells": cells}
         stream.run(learner, settings, shape.smallest_image())
         fit, held = learner.moments("fit"), learner.moments("held")
         gaussian = fit.conditional(held)
-        model = cls(phi.to_config(), *gaussian[:-1], cells, gaussian[-1])
-        stream.finish(model)
-        return model
+        return stream.finish(cls(phi.to_config(), *gaussian[:-1], cells, gaussian[-1]))
 
     def reconstruct(self, phi: Representation, code: NDArray[Any], size: tuple[int, int], count: int,
                     seed: int) -> Floats:

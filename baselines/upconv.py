@@ -17,22 +17,24 @@ from torch.nn import functional as F
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from ..features.base import Representation
-from ..features.sampling import bytes_of
 from ..images import to_bytes
 from .base import Baseline, Images, Learner, Progress, Stream
 from .windows import Floats, first_centre
 
 RATE = 2e-3
 LARGEST_FLAT = 16
+REACHES = (1, 1, 2, 4)
+SLOPE = 0.2
 
 
 @dataclass(eq=False, repr=False)
 class UpConvolution(Baseline):
     r"""A network from code to image, trained to minimise the squared error of the pixels.
 
-    Codes with positions pass 3×3 convolutions, then up-convolutions, each doubling the resolution and halving the
-    channels, until one position has become stride × stride pixels; the image may have any size. Codes without
-    positions first pass a fully connected layer, and the image has the size of the training crops.
+    Codes with positions pass 3×3 convolutions, of which the later ones add what they see farther and farther away (1,
+    1, 2 and 4 positions), then up-convolutions, each doubling the resolution and halving the channels, until one
+    position has become stride × stride pixels; the image may have any size. Codes without positions first pass a
+    fully connected layer, and the image has the size of the training crops.
 
     Attributes
     ----------
@@ -60,6 +62,7 @@ class UpConvolution(Baseline):
     """
 
     method: ClassVar[str] = "upconv"
+    version: ClassVar[int] = 2
 
     weights: Floats
     code_mean: Floats
@@ -69,7 +72,7 @@ class UpConvolution(Baseline):
     crop: int
 
     @classmethod
-    def learn(cls, images: Images, phi: Representation, *, crop: int = 128, crops: int = 12, width: int = 96,
+    def learn(cls, images: Images, phi: Representation, *, crop: int = 128, crops: int = 20, width: int = 96,
               steps: int = 800, batch: int = 16, device: str | None = None, seed: int = 0, side: int | None = None,
               memory: str | int = "2GB", output: str | Path | None = None,
               progress: Progress | None = None) -> UpConvolution:
@@ -90,12 +93,8 @@ class UpConvolution(Baseline):
             Steps of Adam, and crops in each.
         device : str, optional
             Where to train; a GPU if there is one.
-        seed, side, output
-            See `Stream`.
-        memory : str or int
-            Crops are kept until half of this is full.
-        progress : callable, optional
-            Called with the number of images and steps done, and that of all.
+        seed, side, memory, output, progress
+            See `Stream`; half of the memory is for crops, and the steps count as progress, too.
 
         Raises
         ------
@@ -103,10 +102,10 @@ class UpConvolution(Baseline):
             If a crop has no code, or all images are smaller than a crop; see also `Stream`.
         """
         shape = phi.output_shape(crop, crop)
-        stream = Stream(images, phi, seed, side, output)
+        stream = Stream(images, phi, seed, side, memory, output)
         total = len(stream) + steps
         stream.progress = None if progress is None else (lambda done, _: progress(done, total))
-        learner = _CropLearner(phi, crop, crops, bytes_of(memory) // 2)
+        learner = _CropLearner(phi, crop, crops, stream.room // 2)
         settings = {"method": cls.method, "crop": crop, "crops": crops, "width": width, "steps": steps, "batch": batch}
         stream.run(learner, settings, crop)
         stored = learner.arrays
@@ -127,8 +126,7 @@ class UpConvolution(Baseline):
                 stream.keep(learner, settings, len(stream), len(stream))
         trainer.pack(steps)
         model.weights = stored["weights"].copy()
-        stream.finish(model)
-        return model
+        return stream.finish(model)
 
     def reconstruct(self, phi: Representation, code: NDArray[Any], size: tuple[int, int], count: int,
                     seed: int) -> Floats:
@@ -155,7 +153,7 @@ class UpConvolution(Baseline):
 
 
 class _Generator(nn.Module):
-    """Convolutions on a grid, then doublings."""
+    """Convolutions on a grid, whose reach grows, then doublings."""
 
     def __init__(self, depth: int, channels: int, width: int, doublings: int, stride: int, centre: float) -> None:
         super().__init__()
@@ -163,10 +161,9 @@ class _Generator(nn.Module):
         self.margin = max(0, math.ceil((centre + 0.5) / stride - 0.5))
         self.first = round(self.margin * stride - (centre - (stride - 1) / 2))
         widths = [max(16, width // 2**k) for k in range(max(doublings, 1))]
-        self.context = nn.ModuleList([nn.Conv2d(depth + 1, width, 3, padding=1), nn.Conv2d(width, width, 3, padding=1),
-                                      nn.Conv2d(width, width, 3, padding=1)])
-        self.up = nn.ModuleList([nn.ConvTranspose2d(a, b, 4, stride=2, padding=1)
-                                 for a, b in pairwise(widths)])
+        self.enter = nn.Conv2d(depth + 1, width, 3, padding=1)
+        self.context = nn.ModuleList(nn.Conv2d(width, width, 3, padding=reach, dilation=reach) for reach in REACHES)
+        self.up = nn.ModuleList(nn.ConvTranspose2d(a, b, 4, stride=2, padding=1) for a, b in pairwise(widths))
         factor = 2 if doublings else 1
         self.last = nn.Sequential(nn.Conv2d(widths[-1], channels * factor**2, 3, padding=1), nn.PixelShuffle(factor))
 
@@ -176,8 +173,11 @@ class _Generator(nn.Module):
         frame = [max(0, r - self.margin - n) for r, n in zip(reach, code.shape[2:], strict=True)]
         x = torch.cat([code, torch.ones_like(code[:, :1])], 1)
         x = F.pad(x, (self.margin, frame[1], self.margin, frame[0]))
-        for layer in (*self.context, *self.up):
-            x = F.leaky_relu(layer(x), 0.2)
+        x = F.leaky_relu(self.enter(x), SLOPE)
+        for layer in self.context:
+            x = x + 0.5 * F.leaky_relu(layer(x), SLOPE)
+        for layer in self.up:
+            x = F.leaky_relu(layer(x), SLOPE)
         x = self.last(x)
         if 2**self.doublings != self.stride:
             extent = [n * self.stride // 2**self.doublings for n in x.shape[2:]]
@@ -199,7 +199,7 @@ class _FlatGenerator(nn.Module):
 
     def forward(self, code: Tensor, size: tuple[int, int]) -> Tensor:
         """Images of the training crops' size, of codes (N, D)."""
-        grid = F.leaky_relu(self.enter(code), 0.2).unflatten(1, (self.width, self.grid, self.grid))
+        grid = F.leaky_relu(self.enter(code), SLOPE).unflatten(1, (self.width, self.grid, self.grid))
         image: Tensor = self.rest(grid, size)
         return image
 
@@ -217,12 +217,12 @@ def _network(phi: Representation, shape: tuple[int, ...], width: int, crop: int,
         if parameter.ndim == 1:
             nn.init.zeros_(parameter)
         else:
-            nn.init.kaiming_normal_(parameter, 0.2, generator=generator)
+            nn.init.kaiming_normal_(parameter, SLOPE, generator=generator)
     return network
 
 
 class _CropLearner(Learner):
-    """Keeps random crops and their codes."""
+    """Keeps random crops, every other one mirrored, and their codes."""
 
     def __init__(self, phi: Representation, crop: int, crops: int, limit: int) -> None:
         self.phi, self.crop, self.crops, self.limit = phi, crop, crops, limit
@@ -236,14 +236,18 @@ class _CropLearner(Learner):
         """Keep crops of one image, if there is room."""
         if 2 * sum(array.nbytes for array in self.arrays.values()) > self.limit:
             return
-        image = image[..., None] if image.ndim == 2 else image
-        corners = [rng.integers(n - self.crop + 1, size=self.crops) for n in image.shape[:2]]
-        cut = np.stack([image[y : y + self.crop, x : x + self.crop] for y, x in zip(*corners, strict=True)])
+        cut = np.stack([self._cut(image, rng, mirrored=k % 2 == 1) for k in range(self.crops)])
         with torch.no_grad():
-            codes = self.phi(torch.from_numpy(np.ascontiguousarray(cut.transpose(0, 3, 1, 2))))
-        added = {"images": to_bytes(cut.transpose(0, 3, 1, 2)), "codes": codes.numpy().astype(np.float16)}
+            codes = self.phi(torch.from_numpy(cut))
+        added = {"images": to_bytes(cut), "codes": codes.numpy().astype(np.float16)}
         for name, values in added.items():
             self.arrays[name] = np.concatenate([self.arrays[name], values])
+
+    def _cut(self, image: NDArray[np.float32], rng: np.random.Generator, mirrored: bool) -> Floats:
+        """A random crop (C, side, side)."""
+        y, x = (int(rng.integers(n - self.crop + 1)) for n in image.shape[:2])
+        cut = np.atleast_3d(image[y : y + self.crop, x : x + self.crop])
+        return np.ascontiguousarray((cut[:, ::-1] if mirrored else cut).transpose(2, 0, 1))
 
 
 class _Trainer:
@@ -279,7 +283,7 @@ class _Trainer:
             self.arrays[name] = torch.cat(flat).cpu().numpy() if flat else np.zeros(0, dtype=np.float32)
 
     def step(self, rng: np.random.Generator, step: int, steps: int, batch: int) -> None:
-        """One step on a random batch, mirrored neither in space nor in grey value."""
+        """One step on a random batch."""
         chosen = rng.integers(len(self.arrays["images"]), size=batch)
         codes = torch.from_numpy(self.arrays["codes"][chosen].astype(np.float32)).to(self.device)
         images = torch.from_numpy(self.arrays["images"][chosen]).to(self.device).float() / 255

@@ -7,17 +7,33 @@ from typing import Any
 
 from ..baselines import METHODS as BASELINES
 from ..baselines import find
+from ..baselines.keypoints import KeypointCollage, Keypoints
 from ..cli.invert import recipe_of
 from ..inversion.invert import invert
 from ..inversion.presets import PRESETS
 from ..inversion.result import Result
 from . import preparations, tables
-from .protocol import DESCRIPTORS, LEARNED, Options, code_on, descriptor, image_for, image_settings, interval, measures
+from .protocol import (
+    DESCRIPTORS,
+    LEARNED,
+    ONLY,
+    UNLEARNED,
+    Image,
+    Options,
+    code_on,
+    descriptor,
+    image_for,
+    image_settings,
+    interval,
+    likeness,
+    measures,
+)
 from .tables import Cell, Page, Plan, Table
 from .tasks import Outcome, Row, Task
 
 FEATURES = ("hog", "hogb", "dsift")
-METHODS = (*PRESETS, *LEARNED)
+METHODS = (*PRESETS, *LEARNED, *UNLEARNED)
+BAG, POINTS = "bovw", "keypoints"
 BY = {"feature": "descriptor", "method": "method"}
 SUMMARY = (tables.ERROR, tables.CENTRED, tables.CVPR15, tables.CORRELATION, tables.SSIM, tables.PSNR, tables.SECONDS,
            tables.PROCESSOR, tables.EVALUATIONS)
@@ -58,25 +74,28 @@ PUBLISHED = (
 
 def plan(options: Options) -> Plan:
     """The tasks: photographs, normalisers and models first, then one for each photograph, method and descriptor."""
-    features = options.chosen(options.features, FEATURES, (*DESCRIPTORS, "bovw"), "descriptor")
-    learnable = options.train is not None or options.models is not None
-    usual = METHODS if learnable else tuple(PRESETS)
+    features = options.chosen(options.features, FEATURES, (*DESCRIPTORS, BAG, POINTS), "descriptor")
+    learnable = bool(options.train) or options.models is not None
+    usual = METHODS if learnable else (*PRESETS, *UNLEARNED)
     methods = options.chosen(options.methods, usual, METHODS, "method")
+    idle = [method for method in methods if not any(applies(method, feature) for feature in features)]
+    if idle and options.methods is not None:
+        raise ValueError(f"{idle[0]} inverts none of {', '.join(features)}: add --features {ONLY.get(idle[0], 'hog')}")
     prepared, rows = preparations.photographs(options), []
     for feature in features:
         described: dict[str, Any] = {"feature": feature}
         inputs: dict[str, str] = {}
-        if feature == "bovw":
+        if feature == BAG:
             vocabulary = preparations.words(options)
             prepared.append(vocabulary)
             described["words"], inputs["words"] = vocabulary.key, str(vocabulary.output)
-        if len(options.photographs) > 1:
+        if len(options.photographs) > 1 and feature != POINTS:
             prepared.append(preparations.normaliser(options, described, inputs))
         for method in methods:
-            if method in BASELINES and feature == "bovw":
+            if not applies(method, feature):
                 continue
             more, files = dict(described), dict(inputs)
-            if method in BASELINES:
+            if method in LEARNED:
                 model = preparations.model(options, method, feature, described, inputs)
                 prepared.append(model)
                 more["model"], files["model"] = model.key, preparations.model_file(model)
@@ -85,25 +104,45 @@ def plan(options: Options) -> Plan:
     return Plan(tuple(rows), tuple(prepared))
 
 
+def applies(method: str, feature: str) -> bool:
+    """Whether a method inverts a descriptor."""
+    if method in ONLY:
+        return feature == ONLY[method]
+    return feature in DESCRIPTORS or (feature == BAG and method in PRESETS)
+
+
 def _task(path: Any, options: Options, method: str, described: dict[str, Any], files: dict[str, str]) -> Task:
     settings, inputs = image_settings(path, options)
-    steps = {} if options.steps is None or method in BASELINES else {"steps": options.steps}
+    steps = {} if options.steps is None or method not in PRESETS else {"steps": options.steps}
     return Task("hog", {**described, "method": method, **settings, **steps}, {**inputs, **files}, device=options.device)
 
 
 def work(task: Task) -> Outcome:
     """Encode the photograph, find an image, and measure it."""
-    phi, image = descriptor(task.settings, task.inputs), image_for(task.settings, task.inputs)
+    image = image_for(task.settings, task.inputs)
+    if task.settings["feature"] == POINTS:
+        return _from_keypoints(task, image)
+    phi = descriptor(task.settings, task.inputs)
     result = find_image(task, phi, image)
     return Outcome(measures(result, image), {"image": result.image})
 
 
+def _from_keypoints(task: Task, image: Image) -> Outcome:
+    """Keypoints have no code of fixed shape, and so no error."""
+    found = Keypoints.of(image)
+    result = KeypointCollage.load(task.inputs["model"]).invert(found.frames, found.descriptors, found.size)
+    facts = {name: result.provenance[name] for name in ("seconds", "keypoints")}
+    return Outcome({**likeness(image, result.image), **facts, "status": result.status}, {"image": result.image})
+
+
 def find_image(task: Task, phi: Any, image: Any) -> Result:
-    """The result of the task's method, a preset or a learned one."""
+    """The result of the task's method, a preset or another one."""
     method, seed = task.settings["method"], task.settings["seed"]
     size = image.shape[:2]
     if method in BASELINES:
-        return find(method).load(task.inputs["model"], phi).invert(phi, phi(image), size=size, seed=seed)
+        kind = find(method)
+        chosen = kind.load(task.inputs["model"], phi) if kind.learned else kind.of(phi)
+        return chosen.invert(phi, phi(image), size=size, seed=seed)
     code = code_on(phi, image, task.device)
     recipe = recipe_of(phi, method, task.settings.get("steps"))
     return invert(phi, code, preset=recipe, size=size, seed=seed)

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ..baselines import find
+from ..baselines.keypoints import KeypointCollage
+from ..images import list_images
 from .protocol import DESCRIPTORS, LEARNED, WORDS, Options, collection_digest, descriptor, image_for, image_settings
 from .protocol import normaliser as pair_normaliser
 from .tasks import Outcome, Task, digest
@@ -39,24 +41,29 @@ def model(options: Options, method: str, feature: str, described: dict[str, Any]
     if options.models is not None and (stored := options.models / f"{method}-{feature}.npz").is_file():
         settings = {**described, "method": method, "learned": digest(stored)}
         return Task("model", settings, {**inputs, "model": str(stored.resolve())})
-    if options.train is None:
+    if not options.train:
         raise ValueError(f"{method} learns from photographs: name a folder of them with --train, or a folder that "
                          f"holds {method}-{feature}.npz with --models")
     settings = {**described, "method": method, "train": collection_digest(options.train), "side": options.side,
                 "seed": options.seed, **LEARNED[method]}
-    task = Task("model", settings, {**inputs, "train": str(options.train.resolve())})
+    task = Task("model", settings, {**inputs, "train": training(options)})
     output = (options.out / "models" / f"{task.key}.npz").resolve()
     return Task("model", settings, task.inputs, str(output))
 
 
 def words(options: Options) -> Task:
     """The task that learns visual words."""
-    if options.train is None:
+    if not options.train:
         raise ValueError("visual words are learned from photographs: name a folder of them with --train")
     settings = {"feature": "words", "count": WORDS, "train": collection_digest(options.train), "side": options.side,
                 "seed": options.seed}
-    task = Task("words", settings, {"train": str(options.train.resolve())})
+    task = Task("words", settings, {"train": training(options)})
     return Task("words", settings, task.inputs, str((options.out / "models" / f"{task.key}.npz").resolve()))
+
+
+def training(options: Options) -> str:
+    """The folders of training photographs, as a task's input."""
+    return "\n".join(str(folder.resolve()) for folder in options.train)
 
 
 def model_file(task: Task) -> str:
@@ -72,15 +79,16 @@ def _normaliser(task: Task) -> Outcome:
 
 
 def _model(task: Task) -> Outcome:
-    phi, kind = descriptor(task.settings, task.inputs), find(task.settings["method"])
-    begin = time.perf_counter()
+    settings, begin = task.settings, time.perf_counter()
+    method = settings["method"]
+    described = () if method == "keypoints" else (descriptor(settings, task.inputs),)
+    kind = KeypointCollage if method == "keypoints" else find(method)
     if task.output is None:
-        kind.load(task.inputs["model"], phi)
+        kind.load(task.inputs["model"], *described)
     else:
-        options = LEARNED[task.settings["method"]]
         Path(task.output).parent.mkdir(parents=True, exist_ok=True)
-        kind.learn(task.inputs["train"], phi, output=task.output, seed=task.settings["seed"],
-                   side=task.settings["side"], **options)
+        kind.learn(task.inputs["train"].splitlines(), *described, output=task.output, seed=settings["seed"],
+                   side=settings["side"], **LEARNED[method])
     return Outcome({"seconds": time.perf_counter() - begin})
 
 
@@ -88,7 +96,8 @@ def _words(task: Task) -> Outcome:
     from ..features.vocabulary import Vocabulary
 
     settings, begin = task.settings, time.perf_counter()
-    vocabulary = Vocabulary.learn(task.inputs["train"], DESCRIPTORS["dsift-vlfeat"](), words=settings["count"],
+    files = [file for folder in task.inputs["train"].splitlines() for file in list_images(folder)]
+    vocabulary = Vocabulary.learn(files, DESCRIPTORS["dsift-vlfeat"](), words=settings["count"],
                                   seed=settings["seed"])
     vocabulary.save(str(task.output))
     return Outcome({"seconds": time.perf_counter() - begin})

@@ -13,9 +13,11 @@ import torch
 from numpy.typing import NDArray
 
 from ..features.base import Representation, code_to_tensor
+from ..features.brief import BRIEF
 from ..features.cnn import CNN
 from ..features.dsift import DSIFT
 from ..features.hog import HOG
+from ..features.lbp import LBP
 from ..images import list_images, read_image, resize_longer, to_grey
 from ..inversion.result import Result
 from .tasks import digest
@@ -41,6 +43,8 @@ DESCRIPTORS: dict[str, Callable[[], Representation]] = {
     "dsift": lambda: DSIFT(variant="network"),
     "dsift-dense": lambda: DSIFT(variant="network", step=8),
     "dsift-vlfeat": lambda: DSIFT(window="flat"),
+    "lbp": LBP,
+    "brief": lambda: BRIEF(step=8),
 }
 """HOG is scored on its histogram channels, as published (27 of 31); cells and bins of 8 pixels."""
 
@@ -49,9 +53,16 @@ LEARNED: dict[str, dict[str, Any]] = {
     "ridge": {},
     "elda": {},
     "direct": {},
+    "collage": {},
     "upconv": {},
+    "jigsaw": {},
+    "keypoints": {},
 }
 """The methods that learn from the training photographs, at the same scale, and what differs from their defaults."""
+UNLEARNED = ("primal-dual",)
+"""The methods that are neither presets nor learn anything."""
+ONLY = {"jigsaw": "bovw", "primal-dual": "brief", "keypoints": "keypoints"}
+"""Methods for one descriptor alone. All others are for those of `DESCRIPTORS`, and presets for words as well."""
 WORDS = 500
 """Visual words that are learned where a bag of them is asked for, of `DESCRIPTORS` "dsift-vlfeat"."""
 
@@ -69,8 +80,10 @@ class Options:
         The table's own by default.
     count : int, optional
         The first so many photographs, by name.
-    train, models : Path, optional
-        Photographs to learn from; models learned before, as ``METHOD-FEATURE.npz``.
+    train : tuple of Path
+        Folders of photographs to learn from.
+    models : Path, optional
+        Models learned before, as ``METHOD-FEATURE.npz``.
     net, weights : str, Path, optional
         A network of `CNN` and its weights.
     fidelities : tuple of float, optional
@@ -90,7 +103,7 @@ class Options:
     features: tuple[str, ...] | None = None
     layers: tuple[str, ...] | None = None
     count: int | None = None
-    train: Path | None = None
+    train: tuple[Path, ...] = ()
     models: Path | None = None
     net: str | None = None
     weights: Path | None = None
@@ -122,9 +135,10 @@ def image_settings(path: Path, options: Options) -> tuple[dict[str, Any], dict[s
     return settings, {"image": str(path.resolve())}
 
 
-def collection_digest(folder: Path) -> str:
-    """A fingerprint of the photographs in a folder: their names and sizes."""
-    listed = "\n".join(f"{path.name} {path.stat().st_size}" for path in list_images(folder))
+def collection_digest(folders: Iterable[Path]) -> str:
+    """A fingerprint of the photographs in folders: their names and sizes."""
+    paths = (path for folder in folders for path in list_images(folder))
+    listed = "\n".join(f"{path.name} {path.stat().st_size}" for path in paths)
     return hashlib.sha256(listed.encode()).hexdigest()[:16]
 
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from unfeature import baselines
 from unfeature.baselines.base import Baseline, Stream
+from unfeature.baselines.keypoints import KeypointCollage
 from unfeature.features.bovw import BoVW
 from unfeature.features.brief import BRIEF
 from unfeature.features.dsift import DSIFT
@@ -25,8 +31,36 @@ SMALL = {
     "elda": {"cells": 3},
     "direct": {"components": 30, "cells": 2},
     "collage": {"cells": 3},
-    "upconv": {"crop": 48, "crops": 4, "width": 16, "steps": 60, "batch": 4},
+    "upconv": {"crop": 48, "crops": 4, "width": 16, "steps": 90, "batch": 4},
 }
+EVERY = (*SMALL, "jigsaw", "keypoints")
+
+
+def bag():
+    rows = np.random.default_rng(0).uniform(0, 0.2, (30, 128)).astype(np.float32)
+    return BoVW(Vocabulary(DSIFT(bin_size=3, step=6), rows), levels=(1, 2))
+
+
+def learn(name, images, **more):
+    """Learn one of `EVERY`, small."""
+    if name == "keypoints":
+        return KeypointCollage.learn(images, per_image=20, **more)
+    phi = bag() if name == "jigsaw" else PHI
+    return baselines.find(name).learn(images, phi, **{**SMALL.get(name, {}), **more})
+
+
+def die_while_learning(folder, after):
+    """Learn each of `EVERY` in a process of its own, which kills itself after so many images."""
+    Stream.interval = -1.0
+
+    def kill(done, total):
+        if done == after:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    for name in EVERY:
+        if os.fork() == 0:
+            learn(name, folder / "images", output=folder / f"{name}.npz", progress=kill)
+        os.wait()
 
 
 def correlation(a, b):
@@ -68,36 +102,35 @@ def test_saved_and_loaded_it_gives_the_same(name, models, target, tmp_path):
     assert np.array_equal(again.invert(PHI, code).images, models[name].invert(PHI, code).images)
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", EVERY)
 def test_the_same_seed_gives_the_same_file(name, images, tmp_path):
-    method = baselines.find(name)
     for i in range(2):
-        method.learn(images[:3], PHI, seed=3, output=tmp_path / f"{i}.npz", **SMALL[name])
+        learn(name, images[:3], seed=3, output=tmp_path / f"{i}.npz")
     assert (tmp_path / "0.npz").read_bytes() == (tmp_path / "1.npz").read_bytes()
     assert not list(tmp_path.glob("*.partial"))
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_a_killed_run_goes_on_where_it_was(name, images, tmp_path, monkeypatch):
-    method, options = baselines.find(name), SMALL[name]
-    method.learn(images, PHI, output=tmp_path / "whole.npz", **options)
+@pytest.fixture(scope="module")
+def killed(images, tmp_path_factory):
+    """A folder of images, and what processes left that learned from them and were killed after the third."""
+    folder = tmp_path_factory.mktemp("killed")
+    for number, image in enumerate(images[:5]):
+        write_png(folder / "images" / f"{number}.png", image)
+    script = "import sys, pathlib, test_baselines as t; t.die_while_learning(pathlib.Path(sys.argv[1]), 3)"
+    subprocess.run([sys.executable, "-c", script, folder], check=True, cwd=Path(__file__).parent, timeout=120)
+    return folder
 
-    monkeypatch.setattr(Stream, "interval", -1.0)
-    stop, seen = 5, []
 
-    def kill(done, total):
-        seen.append(done)
-        if len(seen) == stop:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        method.learn(images, PHI, output=tmp_path / "killed.npz", progress=kill, **options)
-    assert not (tmp_path / "killed.npz").exists()
-    assert (tmp_path / "killed.npz.partial").exists()
-    first = []
-    method.learn(images, PHI, output=tmp_path / "killed.npz", progress=lambda d, t: first.append(d), **options)
-    assert first[0] == stop
-    assert (tmp_path / "killed.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
+@pytest.mark.parametrize("name", EVERY)
+def test_a_killed_run_goes_on_where_it_was(name, killed):
+    model, left = killed / f"{name}.npz", killed / f"{name}.npz.partial"
+    assert left.exists() and not model.exists()
+    seen = []
+    learn(name, killed / "images", output=model, progress=lambda done, total: seen.append(done))
+    assert seen[0] == 3
+    learn(name, killed / "images", output=killed / "whole.npz")
+    assert model.read_bytes() == (killed / "whole.npz").read_bytes()
+    assert not left.exists()
 
 
 def test_a_training_killed_between_its_steps_goes_on(images, tmp_path, monkeypatch):

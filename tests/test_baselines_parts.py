@@ -174,7 +174,7 @@ def test_ridge_finds_more_likely_what_it_has_seen(photograph):
 def test_nearest_windows_are_those_of_a_full_search(photograph):
     images = [photograph(name, 70) for name in ("camera", "chelsea", "coffee")]
     shape = Windows.of(PHI, 2)
-    learner = CollectionLearner("1GB")
+    learner = CollectionLearner(10**9)
     for image in images:
         learner.see(image, PHI(image), np.random.default_rng(0))
     collection = Collection(**learner.arrays)

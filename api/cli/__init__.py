@@ -12,6 +12,7 @@ from .bench import bench
 from .caricature import caricature
 from .encode import encode
 from .invert import invert
+from .keypoints import keypoints
 from .learn import learn
 from .maximize import maximize
 from .options import suggestion
@@ -47,7 +48,7 @@ def cli() -> None:
     """Turn image features back into images."""
 
 
-for command in (invert, encode, maximize, caricature, learn, report, bench):
+for command in (invert, encode, keypoints, maximize, caricature, learn, report, bench):
     cli.add_command(command)
 
 

@@ -1,4 +1,4 @@
-"""``unfeature learn``: from a folder of images to a model in one file."""
+"""``unfeature learn``: from folders of images to a model in one file."""
 
 from __future__ import annotations
 
@@ -46,6 +46,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+SIDE = click.option("--side", type=click.IntRange(1), metavar="PIXELS", help="Longer side to resize to [as they are].")
+IMAGES = click.argument("images", metavar="IMAGES...", nargs=-1, required=True, type=click.Path(path_type=Path))
+
+
 @click.group()
 def learn() -> None:
     """Learn a model from images.
@@ -53,7 +57,7 @@ def learn() -> None:
     \b
     Examples:
       unfeature learn words photographs/ --count 1000 -o words.npz
-      unfeature learn dictionary photographs/ --feature hog -o pd.npz
+      unfeature learn dictionary train/ val/ --feature hog -o pd.npz
       unfeature invert photo.jpg --feature hog --method paired-dictionary --model pd.npz
     """
 
@@ -63,31 +67,51 @@ def _shared(function: Callable[..., None]) -> Callable[..., None]:
         click.option("--memory", default="2GB", show_default=True, help="Bound on what is held while learning."),
         click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="The same, the same model."),
         click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The .npz file to write."),
-        click.argument("images", type=click.Path(path_type=Path)),
+        IMAGES,
     ):
         function = option(function)
     return function
 
 
+def _files(given: tuple[Path, ...]) -> list[Path]:
+    """The images that are given, those of folders by name."""
+    from ..images import list_images
+
+    return [file for path in given for file in ([path] if path.is_file() else list_images(path))]
+
+
 def _model_command(kind: str, summary: str, options: tuple[str, ...]) -> click.Command:
-    @click.option("--side", type=click.IntRange(1), metavar="PIXELS", help="Longer side to resize to [as they are].")
+    @SIDE
     @_shared
     @takes_feature("hog")
-    def command(images: Path, phi: Representation, output: Path, **settings: Any) -> None:
+    def command(images: tuple[Path, ...], phi: Representation, output: Path, **settings: Any) -> None:
         from ..baselines import find
 
         given = {name: value for name, value in settings.items() if value is not None}
         with image_bar() as progress:
-            find(kind).learn(images, phi, output=output, progress=progress, **given)
+            find(kind).learn(_files(images), phi, output=output, progress=progress, **given)
         click.echo(output)
 
     for name in reversed(options):
         command = click.option(f"--{name}", default=None, **OPTIONS[name])(command)
-    return click.command(kind, cls=FeatureCommand, help=f"Learn {summary}, from a folder of images.")(command)
+    return click.command(kind, cls=FeatureCommand, help=f"Learn {summary}, from folders of images.")(command)
 
 
 for _kind, (_summary, _options) in MODELS.items():
     learn.add_command(_model_command(_kind, _summary, _options))
+
+
+@learn.command("keypoints")
+@click.option("--per-image", type=click.IntRange(1), default=500, show_default=True, help="The strongest of each.")
+@SIDE
+@_shared
+def keypoints(images: tuple[Path, ...], output: Path, **settings: Any) -> None:
+    """Learn a database of patches at interest points, for `unfeature keypoints`, from folders of images."""
+    from ..baselines.keypoints import KeypointCollage
+
+    with image_bar() as progress:
+        KeypointCollage.learn(_files(images), output=output, progress=progress, **settings)
+    click.echo(output)
 
 
 @learn.command("words", cls=FeatureCommand)
@@ -97,37 +121,35 @@ for _kind, (_summary, _options) in MODELS.items():
 @click.option("--samples", type=click.IntRange(1), metavar="N", help="Descriptors to cluster [400 a word].")
 @_shared
 @takes_feature("dsift")
-def words(images: Path, phi: Representation, output: Path, count: int, gmm: bool, **settings: Any) -> None:
-    """Learn visual words of a feature, from a folder of images."""
+def words(images: tuple[Path, ...], phi: Representation, output: Path, count: int, gmm: bool, **settings: Any) -> None:
+    """Learn visual words of a feature, from folders of images."""
     from ..features.vocabulary import Vocabulary
 
     kind = "gmm" if gmm else "kmeans"
     with image_bar() as progress:
-        Vocabulary.learn(images, phi, words=count, kind=kind, progress=progress, **settings).save(output)
+        Vocabulary.learn(_files(images), phi, words=count, kind=kind, progress=progress, **settings).save(output)
     click.echo(output)
 
 
 @learn.command("statistics", cls=FeatureCommand)
 @click.option("--size", type=click.IntRange(1), metavar="PIXELS", help="Longer side to resize to [as they are].")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The .npz file to write.")
-@click.argument("images", type=click.Path(path_type=Path))
+@IMAGES
 @takes_feature("cnn")
-def statistics(images: Path, phi: Representation, output: Path, size: int | None) -> None:
-    """Collect the mean, deviation and maximum of each channel of a layer, over a folder of images."""
+def statistics(images: tuple[Path, ...], phi: Representation, output: Path, size: int | None) -> None:
+    """Collect the mean, deviation and maximum of each channel of a layer, over folders of images."""
     from ..features.statistics import statistics as collect
 
     with image_bar() as progress:
-        collect(phi, _photographs(images, phi, size, progress)).save(output)
+        collect(phi, _photographs(_files(images), phi, size, progress)).save(output)
     click.echo(output)
 
 
 def _photographs(
-    folder: Path, phi: Representation, size: int | None, progress: Callable[[int, int | None], None]
+    paths: list[Path], phi: Representation, size: int | None, progress: Callable[[int, int | None], None]
 ) -> Iterator[NDArray[np.float32]]:
-    from ..images import list_images
     from .photographs import read_photograph
 
-    paths = list_images(folder)
     for done, path in enumerate(paths, start=1):
         yield read_photograph(path, phi, size)
         progress(done, len(paths))

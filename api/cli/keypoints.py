@@ -1,0 +1,58 @@
+"""``unfeature keypoints``: the image of SIFT keypoints, each with its own place, scale and orientation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .invert import LONGER_SIDE, with_photograph
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..baselines.keypoints import Keypoints
+
+
+@click.command("keypoints")
+@click.argument("source", metavar="PHOTOGRAPH|KEYPOINTS.npz", type=click.Path(path_type=Path))
+@click.option("--model", metavar="FILE", type=click.Path(path_type=Path), required=True,
+              help="What `unfeature learn keypoints` made.")
+@click.option("--size", type=click.IntRange(1), metavar="PIXELS", help=f"Longer side of a photograph [{LONGER_SIDE}].")
+@click.option("--most", type=click.IntRange(0), default=0, help="Only so many of the strongest [all].")
+@click.option("-o", "--output", type=click.Path(path_type=Path), default="out", show_default=True, help="Folder.")
+def keypoints(source: Path, model: Path, size: int | None, most: int, output: Path) -> None:
+    """Find an image with the SIFT keypoints of a photograph, or with stored ones.
+
+    The folder receives preimage.png, image.npy, result.json, report.html and keypoints.npz, which may be given
+    instead of the photograph; of a photograph also original.png.
+
+    \b
+    Examples:
+      unfeature learn keypoints photographs/ -o database.npz
+      unfeature keypoints photo.jpg --model database.npz -o out/
+    """
+    from ..baselines.keypoints import KeypointCollage
+    from ..images import write_png
+    from ..report import write_report
+
+    photograph, found = _read(source, size, most)
+    database = KeypointCollage.load(model)
+    result = with_photograph(database.invert(found.frames, found.descriptors, found.size), source, photograph)
+    if photograph is not None:
+        write_png(output / "original.png", photograph)
+    found.save(output / "keypoints.npz")
+    result.save(output)
+    click.echo(f"{len(found.frames)} keypoints, {result.provenance['seconds']:.1f} s\n{write_report(output)}")
+
+
+def _read(source: Path, size: int | None, most: int) -> tuple[NDArray[Any] | None, Keypoints]:
+    """The photograph if there is one, and its keypoints, or those stored."""
+    from ..baselines.keypoints import Keypoints
+    from ..images import read_image, resize_longer
+
+    if source.suffix == ".npz":
+        return None, Keypoints.load(source)
+    photograph = resize_longer(read_image(source, grey=True), size or LONGER_SIDE)
+    return photograph, Keypoints.of(photograph, most)
