@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.fft import next_fast_len
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from .priors import TYPICAL_COLOUR
 
@@ -91,6 +92,8 @@ class Pixels(Canvas):
         """The hard bound: ‖z(u, v)‖₂ ≤ B₊ at each pixel."""
         if self.bound is None:
             return z
+        if z.shape[1] == 1:
+            return z.clamp(-self.bound, self.bound)
         norm = torch.linalg.vector_norm(z, dim=1, keepdim=True)
         bounded: Tensor = z * (self.bound / norm.clamp_min(self.bound))
         return bounded
@@ -128,7 +131,7 @@ class Fourier(Canvas):
         self.spread = spread
         self.margin = margin
         self.size = (next_fast_len(frame.height + 2 * margin, True), next_fast_len(frame.width + 2 * margin, True))
-        self.weights = _spectrum(self.size, power).to(frame.centre)
+        self.weights, self.adjoint_weights = (w.to(frame.centre) for w in _spectrum(self.size, power))
 
     def start(self, seeds: Sequence[int]) -> Tensor:
         """White noise in z, (N, C, H', W'/2 + 1, 2)."""
@@ -136,11 +139,13 @@ class Fourier(Canvas):
 
     def render(self, z: Tensor) -> Tensor:
         """The images of the coefficients, (N, C, H, W)."""
-        spectrum = torch.view_as_complex(z) * self.weights
-        x = torch.fft.irfft2(spectrum, s=self.size, norm="ortho")
+        x: Tensor = _Synthesis.apply(z, self)
+        return x
+
+    def shown(self, x: Tensor) -> Tensor:
+        """What of the whole canvas is shown."""
         m = self.margin
-        image: Tensor = x[..., m : m + self.frame.height, m : m + self.frame.width] + self.frame.centre
-        return image
+        return x[..., m : m + self.frame.height, m : m + self.frame.width]
 
     def coordinates(self, x: Tensor) -> Tensor:
         """Coefficients of the images, continued into the margin by their mean, fading from their border."""
@@ -150,6 +155,24 @@ class Fourier(Canvas):
         pads = (m, extra[1] - m, m, extra[0] - m)
         padded = torch.nn.functional.pad(deviation, pads, mode="replicate")
         return torch.view_as_real(torch.fft.rfft2(padded, norm="ortho") / self.weights)
+
+
+class _Synthesis(torch.autograd.Function):
+    """The images of a `Fourier` canvas; its adjoint is one transform back."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, canvas: Fourier) -> Tensor:
+        ctx.canvas = canvas
+        x = torch.fft.irfft2(torch.view_as_complex(z) * canvas.weights, s=canvas.size, norm="ortho")
+        return canvas.shown(x) + canvas.frame.centre
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        canvas = ctx.canvas
+        whole = gradient.new_zeros(*gradient.shape[:2], *canvas.size)
+        canvas.shown(whole).copy_(gradient)
+        return torch.view_as_real(torch.fft.rfft2(whole, norm="ortho") * canvas.adjoint_weights), None
 
 
 class Colours(Fourier):
@@ -235,8 +258,8 @@ def _regions(flat: NDArray[np.bool_]) -> NDArray[np.int64]:
     return labels
 
 
-def _spectrum(size: tuple[int, int], power: float) -> Tensor:
-    """|f|^−p of unit mean square on the real half plane, times 1/√2 where a column stands for two."""
+def _spectrum(size: tuple[int, int], power: float) -> tuple[Tensor, Tensor]:
+    """|f|^−p of unit mean square on the real half plane, times 1/√2 where a column stands for two; and times √2."""
     height, width = size
     fy = torch.fft.fftfreq(height, dtype=torch.float64)[:, None]
     fx = torch.fft.rfftfreq(width, dtype=torch.float64)[None]
@@ -246,4 +269,4 @@ def _spectrum(size: tuple[int, int], power: float) -> Tensor:
     if width % 2 == 0:
         twice[0, -1] = 1
     amplitude = amplitude / ((amplitude**2 * twice).sum() / (height * width)).sqrt()
-    return amplitude / twice.sqrt()
+    return amplitude / twice.sqrt(), amplitude * twice.sqrt()

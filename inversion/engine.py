@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -161,22 +162,28 @@ class _Run:
         """One gradient evaluation; a sentence if the run must end."""
         z = self.solver.point.detach().requires_grad_()
         x = self.canvas.render(z)
-        parts = self.objective(x)
+        parts, by_pixel = self.objective(x.detach())
+        (gradient,) = torch.autograd.grad(x, z, by_pixel)
         value = torch.stack(list(parts.values())).sum(0)
-        (gradient,) = torch.autograd.grad(value.sum(), z)
         self.evaluations += 1
-        self.history.append({"objective": value.detach(), **{k: v.detach() for k, v in parts.items()}})
-        if not bool(torch.isfinite(value).all() & torch.isfinite(gradient).all()):
+        self.history.append({"objective": value, **parts})
+        if not math.isfinite(value.sum() + gradient.sum()):
             return f"non-finite values at evaluation {self.evaluations}: the last finite image is returned"
         self.finite = self.solver.point
-        self.solver.tell(value.detach(), gradient)
+        self.solver.tell(value, gradient)
         return ""
 
-    def objective(self, x: Tensor) -> dict[str, Tensor]:
+    def objective(self, x: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Each part of the objective, (N,), and the gradient of their sum, (N, C, H, W)."""
+        x.requires_grad_()
         seen = self.viewed(self.jittered(x))
         data = [self.recipe.weight * term.weight * term.objective(term.phi(seen)) for term in self.terms]
-        priors = {prior.name: prior(x, self.canvas.frame.centre) for prior in self.recipe.priors}
-        return {"data": torch.stack(data).sum(0), **priors}
+        parts = {"data": torch.stack(data).sum(0)}
+        (by_pixel,) = torch.autograd.grad(parts["data"].sum(), x)
+        gradient, centre = by_pixel.clone(memory_format=torch.contiguous_format), self.canvas.frame.centre
+        for prior in self.recipe.priors:
+            parts[prior.name] = prior.with_gradient(x, centre, gradient)
+        return {name: part.detach() for name, part in parts.items()}, gradient
 
     def jittered(self, x: Tensor) -> Tensor:
         """The window that Φ looks at: random for each sample where the stage jitters, else the central one."""
@@ -195,6 +202,8 @@ class _Run:
 
     def central(self, x: Tensor) -> Tensor:
         height, width = self.size
+        if x.shape[2:] == (height, width):
+            return x
         top, left = (x.shape[2] - height) // 2, (x.shape[3] - width) // 2
         return x[:, :, top : top + height, left : left + width]
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.linalg.lapack import dtrtrs
 from torch import Tensor
 
+from ..features import kernels
 from .solvers import Solver
 
 SUFFICIENT_DECREASE = 1e-4
@@ -45,14 +49,12 @@ class LBFGS(Solver):
         super().begin(start, project)
         n, m = start.shape[0], start[0].numel()
         self.iterate = self.point.reshape(n, m).clone()
-        self.value = start.new_full((n,), torch.inf)
         self.gradient = start.new_zeros(n, m)
         self.direction = start.new_zeros(n, m)
-        self.slope = start.new_zeros(n)
-        self.length = start.new_zeros(n)
-        self.tries = start.new_zeros(n, dtype=torch.long)
-        self.idle = start.new_zeros(n, dtype=torch.long)
-        self.done = start.new_zeros(n, dtype=torch.bool)
+        self.value = np.full(n, np.inf)
+        self.slope, self.length = np.zeros(n), np.zeros(n)
+        self.tries, self.idle = np.zeros(n, int), np.zeros(n, int)
+        self.done = np.zeros(n, bool)
         self.pairs = Pairs(n, m, self.history, start)
         self.fresh = True
 
@@ -72,62 +74,64 @@ class LBFGS(Solver):
         if changed:
             self.point = self.best.clone()
             self.fresh = True
-            self.done.zero_()
-            self.idle.zero_()
+            self.done[:] = False
+            self.idle[:] = 0
 
     def tell(self, value: Tensor, gradient: Tensor) -> None:
         """Accept or draw back each sample's trial point."""
+        values = value.double().cpu().numpy()
         g = gradient.reshape(self.iterate.shape)
         trial = self.point.reshape(g.shape)
-        if self.fresh:
-            accepted = ~self.done
-        else:
-            enough = self.value + SUFFICIENT_DECREASE * self.length * self.slope
-            accepted = (value <= enough) & torch.isfinite(value) & ~self.done
-            self._draw_back(value, accepted)
-            self._rest(value, accepted)
+        accepted = ~self.done
+        if not self.fresh:
+            accepted &= values <= self.value + SUFFICIENT_DECREASE * self.length * self.slope
+            self._draw_back(values, accepted)
+            self._rest(values, accepted, torch.finfo(value.dtype).eps)
         if accepted.any():
-            direction = -self.pairs.step(trial - self.iterate, g - self.gradient, g, accepted & (not self.fresh))
+            s, y, products = _differences(trial, self.iterate, g, self.gradient)
+            direction = self.pairs.direction(s, y, g, products, accepted, self.fresh)
             self.iterate = _choose(accepted, trial, self.iterate)
-            self.value = torch.where(accepted, value, self.value)
             self.gradient = _choose(accepted, g, self.gradient)
+            self.value = np.where(accepted, values, self.value)
             self._search_along(direction, accepted & ~self.done)
         self.fresh = False
-        ahead = torch.addcmul(self.iterate, self.direction, self.length[:, None])
-        self.point = _choose(self.done, self.iterate, ahead).view_as(self.point)
+        lengths = torch.from_numpy(np.where(self.done, 0.0, self.length)).to(g)
+        self.point = torch.addcmul(self.iterate, self.direction, lengths[:, None]).view_as(self.point)
 
-    def _rest(self, value: Tensor, accepted: Tensor) -> None:
+    def _rest(self, values: NDArray[np.float64], accepted: NDArray[np.bool_], precision: float) -> None:
         """Samples whose steps no longer change the objective beyond rounding are done."""
-        unchanged = self.value - value <= torch.finfo(value.dtype).eps * value.abs()
-        self.idle = torch.where(accepted, torch.where(unchanged, self.idle + 1, 0), self.idle)
+        unchanged = self.value - values <= precision * np.abs(values)
+        self.idle = np.where(accepted, np.where(unchanged, self.idle + 1, 0), self.idle)
         self.done |= self.idle >= IDLE_STEPS
 
-    def _search_along(self, direction: Tensor, chosen: Tensor) -> None:
+    def _search_along(self, direction: Tensor, chosen: NDArray[np.bool_]) -> None:
         """Begin the line search of the chosen samples, at length 1 where the history gives a scale."""
-        slope = (direction * self.gradient).sum(1)
+        slope = _inner(direction, self.gradient)
         uphill = chosen & ~(slope < 0)
         if uphill.any():
             self.pairs.forget(uphill)
             direction = _choose(uphill, -self.gradient, direction)
-            slope = (direction * self.gradient).sum(1)
+            slope = _inner(direction, self.gradient)
         self.direction = _choose(chosen, direction, self.direction)
-        self.slope = torch.where(chosen, slope, self.slope)
-        norm = torch.linalg.vector_norm(self.direction, dim=1)
-        cautious = self.first_step * direction.shape[1] ** 0.5 / norm.clamp_min(1e-30)
-        length = torch.where(self.pairs.empty, cautious, torch.ones_like(cautious))
-        self.length = torch.where(chosen, length, self.length)
-        self.tries = torch.where(chosen, torch.zeros_like(self.tries), self.tries)
+        self.slope = np.where(chosen, slope, self.slope)
+        self.length = np.where(chosen, 1.0, self.length)
+        cautious = chosen & self.pairs.empty
+        if cautious.any():
+            norm = np.sqrt(_inner(self.direction, self.direction)).clip(1e-30)
+            self.length = np.where(cautious, self.first_step * direction.shape[1] ** 0.5 / norm, self.length)
+        self.tries[chosen] = 0
         self.done |= chosen & ~(self.slope < 0)
 
-    def _draw_back(self, value: Tensor, accepted: Tensor) -> None:
+    def _draw_back(self, values: NDArray[np.float64], accepted: NDArray[np.bool_]) -> None:
         """Shorter steps for the rejected samples; steepest descent, then rest, for those drawn back too often."""
         rejected = ~accepted & ~self.done
         if not rejected.any():
             return
-        curvature = value - self.value - self.length * self.slope
-        shrink = (-0.5 * self.length * self.slope / curvature).nan_to_num(0.1).clamp(0.1, 0.5)
-        self.length = torch.where(rejected, self.length * shrink, self.length)
-        self.tries = torch.where(rejected, self.tries + 1, self.tries)
+        with np.errstate(all="ignore"):
+            curvature = values - self.value - self.length * self.slope
+            shrink = np.nan_to_num(-0.5 * self.length * self.slope / curvature, nan=0.1).clip(0.1, 0.5)
+        self.length = np.where(rejected, self.length * shrink, self.length)
+        self.tries += rejected
         failed = rejected & (self.tries > LONGEST_SEARCH)
         self.done |= failed & self.pairs.empty
         restart = failed & ~self.done
@@ -137,85 +141,113 @@ class LBFGS(Solver):
 
 
 class Pairs:
-    """Steps s and gradient changes y of each sample, in a ring, and the products that the compact form needs."""
+    """Steps s and gradient changes y of each sample, in a ring, and the products with y that the compact form needs."""
 
     def __init__(self, samples: int, size: int, history: int, like: Tensor):
         self.history = history
         self.basis = like.new_zeros(samples, 2 * history, size)
-        self.products = like.new_zeros(samples, 2 * history, 2 * history, dtype=torch.float64)
-        self.age = torch.arange(history, device=like.device).flip(0).repeat(samples, 1)
-        self.used = like.new_zeros(samples, history, dtype=torch.bool)
-        self.gamma = like.new_ones(samples, dtype=torch.float64)
+        self.products = np.zeros((samples, 2 * history, history))
+        self.projected = np.zeros((samples, 2 * history))
+        self.slots: list[list[int]] = [[] for _ in range(samples)]
 
     @property
-    def empty(self) -> Tensor:
+    def empty(self) -> NDArray[np.bool_]:
         """Which samples remember nothing."""
-        return ~self.used.any(1)
+        return np.array([not slots for slots in self.slots])
 
-    def forget(self, chosen: Tensor) -> None:
+    def forget(self, chosen: NDArray[np.bool_]) -> None:
         """Drop the pairs of the chosen samples."""
-        self.used &= ~chosen[:, None]
+        for i in np.flatnonzero(chosen):
+            self.slots[i] = []
 
-    def step(self, s: Tensor, y: Tensor, g: Tensor, chosen: Tensor) -> Tensor:
-        """H g of each sample, (N, M), after the chosen samples have remembered their s and y.
+    def direction(self, s: Tensor, y: Tensor, g: Tensor, products: NDArray[np.float64], chosen: NDArray[np.bool_],
+                  fresh: bool) -> Tensor:
+        """−H g of the chosen samples, (N, M), after they have remembered their s and y, unless they are fresh.
 
-        A pair of curvature that is not positive is left out; another takes the place of the oldest.
+        The products, (N, 4), are ⟨s, y⟩, ⟨y, y⟩, ⟨s, g⟩ and ⟨y, g⟩.
+
+        A pair of curvature that is not positive is left out; another takes the place of the oldest. The products with
+        y are differences of those with this gradient and the last, so that a step reads the history only twice.
         """
-        vectors = (s, y, g)
-        products = [torch.stack([basis @ v[i] for v in vectors]) for i, basis in enumerate(self.basis)]
-        known = torch.stack(products).double()
-        own = torch.stack([torch.stack([(s * v).sum(1), (y * v).sum(1)], 1) for v in vectors], 2).double()
-        sy, yy = own[:, 0, 1], own[:, 1, 1]
-        positive = (sy > 1e-6 * yy * self.gamma.clamp_max(1.0)) & (yy > 0)
-        for i in torch.nonzero(chosen & positive).flatten().tolist():
-            self._remember(i, s[i], y[i], known[i], own[i])
-        weights, scale = self._compact_form(known[:, 2])
-        weights = weights.to(g)
-        combined = torch.stack([row @ basis for basis, row in zip(self.basis, weights, strict=True)])
-        return combined.addcmul_(scale.to(g), g)
+        directions = torch.zeros_like(g)
+        for i in np.flatnonzero(chosen):
+            projected = (self.basis[i] @ g[i]).double().cpu().numpy()
+            sy, yy, sg, yg = products[i]
+            if not fresh and self._curved(i, sy, yy):
+                slot = self._next_slot(i)
+                self._put(i, slot, s[i], y[i])
+                self._put_products(i, slot, projected - self.projected[i], sy, yy)
+                projected[[slot, self.history + slot]] = sg, yg
+            self.projected[i] = projected
+            weights, gamma = self._compact_form(i, projected)
+            directions[i] = torch.mv(self.basis[i].T, torch.from_numpy(weights).to(g)).sub_(g[i], alpha=gamma)
+        return directions
 
-    def _remember(self, i: int, s: Tensor, y: Tensor, known: Tensor, own: Tensor) -> None:
-        """Put a pair in the place of the oldest; `known` are the products of the basis with s, y and g."""
-        slot = int(self.age[i].argmax())
-        places = [slot, self.history + slot]
-        self.basis[i, places[0]], self.basis[i, places[1]] = s, y
-        known[:, places] = own.T
-        self.products[i, places] = known[:2]
-        self.products[i, :, places] = known[:2].T
-        self.used[i, slot] = True
-        self.age[i] += 1
-        self.age[i, slot] = 0
-        self.gamma[i] = own[0, 1] / own[1, 1]
+    def _put(self, i: int, slot: int, s: Tensor, y: Tensor) -> None:
+        self.basis[i, slot], self.basis[i, self.history + slot] = s, y
 
-    def _compact_form(self, projected: Tensor) -> tuple[Tensor, Tensor]:
-        """Weights of the basis, (N, 2m), and of g, (N, 1), in H g; `projected` are the basis' products with g."""
-        m = self.history
-        order = self.age.argsort(1, descending=True)
-        used = self.used.gather(1, order)
-        p = projected[:, :m].gather(1, order) * used
-        q = projected[:, m:].gather(1, order) * used
-        sy = _permuted(self.products[:, :m, m:], order, used)
-        yy = _permuted(self.products[:, m:, m:], order, used)
-        diagonal = torch.where(used, sy.diagonal(dim1=1, dim2=2), 1.0)
-        upper = sy.triu(1) + torch.diag_embed(diagonal)
-        gamma = torch.where(self.empty, 1.0, self.gamma)[:, None]
-        u = torch.linalg.solve_triangular(upper, p[..., None], upper=True)[..., 0]
-        inner = diagonal * used * u + gamma * ((yy @ u[..., None])[..., 0] - q)
-        a = torch.linalg.solve_triangular(upper.transpose(1, 2), inner[..., None], upper=False)[..., 0]
-        back = order.argsort(1)
-        return torch.cat([(a * used).gather(1, back), (-gamma * u * used).gather(1, back)], 1), gamma
+    def _put_products(self, i: int, slot: int, with_y: NDArray[np.float64], sy: float, yy: float) -> None:
+        products, m = self.products[i], self.history
+        products[:, slot] = with_y
+        products[slot, slot], products[m + slot, slot] = sy, yy
+        products[m + slot] = products[m:, slot]
+
+    def _curved(self, i: int, sy: float, yy: float) -> bool:
+        gamma = self._gamma(i) if self.slots[i] else 1.0
+        return bool(sy > 1e-6 * yy * min(gamma, 1.0) and yy > 0)
+
+    def _next_slot(self, i: int) -> int:
+        """The oldest pair's place, now the newest's."""
+        slots = self.slots[i]
+        slots.append(slots.pop(0) if len(slots) == self.history else len(slots))
+        return slots[-1]
+
+    def _gamma(self, i: int) -> float:
+        """γ = ⟨s, y⟩ / ⟨y, y⟩ of the newest pair."""
+        newest = self.slots[i][-1]
+        return float(self.products[i, newest, newest] / self.products[i, self.history + newest, newest])
+
+    def _compact_form(self, i: int, projected: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+        """Weights of the basis, (2m,), and of −g, in −H g; `projected` are the basis' products with g."""
+        weights = np.zeros(2 * self.history)
+        s = np.array(self.slots[i], int)
+        if not len(s):
+            return weights, 1.0
+        y, gamma = self.history + s, self._gamma(i)
+        sy, yy = self.products[i][np.ix_(s, s)], self.products[i][np.ix_(y, s)]
+        u = _solve(sy, projected[s])
+        weights[s] = -_solve(sy, sy.diagonal() * u + gamma * (yy @ u - projected[y]), transposed=True)
+        weights[y] = gamma * u
+        return weights, gamma
 
 
-def _choose(chosen: Tensor, new: Tensor, old: Tensor) -> Tensor:
+def _choose(chosen: NDArray[np.bool_], new: Tensor, old: Tensor) -> Tensor:
     """Rows of new where chosen, else of old; without a copy where all are alike."""
-    if bool(chosen.all()):
+    if chosen.all():
         return new
-    return torch.where(chosen[:, None], new, old) if bool(chosen.any()) else old
+    return torch.where(torch.from_numpy(chosen).to(new.device)[:, None], new, old) if chosen.any() else old
 
 
-def _permuted(matrix: Tensor, order: Tensor, used: Tensor) -> Tensor:
-    """Rows and columns from the oldest pair to the newest, zero where there is none."""
-    m = order.shape[1]
-    rows = matrix.gather(1, order[:, :, None].expand(-1, -1, m))
-    both = rows.gather(2, order[:, None, :].expand(-1, m, -1))
-    return both * (used[:, :, None] & used[:, None, :])
+def _differences(trial: Tensor, iterate: Tensor, gradient: Tensor,
+                 before: Tensor) -> tuple[Tensor, Tensor, NDArray[np.float64]]:
+    """s = trial − iterate, y = gradient − before, and ⟨s, y⟩, ⟨y, y⟩, ⟨s, g⟩ and ⟨y, g⟩ of each sample, (N, 4)."""
+    if not kernels.fits(trial):
+        s, y = trial - iterate, gradient - before
+        return s, y, np.stack([_inner(s, y), _inner(y, y), _inner(s, gradient), _inner(y, gradient)], 1)
+    from .kernels import differences
+
+    s, y, products = torch.empty_like(trial), torch.empty_like(trial), np.zeros((len(trial), 4))
+    differences(*(a.contiguous().numpy() for a in (trial, iterate, gradient, before)), s.numpy(), y.numpy(), products)
+    return s, y, products
+
+
+def _inner(a: Tensor, b: Tensor) -> NDArray[np.float64]:
+    """⟨a, b⟩ of each sample; not by BLAS, whose sums depend on where in memory a sample lies."""
+    products: NDArray[np.float64] = (a * b).sum(1).double().cpu().numpy()
+    return products
+
+
+def _solve(upper: NDArray[np.float64], right: NDArray[np.float64], transposed: bool = False) -> NDArray[np.float64]:
+    """R⁻¹ v, or R⁻ᵀ v, of the upper triangle R."""
+    found: NDArray[np.float64] = dtrtrs(upper, right, trans=int(transposed))[0]
+    return found

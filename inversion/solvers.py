@@ -12,6 +12,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ..features import kernels
+
 
 class Solver(ABC):
     """One run of a descent. Call `begin`, then `tell` as often as the budget allows."""
@@ -106,9 +108,15 @@ class AdaGrad(Solver):
 
     def tell(self, value: Tensor, gradient: Tensor) -> None:
         """One step."""
-        self.squares.mul_(self.memory).addcmul_(gradient, gradient)
-        scale = self.squares.sqrt().add_(self.damping / (self.rate * pixels(gradient)))
-        self.velocity.mul_(self.memory).addcdiv_(gradient, scale, value=-self.step)
+        damping = self.damping / (self.rate * pixels(gradient))
+        if kernels.fits(gradient):
+            from .kernels import adagrad
+
+            flat = (a.view(-1).numpy() for a in (gradient.contiguous(), self.squares, self.velocity))
+            adagrad(*flat, *kernels.scalars(gradient, self.memory, damping, self.step))
+        else:
+            self.squares.mul_(self.memory).addcmul_(gradient, gradient)
+            self.velocity.mul_(self.memory).addcdiv_(gradient, self.squares.sqrt().add_(damping), value=-self.step)
         self.point = self.project(self.point + self.velocity)
 
     def next_stage(self, rate: float, changed: bool) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.contract_list import PRIORS
-from unfeature.inversion.priors import TYPICAL_GRADIENT, BoundedRange, BoundedVariation, HyperLaplacian
+from unfeature.inversion.priors import TYPICAL_GRADIENT, BoundedRange, BoundedVariation, HyperLaplacian, Prior
 
 CENTRE = torch.full((3, 1, 1), 0.45, dtype=torch.float64)
 
@@ -35,6 +35,23 @@ def test_one_value_a_sample_independent_of_the_others(prior):
 
 def test_gradient_is_that_of_finite_differences(prior):
     assert torch.autograd.gradcheck(lambda x: prior(x, CENTRE), images().requires_grad_())
+
+
+@given(
+    name=st.sampled_from(sorted(PRIORS)),
+    shape=st.tuples(st.integers(1, 3), st.sampled_from([1, 3]), st.integers(2, 9), st.integers(2, 40)),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+)
+def test_compiled_gradients_are_those_of_autograd(name, shape, dtype):
+    prior, (count, channels, height, width) = PRIORS[name](), shape
+    x = images(count, height, width, channels, seed=width).to(dtype)
+    centre, before = CENTRE[:channels].to(dtype), torch.full_like(x, 0.5)
+    gradient, slowly = before.clone(), before.clone()
+    values = prior.with_gradient(x, centre, gradient)
+    expected = Prior.with_gradient(prior, x, centre, slowly)
+    tolerance = 1e-5 if dtype == torch.float32 else 1e-12
+    torch.testing.assert_close(values, expected, rtol=tolerance, atol=0)
+    torch.testing.assert_close(gradient, slowly, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("kind", ["constant", "centre", "step", "noise"])

@@ -6,6 +6,7 @@ import torch
 from scipy.optimize import minimize
 
 from tests.contract_list import SOLVERS
+from unfeature.features import kernels
 from unfeature.inversion.lbfgs import LBFGS
 from unfeature.inversion.solvers import AdaGrad, Momentum
 
@@ -76,6 +77,13 @@ def test_samples_run_as_they_would_alone(solver, problem):
     for i in range(len(z)):
         alone = run(solver(), lambda p, i=i: evaluate(p, slice(i, i + 1)), z[i : i + 1], 40)
         torch.testing.assert_close(together[i : i + 1], alone, rtol=1e-9, atol=1e-9)
+
+
+def test_compiled_updates_are_those_of_torch(solver, monkeypatch):
+    evaluate, _ = quadratic(1)
+    found = run(solver(), evaluate, start(1), 12)
+    monkeypatch.setattr(kernels, "fits", lambda x: False)
+    torch.testing.assert_close(run(solver(), evaluate, start(1), 12), found, rtol=1e-9, atol=1e-9)
 
 
 def test_iterates_stay_where_the_projection_puts_them(solver):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 from functools import cache
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,6 +20,12 @@ def available() -> bool:
 def fits(x: Tensor) -> bool:
     """Whether the kernels take this tensor: float32 or float64, on the CPU."""
     return x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64) and available()
+
+
+def scalars(like: Tensor, *numbers: float) -> list[np.floating[Any]]:
+    """Numbers of the tensor's precision, as the kernels take them."""
+    kind = np.float32 if like.dtype == torch.float32 else np.float64
+    return [kind(number) for number in numbers]
 
 
 def refuse_second_derivatives() -> None:
