@@ -132,13 +132,14 @@ class KeypointCollage:
         Raises
         ------
         ValueError
-            If no interest point is found; see also `Stream`.
+            If no interest point is kept; see also `Stream`.
         """
         stream = Stream(images, None, seed, side, memory, output, progress)
         learner = _PointLearner(per_image, stream.room)
         stream.run(learner, {"method": KIND, "per_image": per_image}, SMALLEST)
         if not len(learner.arrays["descriptors"]):
-            raise ValueError("the images have no interest points: give larger or more detailed ones")
+            raise ValueError("not one interest point was kept: give larger or more detailed images, "
+                             "or allow more memory")
         return stream.finish(cls(learner.arrays["descriptors"], learner.arrays["patches"]))
 
     def save(self, path: str | Path) -> None:

@@ -59,11 +59,11 @@ class PrimalDual(Baseline):
                     seed: int) -> Floats:
         """The image (1, H, W, C) in [0, 1] of a code (h, w, B) of signs."""
         differences = getattr(phi, "differences", None)
-        if differences is None:
+        x = torch.full((1, phi.in_channels[0], *size), 0.5)
+        if differences is None or differences(x).shape[1:] != code_to_tensor(code).shape[1:]:
             raise ValueError(f"primal-dual inverts signs of linear differences, as BRIEF gives, "
                              f"not {type(phi).__name__}: choose another method")
         bits = torch.where(code_to_tensor(code) > 0, 1.0, -1.0)
-        x = torch.full((1, phi.in_channels[0], *size), 0.5)
         adjoint = _adjoint(differences, x)
         norm = _squared_norm(differences, adjoint, x, seed)
         balance = (8 / max(norm, 1e-12)) ** 0.5

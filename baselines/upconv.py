@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from ..features.base import Representation
+from ..features.base import Representation, image_to_tensor, tensor_to_image
 from ..images import to_bytes
+from ..inversion.canvas import Fourier, Frame
 from .base import Baseline, Images, Learner, Progress, Stream
 from .windows import Floats, first_centre
 
@@ -25,6 +26,7 @@ RATE = 2e-3
 LARGEST_FLAT = 16
 REACHES = (1, 1, 2, 4)
 SLOPE = 0.2
+START_CONTRAST, START_NOISE = 0.3, 0.05
 
 
 @dataclass(eq=False, repr=False)
@@ -51,7 +53,7 @@ class UpConvolution(Baseline):
 
     Notes
     -----
-    Being the mean of all images that fit, the output is blurred but places light and dark well: pass it to
+    Being the mean of all images that fit, the output is blurred but places light and dark well: pass `start` to
     `unfeature.invert` as ``start`` to get both. The paper's networks are larger (up to 512 channels, 5×5 kernels,
     weeks of training images); the last doubling here rearranges channels into pixels, which a CPU does faster.
 
@@ -94,18 +96,19 @@ class UpConvolution(Baseline):
         device : str, optional
             Where to train; a GPU if there is one.
         seed, side, memory, output, progress
-            See `Stream`; half of the memory is for crops, and the steps count as progress, too.
+            See `Stream`; a quarter of the memory is for crops, and the steps count as progress, too.
 
         Raises
         ------
         ValueError
-            If a crop has no code, or all images are smaller than a crop; see also `Stream`.
+            If a crop has no code, all images are smaller than a crop, or a batch does not fit; see also `Stream`.
         """
         shape = phi.output_shape(crop, crop)
         stream = Stream(images, phi, seed, side, memory, output)
         total = len(stream) + steps
         stream.progress = None if progress is None else (lambda done, _: progress(done, total))
-        learner = _CropLearner(phi, crop, crops, stream.room // 2)
+        row = phi.in_channels[0] * crop**2 + 2 * math.prod(shape)
+        learner = _CropLearner(phi, crop, crops, stream.rows_within(0, 4 * row, batch))
         settings = {"method": cls.method, "crop": crop, "crops": crops, "width": width, "steps": steps, "batch": batch}
         stream.run(learner, settings, crop)
         stored = learner.arrays
@@ -140,6 +143,35 @@ class UpConvolution(Baseline):
             x = torch.from_numpy(np.moveaxis(code, -1, 0).astype(np.float32))[None]
             image = network(self.standardised(x), size) + self.image_mean
         return np.ascontiguousarray(image.clamp(0, 1).permute(0, 2, 3, 1).numpy())
+
+    def start(self, phi: Representation, code: NDArray[Any] | Tensor, *, size: tuple[int, int] | None = None,
+              seed: int = 0) -> Floats:
+        """An image for `unfeature.invert` to start from.
+
+        It is the network's image. For descriptors that are blind to contrast it gets more contrast than photographs
+        have and a little noise with their spectrum, from which the descent comes nearer to the code.
+
+        Parameters
+        ----------
+        phi, code, size
+            See `Baseline.invert`.
+        seed : int
+            Of the noise.
+
+        Returns
+        -------
+        ndarray (H, W) or (H, W, C)
+            Values about `phi.centre`; they may leave [0, 1].
+        """
+        guess = self.invert(phi, code, size=size).image
+        if not phi.blind_to_contrast:
+            return guess
+        x = image_to_tensor(guess)
+        centre = torch.tensor(phi.centre).expand(x.shape[1]).view(-1, 1, 1)
+        canvas = Fourier(Frame(x.shape[2], x.shape[3], centre), spread=START_NOISE)
+        noise = canvas.render(canvas.start([seed])) - centre
+        contrasted = (x - x.mean()) * (START_CONTRAST / x.std().clamp_min(1e-3))
+        return np.asarray(tensor_to_image(centre + contrasted + noise), dtype=np.float32)
 
     def standardised(self, codes: Tensor) -> Tensor:
         """Codes with each channel shifted and scaled as in training."""
@@ -222,10 +254,10 @@ def _network(phi: Representation, shape: tuple[int, ...], width: int, crop: int,
 
 
 class _CropLearner(Learner):
-    """Keeps random crops, every other one mirrored, and their codes."""
+    """Keeps random crops, every other one mirrored, and their codes, `most` of them."""
 
-    def __init__(self, phi: Representation, crop: int, crops: int, limit: int) -> None:
-        self.phi, self.crop, self.crops, self.limit = phi, crop, crops, limit
+    def __init__(self, phi: Representation, crop: int, crops: int, most: int) -> None:
+        self.phi, self.crop, self.crops, self.most = phi, crop, crops, most
         shape = phi.output_shape(crop, crop)
         self.arrays = {
             "images": np.zeros((0, phi.in_channels[0], crop, crop), dtype=np.uint8),
@@ -234,9 +266,10 @@ class _CropLearner(Learner):
 
     def see(self, image: NDArray[np.float32], code: NDArray[np.float32], rng: np.random.Generator) -> None:
         """Keep crops of one image, if there is room."""
-        if 2 * sum(array.nbytes for array in self.arrays.values()) > self.limit:
+        number = min(self.crops, self.most - len(self.arrays["images"]))
+        if number == 0:
             return
-        cut = np.stack([self._cut(image, rng, mirrored=k % 2 == 1) for k in range(self.crops)])
+        cut = np.stack([self._cut(image, rng, mirrored=k % 2 == 1) for k in range(number)])
         with torch.no_grad():
             codes = self.phi(torch.from_numpy(cut))
         added = {"images": to_bytes(cut), "codes": codes.numpy().astype(np.float16)}

@@ -197,10 +197,10 @@ def test_bad_images_are_refused(name, tmp_path):
     assert not list(tmp_path.glob("model.npz*"))
 
 
-@pytest.mark.parametrize("name", ["paired-dictionary", "ridge", "direct"])
+@pytest.mark.parametrize("name", ["paired-dictionary", "ridge", "direct", "jigsaw", "upconv"])
 def test_too_little_memory_is_refused(name, images):
-    with pytest.raises(ValueError, match="MB, but memory=1MB"):
-        baselines.find(name).learn(images, PHI, memory="1MB")
+    with pytest.raises(ValueError, match="MB, but memory=50kB"):
+        learn(name, images, memory="50kB")
 
 
 def test_a_collection_keeps_what_fits(images):

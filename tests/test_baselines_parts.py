@@ -234,7 +234,7 @@ def test_keypoints_of_an_image_are_found_in_its_own_database(photograph, tmp_pat
 def test_keypoints_need_points_and_fitting_shapes(tmp_path):
     from unfeature.baselines.keypoints import KeypointCollage
 
-    with pytest.raises(ValueError, match="no interest points"):
+    with pytest.raises(ValueError, match="not one interest point"):
         KeypointCollage.learn([np.full((64, 64), 0.5, np.float32)], output=tmp_path / "points.npz")
     assert not list(tmp_path.iterdir())
     model = KeypointCollage(np.zeros((1, 128), np.uint8), np.zeros((1, 32, 32), np.uint8))
@@ -244,3 +244,16 @@ def test_keypoints_need_points_and_fitting_shapes(tmp_path):
     model.save(tmp_path / "points.npz")
     with pytest.raises(ValueError, match="but a ridge model is expected"):
         baselines.Ridge.load(tmp_path / "points.npz")
+
+
+def test_a_network_gives_a_start_with_contrast_and_noise(photograph):
+    images = [photograph(name, 64) for name in ("camera", "chelsea", "coffee")]
+    model = baselines.UpConvolution.learn(images, PHI, crop=48, crops=4, width=16, steps=20, batch=4)
+    code = PHI(photograph("astronaut", 64))
+    guess, starts = model.invert(PHI, code).image, [model.start(PHI, code, seed=seed) for seed in (0, 0, 1)]
+    assert starts[0].shape == guess.shape and starts[0].dtype == np.float32
+    assert starts[0].std() == pytest.approx(0.3, rel=0.1)
+    assert np.array_equal(starts[0], starts[1]) and not np.array_equal(starts[0], starts[2])
+    middle = (starts[0] + starts[2]) / 2
+    assert np.corrcoef(middle.ravel(), guess.ravel())[0, 1] > 0.95
+    assert np.isfinite(model.start(PHI, np.zeros_like(code))).all()

@@ -66,6 +66,45 @@ def three_steps(phi, image, start):
     return uf.invert(phi, phi(image), preset=recipe_of(phi, "best", 3), size=image.shape, start=start).image
 
 
+def test_a_network_is_learned_from_two_folders_and_started_from(call, folder, tmp_path):
+    halves = [tmp_path / "one", tmp_path / "two"]
+    for number, path in enumerate(sorted(folder.iterdir())):
+        write_png(halves[number % 2] / path.name, uf.read_image(path))
+    small = ("--crop", 48, "--crops", 2, "--width", 16, "--steps", 2)
+    path = tmp_path / "upconv.npz"
+    assert call("learn", "upconv", *halves, *small, "-o", path) == (0, f"{path}\n", "")
+    phi, image = uf.HOG(), resize_longer(uf.bundled("camera"), 64)
+    common = ("invert", bundled_path("camera"), "--feature", "hog", "--size", 64, "-o", tmp_path / "out")
+    assert call(*common, "--steps", 3, "--init", path)[0] == 0
+    expected = three_steps(phi, image, uf.baselines.UpConvolution.load(path).start(phi, phi(image), size=image.shape))
+    np.testing.assert_array_equal(uf.Result.load(tmp_path / "out").image, expected)
+
+
+def test_keypoints_are_learned_and_inverted_from_a_photograph_and_from_a_file(call, folder, tmp_path):
+    path = tmp_path / "points.npz"
+    assert call("learn", "keypoints", folder, "--per-image", 50, "-o", path) == (0, f"{path}\n", "")
+    out, again = tmp_path / "out", tmp_path / "again"
+    status, text, _ = call("keypoints", folder / "coffee.png", "--model", path, "--size", 96, "-o", out)
+    assert status == 0 and "keypoints" in text
+    assert {p.name for p in out.iterdir()} == {"image.npy", "keypoints.npz", "original.png", "preimage.png",
+                                               "report.html", "result.json"}
+    assert uf.Result.load(out).provenance["photograph"]["correlation"] > 0.5
+    assert call("keypoints", out / "keypoints.npz", "--model", path, "-o", again)[0] == 0
+    assert (again / "image.npy").read_bytes() == (out / "image.npy").read_bytes()
+    assert "a keypoint collage is expected" in call("keypoints", folder / "coffee.png", "--model",
+                                                     out / "keypoints.npz", "-o", tmp_path / "none")[2]
+    assert not (tmp_path / "none").exists()
+
+
+def test_binary_codes_are_inverted_without_a_model(call, tmp_path, monkeypatch):
+    monkeypatch.setattr("unfeature.baselines.primal_dual.STEPS", 20)
+    common = ("invert", bundled_path("camera"), "--method", "primal-dual", "--size", 48, "-o", tmp_path / "out")
+    assert call(*common, "--feature", "brief", "--patch-size", 24)[0] == 0
+    for feature in ("hog", "lbp"):
+        status, _, line = call(*common, "--feature", feature)
+        assert status == 2 and "signs of linear differences" in line
+
+
 def test_statistics_are_collected(call, folder, tmp_path):
     path = tmp_path / "statistics.npz"
     assert call("learn", "statistics", folder, "--feature", "lbp", "-o", path) == (0, f"{path}\n", "")
@@ -87,6 +126,9 @@ def test_statistics_are_collected(call, folder, tmp_path):
         ("invert PHOTO --feature hog --method ridge --model m.npz", "there is no file m.npz"),
         ("invert PHOTO --feature hog --method ridge --model m.npz --steps 3", "--steps belongs to pre-images"),
         ("invert PHOTO --feature hog --model m.npz", "--model belongs to --method"),
+        ("invert PHOTO --feature hog --init m.npz", "there is no file m.npz"),
+        ("keypoints PHOTO --model m.npz", "there is no file m.npz"),
+        ("learn keypoints FOLDER . -o w.npz", "holds no images"),
         ("invert PHOTO --feature hog --init small.png", "small.png has 8x8 pixels, but the image to find 256x256"),
     ],
 )

@@ -33,7 +33,8 @@ LONGER_SIDE = 256
 @click.option("--preset", help="best, fast, ijcv2016 or cvpr2015 [best].")
 @click.option("--steps", type=click.IntRange(1), help="Gradient evaluations [the preset's].")
 @click.option("--C", "weight", type=click.FloatRange(0, min_open=True), help="Weight of the code against the priors.")
-@click.option("--init", metavar="IMAGE", type=click.Path(path_type=Path), help="Start from this, picture or image.npy.")
+@click.option("--init", metavar="FILE", type=click.Path(path_type=Path),
+              help="Start from this: a picture, image.npy, or what `unfeature learn upconv` made, .npz.")
 @click.option("--method", type=Name(tuple(METHODS)), help="Not the pre-image, but this method, with its --model.")
 @click.option("--model", metavar="FILE", type=click.Path(path_type=Path), help="What `unfeature learn` made for it.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the noise to start from.")
@@ -85,11 +86,10 @@ def _finder(
             raise ValueError("--model belongs to --method: name the method that it was learned for")
         from ..inversion.invert import invert as find_image
 
-        start = _start(settings.pop("init"), phi, size)
+        start = _start(settings.pop("init"), phi, size, seed)
         recipe = recipe_of(phi, settings.pop("preset") or "best", settings.pop("steps"))
-        return lambda code, progress: find_image(
-            phi, code, preset=recipe, size=size, starts=starts, seed=seed, start=start, progress=progress, **settings
-        )
+        settings |= {"preset": recipe, "size": size, "starts": starts, "seed": seed}
+        return lambda code, progress: find_image(phi, code, start=start(code), progress=progress, **settings)
     given = [name for name, value in settings.items() if value is not None]
     if given:
         raise ValueError(f"--{given[0].replace('weight', 'C')} belongs to pre-images, not to --method {method}")
@@ -104,10 +104,23 @@ def _model(method: str, path: Path | None, phi: Representation) -> Baseline:
     return kind.of(phi) if path is None else kind.load(path, phi)
 
 
-def _start(path: Path | None, phi: Representation, size: tuple[int, int] | None) -> NDArray[Any] | None:
-    """The image to start from."""
+def _start(
+    path: Path | None, phi: Representation, size: tuple[int, int] | None, seed: int
+) -> Callable[[NDArray[Any]], NDArray[Any] | None]:
+    """The image to start from, which may depend on the code."""
     if path is None:
-        return None
+        return lambda code: None
+    if path.suffix == ".npz":
+        from ..baselines.upconv import UpConvolution
+
+        model = UpConvolution.load(path, phi)
+        return lambda code: model.start(phi, code, size=size, seed=seed)
+    image = _image(path, phi, size)
+    return lambda code: image
+
+
+def _image(path: Path, phi: Representation, size: tuple[int, int] | None) -> NDArray[Any]:
+    """The image in a file, of the size asked for."""
     if path.suffix == ".npy":
         from ..files import load_array
 
