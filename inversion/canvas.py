@@ -102,7 +102,7 @@ class Pixels(Canvas):
 class Fourier(Canvas):
     r"""Coefficients of an orthonormal Fourier basis, weighted as the spectrum of photographs.
 
-    x = c + F⁻¹(|f|^−p · z), cropped from a canvas that is wider by a margin.
+    x = c + F⁻¹((|f|² + k²)^{−p/2} · z), cropped from a canvas that is wider by a margin.
 
     A step of the same length in every coordinate changes low frequencies most, as they vary most between photographs,
     so that shading and sky are found, which steps on pixels never reach.
@@ -116,6 +116,8 @@ class Fourier(Canvas):
         Pixels on each side that are optimised but not shown, so that opposite borders need not match.
     spread : float
         Standard deviation of the starting noise in z.
+    knee : float
+        k, in cycles a pixel: lower frequencies are weighed alike.
 
     Notes
     -----
@@ -124,14 +126,16 @@ class Fourier(Canvas):
     Sources: Olah, Mordvintsev & Schubert 2017 (the parametrisation), Field 1987 (the spectrum).
     """
 
-    def __init__(self, frame: Frame, power: float = 0.7, margin: int = 16, spread: float = 0.01):
+    def __init__(self, frame: Frame, power: float = 0.7, margin: int = 16, spread: float = 0.01, knee: float = 0.0):
         super().__init__(frame)
         if not 0 <= power <= 2:
             raise ValueError(f"the power of the spectrum lies in [0, 2], got {power}")
+        if not 0 <= knee < 1:
+            raise ValueError(f"the spectrum's knee is a frequency from 0 to 1 cycle a pixel, got {knee}")
         self.spread = spread
         self.margin = margin
         self.size = (next_fast_len(frame.height + 2 * margin, True), next_fast_len(frame.width + 2 * margin, True))
-        self.weights, self.adjoint_weights = (w.to(frame.centre) for w in _spectrum(self.size, power))
+        self.weights, self.adjoint_weights = (w.to(frame.centre) for w in _spectrum(self.size, power, knee))
 
     def start(self, seeds: Sequence[int]) -> Tensor:
         """White noise in z, (N, C, H', W'/2 + 1, 2)."""
@@ -258,12 +262,13 @@ def _regions(flat: NDArray[np.bool_]) -> NDArray[np.int64]:
     return labels
 
 
-def _spectrum(size: tuple[int, int], power: float) -> tuple[Tensor, Tensor]:
-    """|f|^−p of unit mean square on the real half plane, times 1/√2 where a column stands for two; and times √2."""
+def _spectrum(size: tuple[int, int], power: float, knee: float) -> tuple[Tensor, Tensor]:
+    """The spectrum, of unit mean square, on the real half plane: times 1/√2 where a column stands for two; times √2."""
     height, width = size
     fy = torch.fft.fftfreq(height, dtype=torch.float64)[:, None]
     fx = torch.fft.rfftfreq(width, dtype=torch.float64)[None]
-    amplitude = torch.hypot(fy, fx).clamp_min(1 / max(size)) ** -power
+    frequency = torch.hypot(fy, fx).clamp_min(1 / max(size))
+    amplitude = torch.hypot(frequency, torch.tensor(knee, dtype=torch.float64)) ** -power
     twice = torch.full((1, width // 2 + 1), 2.0, dtype=torch.float64)
     twice[0, 0] = 1
     if width % 2 == 0:

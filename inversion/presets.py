@@ -15,6 +15,9 @@ from .priors import TYPICAL_COLOUR, BoundedRange, BoundedVariation, Prior
 from .solvers import AdaGrad, Adam, Momentum, Solver
 from .transforms import Transform
 
+DEEP = 48
+"""Pixels that a position of a network's layer sees, from which on its code is inverted as a deep one."""
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -137,12 +140,13 @@ def ijcv2016(phi: Representation) -> Recipe:
 def best(phi: Representation) -> Recipe:
     """Ours: a Fourier canvas and L-BFGS.
 
-    Descriptors with surrogates have them sharpened in five stages, 300 gradient evaluations. Networks are seen from
-    jittered places by Adam first, 350 evaluations: L-BFGS alone stops in worse minima of deep layers. Descriptors
-    that need no surrogate are fitted so closely that a strong prior would buy smoothness with long false ramps.
+    Descriptors with surrogates have them sharpened in five stages, 300 gradient evaluations. Deep layers of networks
+    are seen from jittered places by Adam first, 350 evaluations: L-BFGS alone stops in worse minima of theirs, but
+    goes farther from strong noise where positions see less than 48 pixels. Descriptors that need no surrogate are
+    fitted so closely that a strong prior would buy smoothness with long false ramps.
     """
     if phi.jitter is not None:
-        return _network("best", phi, (133, 67, 150))
+        return _network("best", phi, (133, 67, 150), partial(Fourier, power=1.0, spread=0.6, knee=0.02))
     variation = 0.5 if phi.exact else 1.0
     stages = [Stage(60, softness=softness) for softness in (0.5, 0.2, 0.1, 0.05, 0.025)]
     return _fourier("best", phi, stages, variation, 0.3, partial(LBFGS, history=20, first_step=0.2))
@@ -151,7 +155,7 @@ def best(phi: Representation) -> Recipe:
 def fast(phi: Representation) -> Recipe:
     """As `best`, in 60 gradient evaluations."""
     if phi.jitter is not None:
-        return _network("fast", phi, (20, 10, 30))
+        return _network("fast", phi, (20, 10, 30), partial(Fourier, power=0.5, spread=0.1))
     stages = [Stage(20, softness=softness) for softness in (0.4, 0.15, 0.04)]
     return _fourier("fast", phi, stages, 10.0, 0.1, partial(LBFGS, history=10))
 
@@ -187,10 +191,14 @@ def _fourier(name: str, phi: Representation, stages: Sequence[Stage], variation:
     return Recipe(name, canvas, solver, priors, tuple(stages), phi.fidelity, levelled=True, contrast=0.2)
 
 
-def _network(name: str, phi: Representation, steps: tuple[int, int, int]) -> Recipe:
+def _network(name: str, phi: Representation, steps: tuple[int, int, int],
+             shallow: Callable[[Frame], Canvas]) -> Recipe:
+    """The recipe of a network's layer: Adam under jitter, Adam at a lower rate, L-BFGS; all L-BFGS if it is shallow."""
+    priors = (BoundedRange(), BoundedVariation())
+    if phi.receptive_field < DEEP:
+        return Recipe(name, shallow, LBFGS, priors, (Stage(sum(steps)),), phi.fidelity)
     jitter = phi.jitter or 1
     stages = (Stage(steps[0], jitter=jitter), Stage(steps[1], rate=0.3, jitter=jitter), Stage(steps[2], solver=LBFGS))
-    priors = (BoundedRange(), BoundedVariation())
     return Recipe(name, Fourier, partial(Adam, step=0.01), priors, stages, phi.fidelity)
 
 
