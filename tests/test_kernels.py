@@ -1,6 +1,6 @@
 """The compiled kernels give the numbers of the torch reference, whatever the batch and the threads."""
 
-from __future__ import annotations
+from __future__ import os
 
 import subprocess
 import sys
@@ -146,3 +146,24 @@ def test_what_is_not_finite_stays_so(rule):
         cells = oriented_cells(x, rows, columns, Bins(9, **rule), 1.0, fused=True)
         assert not torch.isfinite(cells).all()
         assert torch.isfinite(cells[..., 4]).all()
+
+
+FORKED = """
+import os, torch
+from unfeature.features.hog import HOG
+
+torch.set_num_threads(2)
+x = torch.rand(2, 1, 256, 256)
+code = HOG()(x)
+child = os.fork()
+if child == 0:
+    os._exit(0 if torch.equal(HOG()(x), code) else 3)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked on this system")
+def test_a_forked_process_has_threads_of_its_own():
+    environment = {**os.environ, "NUMBA_NUM_THREADS": "2", "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run([sys.executable, "-c", FORKED], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "0", done.stderr

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from functools import cache
 from typing import Any
 
 import numba
@@ -27,9 +28,23 @@ def in_bands(kernel: Callable[..., None], samples: int, rows: int, work: int, *a
     if threads <= 1:
         kernel(*arguments, 0, tasks, bands)
         return
-    cuts = [tasks * t // threads for t in range(threads + 1)]
-    with ThreadPoolExecutor(threads - 1) as executor:
-        others = [executor.submit(kernel, *arguments, *ends, bands) for ends in pairwise(cuts[1:])]
-        kernel(*arguments, 0, cuts[1], bands)
-        for other in others:
-            other.result()
+    remaining = iter(range(tasks))
+
+    def work_off() -> None:
+        for task in remaining:
+            kernel(*arguments, task, task + 1, bands)
+
+    others = [_pool(threads - 1).submit(work_off) for _ in range(threads - 1)]
+    work_off()
+    for other in others:
+        other.result()
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """Threads that wait for work: to start some for each call takes as long as a small image."""
+    return ThreadPoolExecutor(threads, thread_name_prefix="unfeature")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)
