@@ -1,7 +1,8 @@
 """The compiled kernels give the numbers of the torch reference, whatever the batch and the threads."""
 
-from __future__ import os
+from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
