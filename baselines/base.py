@@ -226,6 +226,8 @@ class Stream:
     progress: Progress | None = None
 
     def __post_init__(self) -> None:
+        if self.output is not None and Path(self.output).is_dir():
+            raise ValueError(f"cannot write {self.output}: it is a folder; give the name of a file")
         self.sources = _sources(self.images)
         self.order = np.random.default_rng(self.seed).permutation(len(self.sources))
         self._saved = time.monotonic()

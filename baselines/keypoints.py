@@ -25,7 +25,7 @@ SUPPORT = 6.0
 SMALLEST = 32
 CHUNK = 256
 KIND = "keypoint collage"
-STORED = "keypoints"
+STORED = "set of keypoints"
 VERSION = 1
 
 

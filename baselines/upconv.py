@@ -192,7 +192,7 @@ class _Generator(nn.Module):
         self.doublings, self.stride = doublings, stride
         self.margin = max(0, math.ceil((centre + 0.5) / stride - 0.5))
         self.first = round(self.margin * stride - (centre - (stride - 1) / 2))
-        widths = [max(16, width // 2**k) for k in range(max(doublings, 1))]
+        widths = [min(width, max(16, width // 2**k)) for k in range(max(doublings, 1))]
         self.enter = nn.Conv2d(depth + 1, width, 3, padding=1)
         self.context = nn.ModuleList(nn.Conv2d(width, width, 3, padding=reach, dilation=reach) for reach in REACHES)
         self.up = nn.ModuleList(nn.ConvTranspose2d(a, b, 4, stride=2, padding=1) for a, b in pairwise(widths))

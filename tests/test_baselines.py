@@ -195,6 +195,8 @@ def test_bad_images_are_refused(name, tmp_path):
     with pytest.raises(ValueError, match="cannot be read as an image"):
         method.learn(tmp_path / "small", PHI, output=tmp_path / "model.npz")
     assert not list(tmp_path.glob("model.npz*"))
+    with pytest.raises(ValueError, match="it is a folder"):
+        method.learn(tmp_path / "small", PHI, output=tmp_path / "small")
 
 
 @pytest.mark.parametrize("name", ["paired-dictionary", "ridge", "direct", "jigsaw", "upconv"])
