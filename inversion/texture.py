@@ -14,14 +14,14 @@ from torch import Tensor
 
 from ..features.base import image_to_tensor
 from ..features.layers import Layers
-from .canvas import Fourier, Pixels
+from .canvas import Colours, Pixels
 from .engine import Progress, Term, descend
 from .invert import as_images
 from .lbfgs import LBFGS
 from .maximize import without_code
 from .objectives import Euclidean, Gram, Objective
 from .presets import Recipe, Stage
-from .priors import BoundedRange, BoundedVariation
+from .priors import BoundedVariation
 from .result import Result
 
 Part = tuple[str, Objective, float]
@@ -108,7 +108,8 @@ def synthesize(
 
     Notes
     -----
-    Source: Gatys, Ecker & Bethge 2015. Differs: priors keep the image natural; layers are compared relatively.
+    Source: Gatys, Ecker & Bethge 2015. Differs: layers are compared relatively; "best" paints decorrelated colours in
+    a Fourier canvas, whose values stay in [0, 1], and lets a prior keep the image smooth.
     """
     if starts < 1:
         raise ValueError(f"starts is at least 1, got {starts}")
@@ -195,8 +196,7 @@ def texture_recipe(preset: str | Recipe, weight: float | None = None) -> Recipe:
 
 
 RECIPES = {
-    "best": Recipe("best", partial(Fourier, power=0.7, spread=0.1), LBFGS,
-                   (BoundedRange(), BoundedVariation(weight=0.3)), (Stage(250),), 1000.0),
+    "best": Recipe("best", partial(Colours, spread=0.1), LBFGS, (BoundedVariation(weight=0.3),), (Stage(300),), 1000.0),
     "gatys2015": Recipe("gatys2015", partial(Pixels, bound=None), LBFGS, (), (Stage(500),), 1000.0),
 }
 
