@@ -20,6 +20,8 @@ Self = TypeVar("Self", bound="WordCode")
 
 Level = int | tuple[int, int]
 LARGEST_BLOCK = 2**25
+STAGES = ((60, 0.5), (100, 0.35), (100, 0.25), (100, 0.18), (80, 0.12), (60, 0.08), (60, 0.0))
+QUICK_STAGES = ((30, 0.5), (30, 0.3), (30, 0.15), (10, 0.08))
 
 
 class WordCode(Representation):
@@ -41,6 +43,10 @@ class WordCode(Representation):
     """
 
     words: Tensor
+    fidelity = 1e4
+    sharpening = STAGES
+    quick_sharpening = QUICK_STAGES
+    first_spread = 0.01
 
     def __init__(self, vocabulary: Vocabulary, levels: tuple[Level, ...], softening: float = 0.0) -> None:
         super().__init__()
@@ -58,6 +64,7 @@ class WordCode(Representation):
         self.phi = vocabulary.phi
         self.stride, self.receptive_field = self.phi.stride, self.phi.receptive_field
         self.in_channels, self.centre = self.phi.in_channels, self.phi.centre
+        self.blind_to_contrast = self.phi.blind_to_contrast
         self.register_buffer("words", torch.from_numpy(vocabulary.words), persistent=False)
 
     @property

@@ -44,6 +44,12 @@ class Representation(nn.Module):
         Whether (all but very small) changes of the image's contrast leave the code as it is.
     fidelity : float
         C of the papers: how much an inversion weighs the code's relative error against the priors.
+    sharpening : tuple of (int, float)
+        Gradient evaluations at each softness of the surrogate, by which `best` approaches the descriptor; 0 is itself.
+    quick_sharpening : tuple of (int, float)
+        The same for `fast`.
+    first_spread : float
+        Standard deviation of the Fourier coefficients of the noise that `best` starts from.
 
     Notes
     -----
@@ -59,6 +65,9 @@ class Representation(nn.Module):
     usual_size: tuple[int, int] | None = None
     blind_to_contrast: bool = False
     fidelity: float = 100.0
+    sharpening: tuple[tuple[int, float], ...] = ((60, 0.5), (60, 0.2), (60, 0.1), (60, 0.05), (60, 0.025))
+    quick_sharpening: tuple[tuple[int, float], ...] = ((20, 0.4), (20, 0.15), (20, 0.04))
+    first_spread: float = 0.3
 
     _registry: ClassVar[dict[str, type[Representation]]] = {}
 

@@ -140,24 +140,24 @@ def ijcv2016(phi: Representation) -> Recipe:
 def best(phi: Representation) -> Recipe:
     """Ours: a Fourier canvas and L-BFGS.
 
-    Descriptors with surrogates have them sharpened in five stages, 300 gradient evaluations. Deep layers of networks
-    are seen from jittered places by Adam first, 350 evaluations: L-BFGS alone stops in worse minima of theirs, but
-    goes farther from strong noise where positions see less than 48 pixels. Descriptors that need no surrogate are
-    fitted so closely that a strong prior would buy smoothness with long false ramps.
+    Descriptors with surrogates have them sharpened as they say themselves (`Representation.sharpening`), by default
+    in five stages, 300 gradient evaluations. Deep layers of networks are seen from jittered places by Adam first, 350
+    evaluations: L-BFGS alone stops in worse minima of theirs, but goes farther from strong noise where positions see
+    less than 48 pixels. Descriptors that need no surrogate are fitted so closely that a strong prior would buy
+    smoothness with long false ramps.
     """
     if phi.jitter is not None:
         return _network("best", phi, (133, 67, 150), partial(Fourier, power=1.0, spread=0.6, knee=0.02))
     variation = 0.5 if phi.exact else 1.0
-    stages = [Stage(60, softness=softness) for softness in (0.5, 0.2, 0.1, 0.05, 0.025)]
-    return _fourier("best", phi, stages, variation, 0.3, partial(LBFGS, history=20, first_step=0.2))
+    solver = partial(LBFGS, history=6, first_step=0.2)
+    return _fourier("best", phi, phi.sharpening, variation, phi.first_spread, solver)
 
 
 def fast(phi: Representation) -> Recipe:
-    """As `best`, in 60 gradient evaluations."""
+    """As `best`, in 60 gradient evaluations, or as many as `Representation.quick_sharpening` says."""
     if phi.jitter is not None:
         return _network("fast", phi, (20, 10, 30), partial(Fourier, power=0.5, spread=0.1))
-    stages = [Stage(20, softness=softness) for softness in (0.4, 0.15, 0.04)]
-    return _fourier("fast", phi, stages, 10.0, 0.1, partial(LBFGS, history=10))
+    return _fourier("fast", phi, phi.quick_sharpening, 10.0, min(0.1, phi.first_spread), partial(LBFGS, history=5))
 
 
 PRESETS: dict[str, Callable[[Representation], Recipe]] = {
@@ -181,11 +181,12 @@ def recipe_for(
     return recipes[preset](phi)
 
 
-def _fourier(name: str, phi: Representation, stages: Sequence[Stage], variation: float, spread: float,
+def _fourier(name: str, phi: Representation, sharpening: Sequence[tuple[int, float]], variation: float, spread: float,
              solver: Callable[[], Solver]) -> Recipe:
     """The recipe of descriptors of gradients: stages of surrogates, or one of their steps where there is none."""
     if phi.exact:
-        stages = (Stage(sum(stage.steps for stage in stages)),)
+        sharpening = [(sum(steps for steps, _ in sharpening), 0.0)]
+    stages = [Stage(steps, softness=softness or None) for steps, softness in sharpening]
     priors = (BoundedRange(), BoundedVariation(weight=variation))
     canvas = partial(Fourier, spread=spread)
     return Recipe(name, canvas, solver, priors, tuple(stages), phi.fidelity, levelled=True, contrast=0.2)
