@@ -23,7 +23,8 @@ FIDELITIES = (1.0, 20.0, 100.0, 300.0)
 METHODS = ("ijcv2016", "best")
 LAST = {"squeezenet1_0": "pool_final", "torchvision-squeezenet1_0": "pool_final"}
 LAYERS: dict[str, tuple[str, ...]] = {
-    "squeezenet1_0": ("conv1", "fire2", "fire3", "fire4", "fire5", "fire6", "fire7", "fire8", "fire9"),
+    "squeezenet1_0": ("conv1", "fire2", "fire3", "fire4", "fire5", "fire6", "fire7", "fire8", "fire9",
+                      "conv_final"),
 }
 USUAL_LAYERS: tuple[str, ...] = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
 """The published networks end in fc8; the layers by default are those whose weights are learned."""

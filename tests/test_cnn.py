@@ -21,6 +21,7 @@ from unfeature.features.stack import LayerStack
 from unfeature.features.statistics import Statistics, statistics
 from unfeature.features.taps import run
 from unfeature.images import list_images, read_image, resize_longer
+from unfeature.inversion.presets import best, ijcv2016
 
 PLAIN = {"mean": 0, "std": 1}
 
@@ -237,6 +238,12 @@ def with_nan():
 def test_what_cannot_be_is_refused_in_words(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_deep_layers_are_inverted_under_jitter_and_shallow_ones_are_not():
+    shallow, deep = best(CNN(tiny(), "conv1")), best(CNN(tiny(), "conv1").replace(receptive_field=99, stride=8))
+    assert [stage.jitter for stage in shallow.stages] == [1] and [stage.jitter for stage in deep.stages] == [2, 2, 1]
+    assert shallow.steps == deep.steps == ijcv2016(CNN(tiny(), "conv1")).steps == 350
 
 
 def test_colours_that_timm_tells_are_used():
