@@ -180,8 +180,11 @@ class Learner:
     ----------
     arrays : dict of ndarray
         The whole state.
+    encodes : bool
+        Whether it wants the images' codes; without them `see` gets empty ones.
     """
 
+    encodes: ClassVar[bool] = True
     arrays: dict[str, NDArray[Any]]
 
     def see(self, image: NDArray[np.float32], code: NDArray[np.float32], rng: np.random.Generator) -> None:
@@ -256,7 +259,7 @@ class Stream:
         for position in range(begin, len(self)):
             image = self._read(self.sources[self.order[position]])
             if min(image.shape[:2]) >= smallest:
-                code = np.asarray([] if self.phi is None else self.phi(image), dtype=np.float32)
+                code = np.asarray(self.phi(image) if self.phi and learner.encodes else [], dtype=np.float32)
                 learner.see(image, code, np.random.default_rng([self.seed, position]))
                 used += 1
             if self.progress is not None:

@@ -139,6 +139,8 @@ class Direct(Baseline):
 class _PatchLearner(Learner):
     """Sums over random patches, in double precision."""
 
+    encodes: ClassVar[bool] = False
+
     def __init__(self, side: int, length: int) -> None:
         self.side = side
         self.arrays = {"number": np.zeros(()), "total": np.zeros(length), "products": np.zeros((length, length))}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import cv2
 import numpy as np
@@ -201,6 +201,8 @@ class KeypointCollage:
 
 class _PointLearner(Learner):
     """Keeps descriptors and patches while there is room."""
+
+    encodes: ClassVar[bool] = False
 
     def __init__(self, per_image: int, limit: int) -> None:
         self.per_image, self.limit = per_image, limit

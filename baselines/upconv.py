@@ -75,7 +75,7 @@ class UpConvolution(Baseline):
 
     @classmethod
     def learn(cls, images: Images, phi: Representation, *, crop: int = 128, crops: int = 20, width: int = 96,
-              steps: int = 800, batch: int = 16, device: str | None = None, seed: int = 0, side: int | None = None,
+              steps: int = 1500, batch: int = 16, device: str | None = None, seed: int = 0, side: int | None = None,
               memory: str | int = "2GB", output: str | Path | None = None,
               progress: Progress | None = None) -> UpConvolution:
         """Train on random crops.
@@ -255,6 +255,8 @@ def _network(phi: Representation, shape: tuple[int, ...], width: int, crop: int,
 
 class _CropLearner(Learner):
     """Keeps random crops, every other one mirrored, and their codes, `most` of them."""
+
+    encodes: ClassVar[bool] = False
 
     def __init__(self, phi: Representation, crop: int, crops: int, most: int) -> None:
         self.phi, self.crop, self.crops, self.most = phi, crop, crops, most

@@ -14,6 +14,7 @@ from ..inversion.presets import PRESETS
 from ..inversion.result import Result
 from . import preparations, tables
 from .protocol import (
+    BAGS,
     DESCRIPTORS,
     LEARNED,
     ONLY,
@@ -33,7 +34,7 @@ from .tasks import Outcome, Row, Task
 
 FEATURES = ("hog", "hogb", "dsift")
 METHODS = (*PRESETS, *LEARNED, *UNLEARNED)
-BAG, POINTS = "bovw", "keypoints"
+POINTS = "keypoints"
 BY = {"feature": "descriptor", "method": "method"}
 SUMMARY = (tables.ERROR, tables.CENTRED, tables.CVPR15, tables.CORRELATION, tables.SSIM, tables.PSNR, tables.SECONDS,
            tables.PROCESSOR, tables.EVALUATIONS)
@@ -74,18 +75,19 @@ PUBLISHED = (
 
 def plan(options: Options) -> Plan:
     """The tasks: photographs, normalisers and models first, then one for each photograph, method and descriptor."""
-    features = options.chosen(options.features, FEATURES, (*DESCRIPTORS, BAG, POINTS), "descriptor")
+    features = options.chosen(options.features, FEATURES, (*DESCRIPTORS, *BAGS, POINTS), "descriptor")
     learnable = bool(options.train) or options.models is not None
     usual = METHODS if learnable else (*PRESETS, *UNLEARNED)
     methods = options.chosen(options.methods, usual, METHODS, "method")
     idle = [method for method in methods if not any(applies(method, feature) for feature in features)]
     if idle and options.methods is not None:
-        raise ValueError(f"{idle[0]} inverts none of {', '.join(features)}: add --features {ONLY.get(idle[0], 'hog')}")
+        wanted = ONLY.get(idle[0], ("hog",))[0]
+        raise ValueError(f"{idle[0]} inverts none of {', '.join(features)}: add --features {wanted}")
     prepared, rows = preparations.photographs(options), []
     for feature in features:
         described: dict[str, Any] = {"feature": feature}
         inputs: dict[str, str] = {}
-        if feature == BAG:
+        if feature in BAGS:
             vocabulary = preparations.words(options)
             prepared.append(vocabulary)
             described["words"], inputs["words"] = vocabulary.key, str(vocabulary.output)
@@ -107,8 +109,8 @@ def plan(options: Options) -> Plan:
 def applies(method: str, feature: str) -> bool:
     """Whether a method inverts a descriptor."""
     if method in ONLY:
-        return feature == ONLY[method]
-    return feature in DESCRIPTORS or (feature == BAG and method in PRESETS)
+        return feature in ONLY[method]
+    return feature in DESCRIPTORS or (feature in BAGS and method in PRESETS)
 
 
 def _task(path: Any, options: Options, method: str, described: dict[str, Any], files: dict[str, str]) -> Task:

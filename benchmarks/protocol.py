@@ -61,8 +61,10 @@ LEARNED: dict[str, dict[str, Any]] = {
 """The methods that learn from the training photographs, at the same scale, and what differs from their defaults."""
 UNLEARNED = ("primal-dual",)
 """The methods that are neither presets nor learn anything."""
-ONLY = {"jigsaw": "bovw", "primal-dual": "brief", "keypoints": "keypoints"}
-"""Methods for one descriptor alone. All others are for those of `DESCRIPTORS`, and presets for words as well."""
+BAGS: dict[str, tuple[int, ...]] = {"bovw": (1, 2), "bovw-pyramid": (1, 2, 4)}
+"""Bags of visual words, with the levels of their pyramids."""
+ONLY = {"jigsaw": tuple(BAGS), "primal-dual": ("brief",), "keypoints": ("keypoints",)}
+"""Methods for these descriptors alone. All others are for `DESCRIPTORS`, and presets for bags of words as well."""
 WORDS = 500
 """Visual words that are learned where a bag of them is asked for, of `DESCRIPTORS` "dsift-vlfeat"."""
 
@@ -168,11 +170,11 @@ def descriptor(settings: dict[str, Any], inputs: dict[str, str]) -> Representati
     """The descriptor of a task."""
     if "net" in settings:
         return CNN(settings["net"], settings["feature"], weights=inputs.get("weights"))
-    if settings["feature"] == "bovw":
+    if settings["feature"] in BAGS:
         from ..features.bovw import BoVW
         from ..features.vocabulary import Vocabulary
 
-        return BoVW(Vocabulary.load(inputs["words"]))
+        return BoVW(Vocabulary.load(inputs["words"]), levels=BAGS[settings["feature"]])
     return DESCRIPTORS[settings["feature"]]()
 
 

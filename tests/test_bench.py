@@ -16,14 +16,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unfeature.benchmarks import machine, protocol, report, runner, study, tables
+from unfeature.benchmarks import hog, machine, protocol, report, runner, study, tables
 from unfeature.benchmarks.hog import PUBLISHED, beside_published
 from unfeature.benchmarks.preparations import photographs as photographs_of
 from unfeature.benchmarks.protocol import Options
 from unfeature.benchmarks.runner import Local, Progress
 from unfeature.benchmarks.speed import interleaved
 from unfeature.benchmarks.starts import spread
-from unfeature.benchmarks.tasks import Record, Row, Store, Task, to_webp
+from unfeature.benchmarks.tasks import Record, Row, Store, Task, execute, to_webp
 from unfeature.cli import main
 from unfeature.images import bundled, read_image, resize_longer, write_png
 
@@ -273,3 +273,33 @@ def test_pictures_are_small_web_files(tmp_path):
 def test_tables_are_csv_with_margins_apart():
     table = tables.summary("t", "T", [row(error=1.0), row(error=2.0)], {"feature": "descriptor"}, (tables.ERROR,))
     assert report.table_csv(table) == "descriptor,images,relative error,relative error ±\n–,2,1.5,0.9800\n"
+
+
+def test_each_method_is_planned_for_the_descriptors_that_it_inverts(photographs, tmp_path):
+    everything = Options(photographs, tmp_path, features=("hog", "bovw", "brief", "keypoints"), train=(photographs,))
+    tasks = hog.plan(everything).tasks
+    found = {(task.settings["feature"], task.settings["method"]) for task in tasks}
+    assert {f for f, m in found if m == "jigsaw"} == {"bovw"}
+    assert {f for f, m in found if m == "keypoints"} == {"keypoints"}
+    assert {f for f, m in found if m == "collage"} == {"hog", "brief"}
+    assert {m for f, m in found if f == "keypoints"} == {"keypoints"}
+    assert {m for f, m in found if f == "bovw"} == {"jigsaw", "best", "fast", "ijcv2016", "cvpr2015"}
+    assert {m for f, m in found if f == "brief"} >= {"primal-dual", "ridge", "best"}
+    with pytest.raises(ValueError, match="jigsaw inverts none of hog: add --features bovw"):
+        hog.plan(Options(photographs, tmp_path, features=("hog",), methods=("jigsaw",), train=(photographs,)))
+    with pytest.raises(ValueError, match="keypoints learns from photographs"):
+        hog.plan(Options(photographs, tmp_path, features=("keypoints",), methods=("keypoints",)))
+
+
+def test_methods_for_words_bits_and_keypoints_are_learned_and_measured(photographs, tmp_path, monkeypatch):
+    monkeypatch.setattr("unfeature.benchmarks.preparations.WORDS", 6)
+    monkeypatch.setattr("unfeature.baselines.jigsaw.PROPOSALS", 50)
+    monkeypatch.setattr("unfeature.baselines.primal_dual.STEPS", 20)
+    plan = hog.plan(Options(photographs, tmp_path, methods=("jigsaw", "primal-dual", "keypoints"), count=1, side=72,
+                            features=("bovw-pyramid", "brief", "keypoints"), train=(photographs, photographs)))
+    assert [task.kind for task in plan.preparations] == ["words", "model", "model", "photograph"]
+    records = [execute(task) for task in (*plan.preparations, *plan.tasks)]
+    assert [record.failure for record in records] == [""] * 7
+    rows = {record.task.settings["method"]: record.values for record in records[4:]}
+    assert all(abs(row["correlation"]) <= 1 and row["seconds"] > 0 for row in rows.values())
+    assert rows["jigsaw"]["error"] > 0 and rows["primal-dual"]["error"] > 0 and "error" not in rows["keypoints"]
