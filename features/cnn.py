@@ -46,6 +46,9 @@ class CNN(Representation):
         The slope of the gradient through dead ReLUs, 0.05 in the papers' activation maximisation. The code is the same.
     stride, receptive_field : int, optional
         Pixels; derived from the modules, or measured, unless given.
+    precision : str, optional
+        ``"bfloat16"`` computes convolutions and matrix products in it: about twice as fast on processors that have
+        such instructions, with codes that are 0.5 % to 2 % off. By default they have the precision of the images.
     sha256 : str, optional
         The fingerprint that the weights must have, as `to_config` states it.
 
@@ -88,7 +91,7 @@ class CNN(Representation):
                  mean: float | Sequence[float] | None = None, std: float | Sequence[float] | None = None,
                  scale: float | None = None, order: str | None = None, input_size: Sequence[int] | None = None,
                  leak: float = 0.0, stride: int | None = None, receptive_field: int | None = None,
-                 sha256: str | None = None) -> None:
+                 precision: str | None = None, sha256: str | None = None) -> None:
         super().__init__()
         self.__dict__["network"] = network  # a module of the user's, which is no part of this one
         self.layer = layer
@@ -96,10 +99,11 @@ class CNN(Representation):
         self.mean, self.std, self.scale, self.order = mean, std, scale, order
         self.input_size = input_size
         self.leak = leak
+        self.precision = precision
         self.sha256 = sha256
         self._given = {"stride": stride, "receptive_field": receptive_field}
         self.stack = LayerStack(network, [layer], weights, mean=mean, std=std, scale=scale, order=order,
-                                input_size=input_size, leak=leak)
+                                input_size=input_size, leak=leak, precision=precision)
         if sha256 not in (None, self.fingerprint):
             raise ValueError(f"the weights of {self._network_name} are not those described: their fingerprint up to "
                              f"{layer} is {self.fingerprint}, expected {sha256}")
@@ -204,7 +208,7 @@ class CNN(Representation):
 
     def __repr__(self) -> str:
         shown = {"weights": self.weights, "mean": self.mean, "std": self.std, "scale": self.scale, "order": self.order,
-                 "input_size": self.input_size, "leak": self.leak or None, **self._given}
+                 "input_size": self.input_size, "leak": self.leak or None, "precision": self.precision, **self._given}
         network = repr(self.network) if isinstance(self.network, str) else f"<{self._network_name}>"
         options = "".join(f", {name}={value!r}" for name, value in shown.items() if value is not None)
         return f"CNN({network}, {self.layer!r}{options})"

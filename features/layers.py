@@ -23,7 +23,7 @@ class Layers(Representation):
 
     Parameters
     ----------
-    network, weights, mean, std, scale, order, input_size, leak
+    network, weights, mean, std, scale, order, input_size, leak, precision
         As for `CNN`.
     layers : sequence of str
         Names or module paths, each once.
@@ -45,7 +45,7 @@ class Layers(Representation):
     def __init__(self, network: str | nn.Module, layers: Sequence[str], weights: str | Path | None = None, *,
                  mean: float | Sequence[float] | None = None, std: float | Sequence[float] | None = None,
                  scale: float | None = None, order: str | None = None, input_size: Sequence[int] | None = None,
-                 leak: float = 0.0, sha256: str | None = None) -> None:
+                 leak: float = 0.0, precision: str | None = None, sha256: str | None = None) -> None:
         super().__init__()
         if isinstance(layers, str) or not layers or len(set(layers)) < len(layers):
             raise ValueError(f"layers is a list of different names, got {layers!r}")
@@ -55,9 +55,10 @@ class Layers(Representation):
         self.mean, self.std, self.scale, self.order = mean, std, scale, order
         self.input_size = input_size
         self.leak = leak
+        self.precision = precision
         self.sha256 = sha256
         self.stack = LayerStack(network, layers, weights, mean=mean, std=std, scale=scale, order=order,
-                                input_size=input_size, leak=leak)
+                                input_size=input_size, leak=leak, precision=precision)
         if sha256 not in (None, self.stack.fingerprint):
             raise ValueError(f"the weights are not those described: their fingerprint is {self.stack.fingerprint}, "
                              f"expected {sha256}")

@@ -48,6 +48,8 @@ class LayerStack(nn.Module):
     leak : float
         The slope of the gradient through ReLUs that are dead, 0.05 in the papers' activation maximisation; codes are
         the same.
+    precision : str, optional
+        ``"bfloat16"`` lets convolutions and matrix products round to it; by default they have that of the images.
 
     Attributes
     ----------
@@ -66,8 +68,11 @@ class LayerStack(nn.Module):
     def __init__(self, network: str | nn.Module, layers: Sequence[str], weights: str | Path | None = None, *,
                  mean: float | Sequence[float] | None = None, std: float | Sequence[float] | None = None,
                  scale: float | None = None, order: str | None = None, input_size: Sequence[int] | None = None,
-                 leak: float = 0.0) -> None:
+                 leak: float = 0.0, precision: str | None = None) -> None:
         super().__init__()
+        if precision not in (None, "bfloat16"):
+            raise ValueError(f"precision is 'bfloat16', or None for that of the images, got {precision!r}")
+        self.precision = precision
         module = _loaded(network, weights)
         self.layers = tuple(layers)
         self.paths = [_resolve(module, layer) for layer in self.layers]
@@ -98,13 +103,14 @@ class LayerStack(nn.Module):
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """The code (N, D, h, w), or (N, D), of every layer, by name, for images (N, C, H, W), RGB in [0, 1]."""
         x = self.preprocessing(x.expand(-1, len(self.preprocessing.mean), -1, -1))
-        codes = dict(zip(self.layers, run(self._model_for(x), self.paths, x), strict=True))
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.precision is not None):
+            codes = dict(zip(self.layers, run(self._model_for(x), self.paths, x), strict=True))
         for layer, code in codes.items():
             if not isinstance(code, Tensor) or code.ndim not in (2, 4):
                 what = f"shape {tuple(code.shape)}" if isinstance(code, Tensor) else f"a {type(code).__name__}"
                 raise NoCode(f"layer {layer!r} gives {what}, but a code has shape (N, D, h, w) or (N, D): "
                              "choose a layer within it")
-        return codes
+        return {layer: code.to(x.dtype) for layer, code in codes.items()}
 
     @property
     def _weight(self) -> Tensor:

@@ -64,7 +64,7 @@ class Statistics:
     def check(self, phi: Representation, source: str | Path = "these") -> None:
         """Raise a ValueError unless phi is the descriptor that the statistics were collected with.
 
-        The slope of dead ReLUs is left out of the comparison, since codes do not depend on it.
+        The slope of dead ReLUs is left out of the comparison, since codes do not depend on it, and so is the precision.
         """
         ours, theirs = (_essence(config) for config in (self.config, phi.to_config()))
         differing = sorted(k for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k))
@@ -75,7 +75,7 @@ class Statistics:
 
 
 def _essence(config: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in config.items() if k not in ("leak", "stride", "receptive_field")}
+    return {k: v for k, v in config.items() if k not in ("leak", "stride", "receptive_field", "precision")}
 
 
 def statistics(phi: Representation, images: Iterable[NDArray[Any] | Tensor]) -> Statistics:

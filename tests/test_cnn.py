@@ -240,6 +240,20 @@ def test_what_cannot_be_is_refused_in_words(make, message):
         make()
 
 
+def test_bfloat16_is_near_and_gives_codes_as_precise_as_the_images():
+    x = images(side=32).requires_grad_()
+    exact, rough = (CNN(tiny(), "relu2", precision=precision) for precision in (None, "bfloat16"))
+    codes = exact(x), rough(x)
+    gradients = [torch.autograd.grad(code.square().sum(), x)[0] for code in codes]
+    for a, b in (codes, gradients):
+        assert b.dtype == torch.float32
+        assert 0 < float((a - b).detach().norm() / a.detach().norm()) < 0.1
+    assert rough.to_config()["precision"] == "bfloat16" and "bfloat16" in repr(rough)
+    statistics(exact, [x.detach()]).check(rough)
+    with pytest.raises(ValueError, match="precision is 'bfloat16'"):
+        CNN(tiny(), "relu2", precision="half")
+
+
 def test_deep_layers_are_inverted_under_jitter_and_shallow_ones_are_not():
     shallow, deep = best(CNN(tiny(), "conv1")), best(CNN(tiny(), "conv1").replace(receptive_field=99, stride=8))
     assert [stage.jitter for stage in shallow.stages] == [1] and [stage.jitter for stage in deep.stages] == [2, 2, 1]

@@ -113,7 +113,7 @@ FAMILIES: dict[str, Family] = {
     "vlad": Family(_vlad, ("words", "assignment", "neighbours", "levels"), ("words",)),
     "super-vector": Family(_super_vector, ("words", "assignment", "neighbours", "levels"), ("words",)),
     "fisher": Family(_fisher, ("words", "levels"), ("words",)),
-    "cnn": Family(_cnn, ("net", "layer", "weights", "leak"), ("net", "layer")),
+    "cnn": Family(_cnn, ("net", "layer", "weights", "leak", "precision"), ("net", "layer")),
 }
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -152,6 +152,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "weights": {
         "type": click.Path(path_type=Path), "metavar": "FILE", "help": "Its weights: .mat, .pth or .safetensors.",
     },
+    "precision": {"type": Name(("bfloat16",)), "help": "Of the network's sums: faster, 0.5 to 2 % off [exact]."},
     "leak": {"type": click.FloatRange(0, 1), "help": "Slope of the gradient through dead ReLUs; 0.05 to maximise [0]."},
     "scale": {"type": click.FloatRange(0, min_open=True), "help": "Factor for images in [0, 1] [255]."},
 }
