@@ -245,9 +245,9 @@ def test_bfloat16_is_near_and_gives_codes_as_precise_as_the_images():
     exact, rough = (CNN(tiny(), "relu2", precision=precision) for precision in (None, "bfloat16"))
     codes = exact(x), rough(x)
     gradients = [torch.autograd.grad(code.square().sum(), x)[0] for code in codes]
-    for a, b in (codes, gradients):
+    for (a, b), bound in ((codes, 0.05), (gradients, 0.4)):
         assert b.dtype == torch.float32
-        assert 0 < float((a - b).detach().norm() / a.detach().norm()) < 0.1
+        assert 0 < float((a - b).detach().norm() / a.detach().norm()) < bound
     assert rough.to_config()["precision"] == "bfloat16" and "bfloat16" in repr(rough)
     statistics(exact, [x.detach()]).check(rough)
     with pytest.raises(ValueError, match="precision is 'bfloat16'"):
