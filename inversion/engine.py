@@ -60,6 +60,7 @@ class Outcome:
     seconds: float
 
 
+@torch.enable_grad()
 def descend(
     terms: Sequence[Term],
     recipe: Recipe,

@@ -149,6 +149,14 @@ def test_jitter_looks_at_windows_of_a_larger_image():
     assert len({x.sum().item() for x in seen[:12]}) > 3
 
 
+def test_gradients_that_are_off_outside_are_on_within():
+    phi = Blur()
+    code = phi(torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(0)))
+    with torch.no_grad():
+        off = invert(phi, code, size=(16, 16), preset=short("ijcv2016", phi, 3))
+    assert np.array_equal(off.images, invert(phi, code, size=(16, 16), preset=short("ijcv2016", phi, 3)).images)
+
+
 def test_published_schedule_has_a_cool_stage_for_networks_only():
     assert [stage.steps for stage in ijcv2016(HOG()).stages] == [300]
     assert [(s.steps, s.rate, s.jitter) for s in ijcv2016(Blur()).stages] == [(300, 1.0, 2), (50, 0.1, 1)]
