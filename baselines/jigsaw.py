@@ -236,7 +236,8 @@ def _exchange(layout: Any, zone: Any, pairs: Any, zones: Any, offsets: Any, i: i
     before = _fit(layout, zone, pairs, zones, offsets, i, j) + _fit(layout, zone, pairs, zones, offsets, k, m)
     layout[i, j], layout[k, m] = layout[k, m], layout[i, j]
     after = _fit(layout, zone, pairs, zones, offsets, i, j) + _fit(layout, zone, pairs, zones, offsets, k, m)
-    return after - before
+    gain: float = after - before
+    return gain
 
 
 @numba.njit(cache=True, nogil=True)

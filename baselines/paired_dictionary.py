@@ -110,8 +110,8 @@ class PairedDictionary(Baseline):
         stream.run(learner, settings, shape.smallest_image())
         learner.drain(np.random.default_rng([seed, len(stream)]))
         dictionary = learner.arrays["dictionary"]
-        halves = (half.copy() for half in np.split(dictionary, [shape.patch_length], axis=1))
-        return stream.finish(cls(phi.to_config(), *halves, cells, penalty))
+        image_atoms, code_atoms = (half.copy() for half in np.split(dictionary, [shape.patch_length], axis=1))
+        return stream.finish(cls(phi.to_config(), image_atoms, code_atoms, cells, penalty))
 
     def reconstruct(self, phi: Representation, code: NDArray[Any], size: tuple[int, int], count: int,
                     seed: int) -> Floats:
