@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..cli.invert import recipe_of
 from ..features.base import Representation, image_to_tensor
 from ..features.dsift import DSIFT
 from ..features.hog import HOG
 from ..inversion.invert import invert
+from ..inversion.presets import Recipe
 from . import contestants, tables
 from .protocol import Options, image_settings, photograph
 from .tables import Cell, Metric, Page, Plan
@@ -22,8 +24,8 @@ SIZES = (256, 512, 1024, 2048)
 SIZE = 512
 REPEATS, WARM, LEAST, SECONDS = 15, 1, 3, 12.0
 """Repeats, one more to warm up, and fewer, but three at least, once a comparison has taken so long."""
-BATCH = 8
-BY_SIZE, BATCHED = "hog hard, by size", "hog hard, batch"
+BATCH, STEPS = 8, 60
+BY_SIZE, BATCHED, BY_STEP = "hog hard, by size", "hog hard, batch", f"{STEPS} steps, hog hard"
 INVERSIONS = ("fast", "best", "ijcv2016")
 BY = {"comparison": "what", "contestant": "who", "pixels": "pixels", "threads": "threads"}
 MILLISECONDS = (Metric("median", "median, ms", 2, 1e3), Metric("low", "quickest, ms", 2, 1e3),
@@ -131,6 +133,27 @@ def dsift(window: str) -> Callable[[NDArray[np.float32], str], dict[str, Call]]:
     return calls
 
 
+def steps(image: NDArray[np.float32], device: str) -> dict[str, Call]:
+    """So many steps of inversions, and as many of the descriptor, or of its surrogate, alone."""
+    import torch
+
+    phi = HOG(texture=False).to(device)
+    x = image_to_tensor(image).to(device)
+    with torch.no_grad():
+        code = phi(x)
+
+    def alone(phi: Representation) -> None:
+        for _ in range(STEPS):
+            leaf = x.clone().requires_grad_()
+            torch.autograd.grad(phi(leaf), leaf, code)
+
+    found: dict[str, Call] = {"hard bins, value and gradient": lambda: alone(phi)}
+    for preset in ("ijcv2016", "fast"):
+        found[f"{preset}, whole steps"] = _inversion(phi, code, recipe_of(phi, preset, STEPS))
+    soft = phi.surrogate(0.1)
+    return {**found, "soft bins, value and gradient": lambda: alone(soft)}
+
+
 def inversions(bilinear: bool) -> Callable[[NDArray[np.float32], str], dict[str, Call]]:
     """Whole inversions by preset, and the published one through plain torch."""
 
@@ -150,7 +173,7 @@ def inversions(bilinear: bool) -> Callable[[NDArray[np.float32], str], dict[str,
     return calls
 
 
-def _inversion(phi: Representation, code: Any, preset: str) -> Call:
+def _inversion(phi: Representation, code: Any, preset: str | Recipe) -> Call:
     return lambda: invert(phi, code, preset=preset)
 
 
@@ -160,10 +183,11 @@ COMPARISONS: dict[str, Callable[[NDArray[np.float32], str], dict[str, Call]]] = 
     "dsift flat": dsift("flat"),
     "dsift gaussian": dsift("gaussian"),
     BY_SIZE: lambda image, device: ours(HOG(), image, device),
+    BY_STEP: steps,
     "inversion, hog hard": inversions(False),
     "inversion, hog bilinear": inversions(True),
 }
-PRESET_ROWS = ("inversion, hog hard", "inversion, hog bilinear")
+PRESET_ROWS = (BY_STEP, "inversion, hog hard", "inversion, hog bilinear")
 
 
 def page(rows: list[Row], prepared: list[Row], options: Options) -> Page:

@@ -77,8 +77,8 @@ class Pixels(Canvas):
         """Noise of the published start, (N, C, H, W)."""
         shape = (self.frame.centre.shape[0], self.frame.height, self.frame.width)
         noise = 2 * self._noise(seeds, shape, uniform=True) - 1
-        spread = torch.stack([torch.quantile(sample.flatten()[:2**24], 0.95) for sample in noise])
-        return noise / spread.clamp_min(1e-3).view(-1, 1, 1, 1) * (TYPICAL_COLOUR / 3**0.5)
+        spread = np.quantile(noise.flatten(1).cpu().numpy(), 0.95, axis=1).clip(1e-3)
+        return noise * (TYPICAL_COLOUR / 3**0.5 / torch.from_numpy(spread).to(noise)).view(-1, 1, 1, 1)
 
     def render(self, z: Tensor) -> Tensor:
         """The pixels."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -172,8 +173,13 @@ def provenance(phi: Representation, recipe: Recipe, outcome: Outcome, seed: int)
         "seed": seed,
         "evaluations": outcome.evaluations,
         "seconds": round(outcome.seconds, 3),
-        "versions": {"python": platform.python_version(), **{p: version(p) for p in ("unfeature", "torch", "numpy")}},
+        "versions": dict(_versions()),
     }
+
+
+@cache
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version(), **{p: version(p) for p in ("unfeature", "torch", "numpy")}}
 
 
 def to_arrays(x: Tensor) -> NDArray[np.float32]:
