@@ -170,7 +170,7 @@ class Pairs:
         y are differences of those with this gradient and the last, so that a step reads the history only twice.
         """
         directions = torch.zeros_like(g)
-        for i in np.flatnonzero(chosen):
+        for i in np.flatnonzero(chosen).tolist():
             projected = (self.basis[i] @ g[i]).double().cpu().numpy()
             sy, yy, sg, yg = products[i]
             if not fresh and self._curved(i, sy, yy):
