@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from ..features.assignment import AssignedCode
 from ..features.base import Representation
 from .base import Baseline, Images, Learner, Progress, Stream
+from .collage import poisson
 from .windows import Floats, Windows, spread
 
 ZONES = 8
 FINER = 4
 NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1), (0, 2), (2, 0), (2, 2), (2, -2))
-PROPOSALS = 4000
+PROPOSALS = 8000
 BLOCKS, LARGEST_BLOCK = 0.2, 6
 HOT, COLD = 3.0, 0.3
 UNSEEN, UNPLACED = 5.0, 20.0
@@ -40,7 +41,8 @@ class Jigsaw(Baseline):
     is that number if words were independent, c = 5 min(e_o, 1), m counts a word in each of 8×8 zones of the image, and
     g is the share of a zone: how well neighbours go together, and where words naturally lie. Words, and blocks of up
     to 6×6 of them, are exchanged by simulated annealing, inside the regions of the finest level of the pyramid. Then
-    the mean patch of each word is laid where it lies, under a Gaussian window.
+    the mean patch of each word is laid where it lies: the image is that whose differences are nearest to the patches',
+    averaged under a Gaussian window (Poisson blending), which carries light and dark across the image.
 
     Attributes
     ----------
@@ -54,7 +56,7 @@ class Jigsaw(Baseline):
     Notes
     -----
     Kato and Harada solve the assignment by hill climbing from a genetic search, and take patches from a regression;
-    annealing and means stand in for both. Their words are those of objects of 101 kinds, which lie alike in all
+    annealing and blended means stand in for both. Their words are those of objects of 101 kinds, which lie alike in all
     images of a kind. Of photographs at large, a few hundred words do not tell the arrangement: the annealing finds
     arrangements that score higher than the true one. A pyramid of 4×4 regions does tell it, nearly.
 
@@ -111,18 +113,13 @@ class Jigsaw(Baseline):
         shape = Windows.of(bag.phi, 1)
         _, height, width = bag.phi.output_shape(*size)
         zone, offsets = _zones(height, width), np.array(NEIGHBOURS)
-        bell = np.repeat(shape.bell(), shape.channels)
-        places = np.indices((height, width)).reshape(2, -1).T.astype(np.int64)
         images = []
         for attempt in range(count):
             rng = np.random.default_rng([seed, attempt])
             layout, region = _layout(bag, code, (height, width), rng)
             _anneal(layout, region, zone, self.pairs, self.zones, offsets, PROPOSALS * height * width,
                     int(rng.integers(2**31)))
-            patches = self.patches[layout.ravel()] * bell
-            total, _ = shape.lay(patches, places, size)
-            weight, _ = shape.lay(np.tile(bell, (len(places), 1)), places, size)
-            images.append(spread(total / np.maximum(weight, 1e-3)))
+            images.append(spread(poisson(*_slopes(shape, self.patches[layout.ravel()], (height, width), size))))
         return np.stack(images)
 
 
@@ -213,6 +210,20 @@ def _layout(bag: AssignedCode, code: NDArray[Any], grid: tuple[int, int],
         counts[np.argsort(counts - ideal, kind="stable")[:missing]] += 1
         layout[mine] = rng.permutation(np.repeat(np.arange(len(counts)), counts))
     return layout, region
+
+
+def _slopes(shape: Windows, patches: Floats, grid: tuple[int, int], size: tuple[int, int]) -> list[Floats]:
+    """Mean differences down and right of patches laid on a grid, under a Gaussian window, two of (H, W, C)."""
+    places = np.indices(grid).reshape(2, -1).T.astype(np.int64)
+    blocks = patches.reshape(-1, shape.side, shape.side, shape.channels)
+    bell = shape.bell()[..., None]
+    weight, _ = shape.lay(np.tile(np.repeat(bell.ravel(), shape.channels), (len(patches), 1)), places, size)
+    slopes = []
+    for axis in (1, 2):
+        steps = np.diff(blocks, axis=axis, append=blocks.take([-1], axis=axis)) * bell
+        total, _ = shape.lay(steps.reshape(patches.shape), places, size)
+        slopes.append(np.asarray(total / np.maximum(weight, 1e-3)))
+    return slopes
 
 
 @numba.njit(cache=True, nogil=True)
