@@ -149,7 +149,7 @@ def best(phi: Representation) -> Recipe:
     if phi.jitter is not None:
         return _network("best", phi, (133, 67, 150), partial(Fourier, power=1.0, spread=0.6, knee=0.02))
     variation = 0.5 if phi.exact else 1.0
-    solver = partial(LBFGS, history=6, first_step=0.2)
+    solver = partial(LBFGS, history=6, first_step=max(0.05, phi.first_spread / 1.5))
     return _fourier("best", phi, phi.sharpening, variation, phi.first_spread, solver)
 
 
