@@ -106,6 +106,7 @@ class Baseline:
         if asked == self.described:
             return
         names = sorted({n for n in {**asked, **self.described} if asked.get(n) != self.described.get(n)})
+        names = ["type"] if "type" in names else names
         differences = ", ".join(f"{n} {self.described.get(n)!r} instead of {asked.get(n)!r}" for n in names)
         raise ValueError(f"this {self.method} model was learned for another descriptor ({differences}): "
                          "learn one for yours, or use the model's descriptor")
