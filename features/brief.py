@@ -53,6 +53,7 @@ class BRIEF(Representation):
 
     taps: Tensor
     pairs: Tensor
+    blind_to_contrast = True
 
     def __init__(
         self,

@@ -55,6 +55,9 @@ class LBP(Representation):
     taps: Tensor
     arcs: Tensor
     ones: Tensor
+    blind_to_contrast = True
+    sharpening = ((40, 0.2), (60, 0.1), (60, 0.05), (80, 0.025), (100, 0.0125), (100, 0.006), (60, 0.003))
+    quick_sharpening = ((20, 0.2), (20, 0.05), (20, 0.0125))
 
     def __init__(self, points: int = 8, radius: float = 1.0, cell_size: int = 8, softness: float = 0.0) -> None:
         super().__init__()
