@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from .base import Representation
+from .base import Representation, Sharpening
 from .sampling import stacked
 from .vocabulary import Vocabulary
 
@@ -44,8 +44,8 @@ class WordCode(Representation):
 
     words: Tensor
     fidelity = 1e4
-    sharpening = STAGES
-    quick_sharpening = QUICK_STAGES
+    sharpening: Sharpening = STAGES
+    quick_sharpening: Sharpening = QUICK_STAGES
     first_spread = 0.01
 
     def __init__(self, vocabulary: Vocabulary, levels: tuple[Level, ...], softening: float = 0.0) -> None:

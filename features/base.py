@@ -18,6 +18,8 @@ Self = TypeVar("Self", bound="Representation")
 
 LARGEST_PLAUSIBLE_VALUE = 4.0
 
+Sharpening = tuple[tuple[int, float], ...]
+
 
 class Representation(nn.Module):
     r"""An image code Φ with a gradient.
@@ -65,8 +67,8 @@ class Representation(nn.Module):
     usual_size: tuple[int, int] | None = None
     blind_to_contrast: bool = False
     fidelity: float = 100.0
-    sharpening: tuple[tuple[int, float], ...] = ((60, 0.5), (60, 0.2), (60, 0.1), (60, 0.05), (60, 0.025))
-    quick_sharpening: tuple[tuple[int, float], ...] = ((20, 0.4), (20, 0.15), (20, 0.04))
+    sharpening: Sharpening = ((60, 0.5), (60, 0.2), (60, 0.1), (60, 0.05), (60, 0.025))
+    quick_sharpening: Sharpening = ((20, 0.4), (20, 0.15), (20, 0.04))
     first_spread: float = 0.3
 
     _registry: ClassVar[dict[str, type[Representation]]] = {}
