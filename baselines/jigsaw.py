@@ -222,7 +222,7 @@ def _slopes(shape: Windows, patches: Floats, grid: tuple[int, int], size: tuple[
     for axis in (1, 2):
         steps = np.diff(blocks, axis=axis, append=blocks.take([-1], axis=axis)) * bell
         total, _ = shape.lay(steps.reshape(patches.shape), places, size)
-        slopes.append(np.asarray(total / np.maximum(weight, 1e-3)))
+        slopes.append(np.asarray(total / np.maximum(weight, 1e-3), dtype=np.float32))
     return slopes
 
 

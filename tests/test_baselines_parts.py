@@ -255,5 +255,8 @@ def test_a_network_gives_a_start_with_contrast_and_noise(photograph):
     assert starts[0].std() == pytest.approx(0.3, rel=0.1)
     assert np.array_equal(starts[0], starts[1]) and not np.array_equal(starts[0], starts[2])
     middle = (starts[0] + starts[2]) / 2
-    assert np.corrcoef(middle.ravel(), guess.ravel())[0, 1] > 0.95
+    assert np.corrcoef(middle.ravel(), guess.ravel())[0, 1] > 0.8
     assert np.isfinite(model.start(PHI, np.zeros_like(code))).all()
+    spike = photograph("astronaut", 64)
+    spike[:], spike[30:32, 30:32] = 0.5, 1
+    assert np.abs(model.start(PHI, PHI(spike))).max() < 4
