@@ -18,7 +18,7 @@ from .objectives import InnerProduct, squared_norm
 from .presets import Recipe
 from .result import Result
 
-FIDELITY = 100.0
+FIDELITY = 30.0
 
 
 def caricature(
