@@ -147,8 +147,7 @@ def test_a_training_killed_between_its_steps_goes_on(images, tmp_path, monkeypat
     meta, arrays = load_arrays(tmp_path / "killed.npz.partial", "partial model")
     assert meta["next"] == 2 and arrays["step"] == 3
     method.learn(images[:2], PHI, output=tmp_path / "killed.npz", **options)
-    whole, killed = (load_arrays(tmp_path / f"{n}.npz", "upconv model")[1]["weights"] for n in ("whole", "killed"))
-    assert np.allclose(whole, killed, atol=1e-6)
+    assert (tmp_path / "whole.npz").read_bytes() == (tmp_path / "killed.npz").read_bytes()
 
 
 @pytest.mark.parametrize("other", [HOG(variant="dpm", cell_size=8), HOG(variant="uoctti", cell_size=6), DSIFT()])
