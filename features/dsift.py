@@ -14,7 +14,7 @@ from torch import Tensor
 
 from . import kernels
 from .base import Representation, image_to_tensor
-from .oriented import Band, Bins, oriented_cells
+from .oriented import FAST_LEAST, Band, Bins, oriented_cells
 
 EPSILON = float(np.finfo(np.float32).eps)
 CLAMP = 0.2
@@ -81,7 +81,9 @@ class DSIFT(Representation):
     Shape: (N, 1, H, W) → (N, NY·NX·NO, h, w), values in [0, 1] (network: 0.2), float; `describe` gives the lists of
     frames and 8-bit descriptors that VLFeat returns. Channel (i·NX + j)·NO + o is bin row i, bin column j and the
     direction 2πo/NO, clockwise from +x. vlfeat follows VLFeat 0.9.21 with its approximate arctangent (0.01 radians);
-    the network measures angles exactly.
+    the network measures angles exactly. With the flat window, in single precision on the CPU, vlfeat also has the
+    roundings of VLFeat's running sums, which are much of a descriptor where the image is almost constant; the
+    gradient is that without them.
 
     References
     ----------
@@ -128,12 +130,22 @@ class DSIFT(Representation):
         shape = self.output_shape(*x.shape[-2:])
         fused = kernels.fits(x) if self.fused is None else self.fused
         bins = Bins(self.geometry[2] // 2, linear=True, cubic=self.variant == "vlfeat")
-        cells = oriented_cells(x, *self.bands(*x.shape[-2:]), bins, self.scale / 2, fused=fused)
+        operands = x, *self.bands(*x.shape[-2:]), bins, self.scale / 2
         layout, weights = self._layout()
+        running = fused and x.dtype == torch.float32 and self.window == "flat" and self.variant == "vlfeat"
+        if running:
+            from .kernels.running import running_cells
+
+            pitch = math.gcd(self.bin_size, self.step)
+            down, across = ((first, pitch) for first in self._first())
+            cells = running_cells(*operands, self.bin_size, (down, across))
+        else:
+            cells = oriented_cells(*operands, fused=fused)
         if fused:
             from .kernels.descriptors import descriptors
 
-            constants = self._epsilon, EPSILON, CLAMP, self.leak
+            least = FAST_LEAST**2 if running and self.epsilon is None else 0.0
+            constants = self._epsilon, EPSILON, CLAMP, self.leak, least
             code, total = descriptors(cells, shape, layout, weights, self.variant == "vlfeat", constants)
         else:
             histograms = _gather(cells, shape, layout, weights)

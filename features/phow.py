@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import conv2d
 
 from .base import Representation, image_to_tensor
 from .dsift import DSIFT, LEAK, check_choice, check_count, check_positive, quantise
@@ -106,12 +105,12 @@ class PHOW(Representation):
         """Code of a batch, (N, 1 or 3, H, W) → (N, K·C·128, h, w)."""
         _, h, w = self.output_shape(*x.shape[-2:])
         channels = colour_channels(x, self.colour, self.variant)
-        return torch.cat([self._describe(channels, k)[0][..., :h, :w] for k in range(len(self.sizes))], 1)
+        return torch.cat([self._describe(channels, k, x.dtype)[0][..., :h, :w] for k in range(len(self.sizes))], 1)
 
-    def _describe(self, channels: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    def _describe(self, channels: Tensor, k: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Descriptors (N, C·128, h, w) and norms (N, C, h, w) of the k-th size, on its own grid."""
         layer, (n, c, height, width) = self._layers[k], channels.shape
-        smooth = smoothed(channels, self.sizes[k] / self.magnification, self.variant)
+        smooth = smoothed(channels, self.sizes[k] / self.magnification, self.variant).to(dtype)
         code, mass = layer.code_and_norms(smooth.reshape(n * c, 1, height, width))
         code, mass = code.reshape(n, -1, *mass.shape[1:]), mass.reshape(n, c, *mass.shape[1:])
         norm = mass.mean(1) if self.colour == "rgb" else mass[:, -1 if self.colour == "hsv" else 0]
@@ -146,7 +145,7 @@ class PHOW(Representation):
             channels = colour_channels(x, self.colour, self.variant)
             frames, descriptors = [], []
             for k, (size, layer) in enumerate(zip(self.sizes, self._layers, strict=True)):
-                code, norms = self._describe(channels, k)
+                code, norms = self._describe(channels, k, x.dtype)
                 centres = layer.frames(*x.shape[-2:])
                 norm = norms[0, 0].float().cpu().numpy().reshape(-1)
                 frames.append(np.column_stack([centres, norm, np.full(len(centres), size)]))
@@ -172,7 +171,10 @@ class PHOW(Representation):
 
 
 def colour_channels(x: Tensor, colour: str, variant: str) -> Tensor:
-    """The channels that are described: (N, 1 or 3, H, W) → (N, 1 or 3, H, W)."""
+    """The channels that are described: (N, 1 or 3, H, W) → (N, 1 or 3, H, W).
+
+    Grey values of colours, and opponent channels, are in double precision, as cyvlfeat's are.
+    """
     if colour == "gray":
         return x if x.shape[1] == 1 else _grey(x)
     x = x.expand(-1, 3, -1, -1)
@@ -183,7 +185,7 @@ def colour_channels(x: Tensor, colour: str, variant: str) -> Tensor:
     red, green, blue = x.split(1, 1)
     intensity = _grey(x)
     yellow = red + green
-    third = (yellow - 2 * blue) / math.sqrt(6) if variant == "vlfeat" else yellow - 2 / math.sqrt(6) * blue
+    third = (yellow - 2 * blue) / math.sqrt(6) if variant == "vlfeat" else yellow - 2 * blue / math.sqrt(6)
     return torch.cat([intensity, (red - green) / math.sqrt(2) + 0.01 * intensity, third + 0.01 * intensity], 1)
 
 
@@ -203,24 +205,29 @@ def hsv(x: Tensor) -> Tensor:
 
 
 def smoothed(x: Tensor, sigma: float, variant: str) -> Tensor:
-    """Gaussian smoothing of (N, C, H, W); of cyvlfeat's kind also across three channels."""
-    taps = _kernel(sigma, variant)
-    reach, mode = len(taps) // 2, "symmetric" if variant == "cyvlfeat" else "edge"
-    kernel = torch.from_numpy(taps).to(x)
-    n, c, height, width = x.shape
-    y = x.reshape(n * c, 1, height, width)
-    y = conv2d(y.index_select(2, _padding(height, reach, mode).to(x.device)), kernel[None, None, :, None])
-    y = conv2d(y.index_select(3, _padding(width, reach, mode).to(x.device)), kernel[None, None, None])
-    y = y.reshape(x.shape)
-    if variant == "vlfeat" or c == 1:
-        return y
-    mixing = np.zeros((c, c))
-    for channel in range(c):
-        np.add.at(mixing[channel], _padding(c, reach, mode).numpy()[channel : channel + len(taps)], taps)
-    return torch.einsum("dc,nchw->ndhw", torch.from_numpy(mixing).to(x), y)
+    """Gaussian smoothing of (N, C, H, W); of cyvlfeat's kind also across three channels.
+
+    Each axis is filtered in double precision and rounded, as SciPy does, whose results cyvlfeat uses: VLFeat's sums
+    depend on the last digit.
+    """
+    taps, mode = _kernel(sigma, variant), "symmetric" if variant == "cyvlfeat" else "edge"
+    for dim in (2, 3) if variant == "vlfeat" or x.shape[1] == 1 else (2, 3, 1):
+        x = _filtered(x, taps, dim, mode)
+    return x
+
+
+def _filtered(x: Tensor, taps: NDArray[np.float64], dim: int, mode: str) -> Tensor:
+    reach, size = len(taps) // 2, x.shape[dim]
+    padded = x.double().index_select(dim, _padding(size, reach, mode).to(x.device))
+    total = float(taps[reach]) * padded.narrow(dim, reach, size)
+    for j, tap in enumerate(taps[:reach].tolist()):
+        total = total + tap * (padded.narrow(dim, j, size) + padded.narrow(dim, 2 * reach - j, size))
+    return total.to(x.dtype)
 
 
 def _grey(x: Tensor) -> Tensor:
+    """In double precision."""
+    x = x.double()
     return (x * x.new_tensor(GREY)[:, None, None]).sum(1, keepdim=True)
 
 

@@ -32,7 +32,8 @@ def descriptors(cells: Tensor, shape: tuple[int, ...], layout: Layout, weights: 
     again : bool
         Whether to normalise again after clamping.
     constants : tuple
-        ε of the first and second normalisation, the clamp, and the slope beyond it.
+        ε of the first and second normalisation, the clamp, the slope beyond it, and 0 or the square of a norm that
+        counts as nothing, see `kernels.sift`; the derivative is that for 0.
     """
     code, total = _Descriptors.apply(cells.permute(0, 2, 1, 3), shape, layout, weights, again, constants)
     return code, total

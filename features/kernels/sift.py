@@ -29,16 +29,20 @@ def _gather(cells, f, layout, weights, values):
 
 
 @jit
-def _inverse_norms(values, epsilon, inverse):
-    """1 / √(‖v‖² + ε²) of the columns v of (D, w)."""
-    inverse[:] = epsilon * epsilon
+def _inverse_norms(values, epsilon, least, inverse):
+    """1 / √(‖v‖² + ε²) of the columns v of (D, w); or VLFeat's 1 / (‖v‖ + ε), which takes ‖v‖² ≤ least > 0 for 0."""
+    inverse[:] = 0
     for k in range(values.shape[0]):
         row = values[k]
         for g in range(row.shape[0]):
             inverse[g] += row[g] * row[g]
-    one = epsilon / epsilon
+    one, zero = epsilon / epsilon, epsilon - epsilon
     for g in range(inverse.shape[0]):
-        inverse[g] = one / math.sqrt(inverse[g])
+        square = inverse[g]
+        if least > 0:
+            inverse[g] = one / ((zero if square <= least else math.sqrt(square)) + epsilon)
+        else:
+            inverse[g] = one / math.sqrt(square + epsilon * epsilon)
 
 
 @jit
@@ -53,7 +57,7 @@ def _scale_and_clamp(values, inverse, clamp, leak, out):
 @jit
 def describe(cells, layout, weights, again, constants, code, total, first, last, bands):
     """Fill codes (N, D, h, w) and their sums before normalisation (N, h, w) from cells (N, R, 2O, S)."""
-    epsilon, second_epsilon, clamp, leak = constants
+    epsilon, second_epsilon, clamp, leak, least = constants
     dimensions, count, wide = code.shape[1:]
     values, clamped = np.empty((dimensions, wide), cells.dtype), np.empty((dimensions, wide), cells.dtype)
     inverse = np.empty(wide, cells.dtype)
@@ -65,10 +69,10 @@ def describe(cells, layout, weights, again, constants, code, total, first, last,
             for k in range(dimensions):
                 for g in range(wide):
                     total[n, f, g] += values[k, g]
-            _inverse_norms(values, epsilon, inverse)
+            _inverse_norms(values, epsilon, least, inverse)
             _scale_and_clamp(values, inverse, clamp, leak, clamped)
             if again:
-                _inverse_norms(clamped, second_epsilon, inverse)
+                _inverse_norms(clamped, second_epsilon, least, inverse)
             else:
                 inverse[:] = 1
             for k in range(dimensions):
@@ -107,8 +111,12 @@ def _scatter(upstream, by_total, f, layout, weights, out):
 
 @jit
 def describe_derivative(cells, layout, weights, again, constants, by_code, by_total, out, first, last, bands):
-    """Fill the derivative by the cells, which starts as zeros, given those by the codes and by the sums; bands is 1."""
-    epsilon, second_epsilon, clamp, leak = constants
+    """Fill the derivative by the cells, which starts as zeros, given those by the codes and by the sums; bands is 1.
+
+    It is always that of the first kind of norm.
+    """
+    epsilon, second_epsilon, clamp, leak, least = constants
+    nothing = least - least
     dimensions, count, wide = by_code.shape[1:]
     shape = (dimensions, wide)
     values, clamped, upstream = np.empty(shape, cells.dtype), np.empty(shape, cells.dtype), np.empty(shape, cells.dtype)
@@ -116,11 +124,11 @@ def describe_derivative(cells, layout, weights, again, constants, by_code, by_to
     for n in range(first, last):
         for f in range(count):
             _gather(cells[n], f, layout, weights, values)
-            _inverse_norms(values, epsilon, inverse)
+            _inverse_norms(values, epsilon, nothing, inverse)
             _scale_and_clamp(values, inverse, clamp, leak, clamped)
             upstream[:] = by_code[n, :, f]
             if again:
-                _inverse_norms(clamped, second_epsilon, second)
+                _inverse_norms(clamped, second_epsilon, nothing, second)
                 _unit_derivative(clamped, second, upstream, dot)
             for k in range(dimensions):
                 for g in range(wide):
