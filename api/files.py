@@ -189,7 +189,7 @@ def load_arrays(path: str | Path, kind: str) -> tuple[dict[str, Any], dict[str, 
     except (ValueError, EOFError, OSError, MemoryError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         raise ValueError(f"{path} is not a whole {kind} file of unfeature: {_reason(error)}") from error
     if found != kind:
-        raise ValueError(f"{path} is of another kind, {found}: give a {kind} here")
+        raise ValueError(f"{path} is a file of kind {found!r}: give one of kind {kind!r}")
     return meta, arrays
 
 

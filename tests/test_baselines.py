@@ -162,7 +162,7 @@ def test_another_descriptor_is_refused(other, models, target, tmp_path):
 def test_damaged_and_foreign_models_are_refused(models, tmp_path):
     path = tmp_path / "model.npz"
     models["ridge"].save(path)
-    with pytest.raises(ValueError, match="holds a ridge model, but a elda model"):
+    with pytest.raises(ValueError, match="of kind 'ridge model': give one of kind 'elda model'"):
         baselines.find("elda").load(path)
     meta, arrays = load_arrays(path, "ridge model")
     save_arrays(tmp_path / "old.npz", "ridge model", {**meta, "version": 0}, **arrays)

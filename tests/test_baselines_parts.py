@@ -242,7 +242,7 @@ def test_keypoints_need_points_and_fitting_shapes(tmp_path):
         model.invert(np.zeros((2, 3)), np.zeros((2, 128)), (64, 64))
     assert np.ptp(model.invert(np.zeros((0, 4)), np.zeros((0, 128)), (64, 64)).image) == 0
     model.save(tmp_path / "points.npz")
-    with pytest.raises(ValueError, match="give a ridge model here"):
+    with pytest.raises(ValueError, match="give one of kind 'ridge model'"):
         baselines.Ridge.load(tmp_path / "points.npz")
 
 

@@ -100,7 +100,7 @@ def test_damaged_files_are_value_errors_that_name_the_file(whole, how, load):
 
 
 def test_foreign_kinds_and_foreign_files_are_refused(whole, tmp_path):
-    with pytest.raises(ValueError, match="another kind, vocabulary: give a dictionary"):
+    with pytest.raises(ValueError, match="of kind 'vocabulary': give one of kind 'dictionary'"):
         files.load_arrays(whole, "dictionary")
     np.savez(tmp_path / "foreign.npz", a=np.eye(2))
     np.save(tmp_path / "foreign.npy", np.eye(2))
