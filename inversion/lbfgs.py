@@ -174,33 +174,27 @@ class Pairs:
             projected = (self.basis[i] @ g[i]).double().cpu().numpy()
             sy, yy, sg, yg = products[i]
             if not fresh and self._curved(i, sy, yy):
-                slot = self._next_slot(i)
-                self._put(i, slot, s[i], y[i])
-                self._put_products(i, slot, projected - self.projected[i], sy, yy)
+                slot = self._remember(i, s[i], y[i], projected - self.projected[i], sy, yy)
                 projected[[slot, self.history + slot]] = sg, yg
             self.projected[i] = projected
             weights, gamma = self._compact_form(i, projected)
             directions[i] = torch.mv(self.basis[i].T, torch.from_numpy(weights).to(g)).sub_(g[i], alpha=gamma)
         return directions
 
-    def _put(self, i: int, slot: int, s: Tensor, y: Tensor) -> None:
-        self.basis[i, slot], self.basis[i, self.history + slot] = s, y
-
-    def _put_products(self, i: int, slot: int, with_y: NDArray[np.float64], sy: float, yy: float) -> None:
-        products, m = self.products[i], self.history
-        products[:, slot] = with_y
-        products[slot, slot], products[m + slot, slot] = sy, yy
-        products[m + slot] = products[m:, slot]
-
     def _curved(self, i: int, sy: float, yy: float) -> bool:
         gamma = self._gamma(i) if self.slots[i] else 1.0
         return bool(sy > 1e-6 * yy * min(gamma, 1.0) and yy > 0)
 
-    def _next_slot(self, i: int) -> int:
-        """The oldest pair's place, now the newest's."""
-        slots = self.slots[i]
-        slots.append(slots.pop(0) if len(slots) == self.history else len(slots))
-        return slots[-1]
+    def _remember(self, i: int, s: Tensor, y: Tensor, with_y: NDArray[np.float64], sy: float, yy: float) -> int:
+        """Put a pair, and the basis' products with its y, in the oldest one's place, which is returned."""
+        slots, products, m = self.slots[i], self.products[i], self.history
+        slot = slots.pop(0) if len(slots) == m else len(slots)
+        slots.append(slot)
+        self.basis[i, slot], self.basis[i, m + slot] = s, y
+        products[:, slot] = with_y
+        products[slot, slot], products[m + slot, slot] = sy, yy
+        products[m + slot] = products[m:, slot]
+        return slot
 
     def _gamma(self, i: int) -> float:
         """γ = ⟨s, y⟩ / ⟨y, y⟩ of the newest pair."""
