@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from .base import Representation, Sharpening
+from .constants import constant, kept
 from .sampling import stacked
 from .vocabulary import Vocabulary
 
@@ -110,14 +111,15 @@ class WordCode(Representation):
         """Encode a batch: (N, C, H, W) → (N, D)."""
         dense = self.phi(x)
         local = self.vocabulary.descriptors(dense)
-        regions = torch.from_numpy(self._regions(dense.shape[2], dense.shape[3])).to(x.device)
-        regions = regions.repeat(1, stacked(self.phi))
+        places = *dense.shape[2:], stacked(self.phi)
+        regions = [kept(_region, (rows, columns, k, *places), x.device)
+                   for rows, columns in self.grids for k in range(rows * columns)]
         block = max(1, LARGEST_BLOCK // (len(x) * len(self.words)))
         if local.shape[1] <= block:
             statistics = self._pool(local, regions)
         else:
             statistics = self._pool_in_blocks(local, regions, block)
-        return self.normalise(self.finish(statistics, regions.sum(1).to(x)).flatten(1))
+        return self.normalise(self.finish(statistics, constant(tuple(map(len, regions)), x)).flatten(1))
 
     def surrogate(self: Self, softness: float) -> Self:
         """The descriptor's surrogate, softer assignment, and square roots with bounded gradients.
@@ -134,30 +136,19 @@ class WordCode(Representation):
         inner = self.phi.surrogate(softness)
         return changes if inner is self.phi else changes | {"vocabulary": self.vocabulary.with_phi(inner)}
 
-    def _pool(self, local: Tensor, regions: Tensor) -> Tensor:
+    def _pool(self, local: Tensor, regions: Sequence[Tensor | slice]) -> Tensor:
         shares = self.shares(local)
         return torch.stack([self.statistics(shares[:, r], local[:, r]) for r in regions], dim=1)
 
-    def _pool_in_blocks(self, local: Tensor, regions: Tensor, block: int) -> Tensor:
+    def _pool_in_blocks(self, local: Tensor, regions: Sequence[Tensor], block: int) -> Tensor:
         """Pool block by block of positions, and compute each again for its gradient: memory stays bounded."""
         parts = []
         for region in regions:
             pooled = []
             for piece in local[:, region].split(block, dim=1):
-                whole = torch.ones(1, piece.shape[1], dtype=torch.bool, device=piece.device)
-                pooled.append(checkpoint(self._pool, piece, whole, use_reentrant=False))
+                pooled.append(checkpoint(self._pool, piece, [slice(None)], use_reentrant=False))
             parts.append(functools.reduce(self.merge, pooled))
         return torch.cat(parts, dim=1)
-
-    def _regions(self, h: int, w: int) -> NDArray[np.bool_]:
-        """Which of the h·w positions lie in each region: (R, h·w), bool."""
-        masks = []
-        for rows, columns in self.grids:
-            row = (2 * np.arange(h) + 1) * rows // (2 * h)
-            column = (2 * np.arange(w) + 1) * columns // (2 * w)
-            number = (row[:, None] * columns + column).ravel()
-            masks.append(number == np.arange(rows * columns)[:, None])
-        return np.concatenate(masks)
 
 
 class AssignedCode(WordCode):
@@ -199,6 +190,14 @@ class AssignedCode(WordCode):
         if self.assignment in ("hard", "straight-through"):
             return changes | {"assignment": "soft", "neighbours": None, "sigma": wider}
         return changes
+
+
+def _region(rows: int, columns: int, k: int, h: int, w: int, layers: int) -> Tensor:
+    """Which positions, of several layers of h·w, lie in the k-th region of a grid."""
+    row = (2 * np.arange(h) + 1) * rows // (2 * h)
+    column = (2 * np.arange(w) + 1) * columns // (2 * w)
+    inside = (row[:, None] * columns + column).ravel() == k
+    return torch.from_numpy(np.flatnonzero(np.tile(inside, layers)))
 
 
 def squared_distances(local: Tensor, words: Tensor) -> Tensor:

@@ -104,7 +104,7 @@ class Representation(nn.Module):
         """
         if isinstance(image, np.ndarray):
             with torch.no_grad():
-                return code_to_numpy(self(image_to_tensor(image)))
+                return code_to_numpy(self(image_to_tensor(image).to(self.device)))
         self.check_batch(image)
         code: Tensor = super().__call__(image)
         return code
@@ -123,7 +123,7 @@ class Representation(nn.Module):
             Maps ∂L/∂code, of the code's shape, to ∂L/∂image, of the image's shape, the image taken in [0, 1].
             It may be called any number of times.
         """
-        x = image_to_tensor(image).requires_grad_()
+        x = image_to_tensor(image).to(self.device).requires_grad_()
         code = self(x)
 
         def pullback(cotangent: NDArray[Any]) -> NDArray[Any]:
@@ -160,6 +160,11 @@ class Representation(nn.Module):
         return None
 
     @property
+    def device(self) -> torch.device:
+        """Where the buffers are, and NumPy images are taken to; the CPU if there are no buffers."""
+        return next((buffer.device for buffer in self.buffers()), torch.device("cpu"))
+
+    @property
     def exact(self) -> bool:
         """Whether the descriptor's own gradient is informative, so that it needs no surrogate."""
         return self.surrogate(0.5) is self
@@ -184,8 +189,8 @@ class Representation(nn.Module):
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
     def replace(self: Self, **changes: Any) -> Self:
-        """A copy with some arguments changed."""
-        return type(self)(**{**self.params(), **changes})
+        """A copy with some arguments changed, on the same device."""
+        return type(self)(**{**self.params(), **changes}).to(self.device)
 
     def to_config(self) -> dict[str, Any]:
         """A JSON-able description; two descriptors compute the same code if and only if theirs are equal."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d, logsigmoid, one_hot, pad
 
 from .base import Representation, Sharpening
+from .constants import constant
 
 GREY = (0.2989, 0.5870, 0.1140)
 CONTRAST = 0.1
@@ -127,7 +128,7 @@ def grey(x: Tensor) -> Tensor:
     """A batch (N, 1 or 3, H, W) as grey (N, 1, H, W)."""
     if x.shape[1] == 1:
         return x
-    return (x * x.new_tensor(GREY)[:, None, None]).sum(1, keepdim=True)
+    return (x * constant(GREY, x)[:, None, None]).sum(1, keepdim=True)
 
 
 def _circle(points: int, radius: float, reach: int) -> NDArray[np.float64]:

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .constants import constant
+
 Layers = list[tuple[str, nn.Module]]
 
 IMAGENET_COLOUR = (123.68, 116.779, 103.939)
@@ -64,9 +66,8 @@ class Preprocessing:
 
     def __call__(self, x: Tensor) -> Tensor:
         """The network's input (N, C, H, W) for images (N, C, H, W), RGB in [0, 1]."""
-        std = torch.tensor(self.std, dtype=torch.float64)
-        gain = (self.scale / std).to(x).view(-1, 1, 1)
-        offset = (torch.tensor(self.mean, dtype=torch.float64) / std).to(x).view(-1, 1, 1)
+        gain = constant(tuple(self.scale / s for s in self.std), x).view(-1, 1, 1)
+        offset = constant(tuple(m / s for m, s in zip(self.mean, self.std, strict=True)), x).view(-1, 1, 1)
         return (x.flip(1) if self.order == "BGR" else x) * gain - offset
 
 

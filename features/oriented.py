@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from . import kernels
+from .constants import kept
 
 CUBIC = (0.9675, 0.1821)
 FAST_EPSILON = 2.0**-23
@@ -124,7 +125,8 @@ class Band:
         if key not in self._cast:
             matrix = np.zeros((self.rows, self.pixels))
             matrix[self.row, np.repeat(np.arange(self.pixels), np.diff(self.start))] = self.weight
-            self._cast[key] = torch.from_numpy(matrix).to(like)
+            with torch.inference_mode(False):
+                self._cast[key] = torch.from_numpy(matrix).to(like.device, like.dtype)
         return self._cast[key]
 
 
@@ -235,7 +237,7 @@ def assign(gx: Tensor, gy: Tensor, bins: Bins) -> tuple[Tensor, Tensor, Tensor, 
     nearest, product = _nearest(gx.detach(), gy.detach(), bins)
     if bins.hard:
         return magnitude, nearest, nearest, None
-    ux, uy = torch.from_numpy(Bins(bins.orientations).directions).to(gx).T[:, nearest]
+    ux, uy = kept(_directions, (bins.orientations,), gx.device).to(gx).T[:, nearest]
     t = torch.atan2(ux * gy - uy * gx, ux * gx + uy * gy) * (bins.orientations / math.pi)
     next_nearest = torch.where(t < 0, nearest - 1, nearest + 1) % (2 * bins.orientations)
     if bins.softness:
@@ -244,6 +246,10 @@ def assign(gx: Tensor, gy: Tensor, bins: Bins) -> tuple[Tensor, Tensor, Tensor, 
     ieee_length = (gx**2 + gy**2).detach().double().sqrt().to(gx)
     rounded = torch.acos((product / ieee_length).clamp(max=1)) * (bins.orientations / math.pi)
     return magnitude, nearest, next_nearest, t.abs() + (rounded - t.abs()).detach()
+
+
+def _directions(orientations: int) -> Tensor:
+    return torch.from_numpy(Bins(orientations).directions)
 
 
 def _nearest(gx: Tensor, gy: Tensor, bins: Bins) -> tuple[Tensor, Tensor]:

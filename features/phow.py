@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .base import Representation, image_to_tensor
+from .constants import constant, kept
 from .dsift import DSIFT, LEAK, check_choice, check_count, check_positive, quantise
 
 COLOURS = ("gray", "rgb", "hsv", "opponent")
@@ -218,7 +218,7 @@ def smoothed(x: Tensor, sigma: float, variant: str) -> Tensor:
 
 def _filtered(x: Tensor, taps: NDArray[np.float64], dim: int, mode: str) -> Tensor:
     reach, size = len(taps) // 2, x.shape[dim]
-    padded = x.double().index_select(dim, _padding(size, reach, mode).to(x.device))
+    padded = x.double().index_select(dim, kept(_padding, (size, reach, mode), x.device))
     total = float(taps[reach]) * padded.narrow(dim, reach, size)
     for j, tap in enumerate(taps[:reach].tolist()):
         total = total + tap * (padded.narrow(dim, j, size) + padded.narrow(dim, 2 * reach - j, size))
@@ -228,7 +228,7 @@ def _filtered(x: Tensor, taps: NDArray[np.float64], dim: int, mode: str) -> Tens
 def _grey(x: Tensor) -> Tensor:
     """In double precision."""
     x = x.double()
-    return (x * x.new_tensor(GREY)[:, None, None]).sum(1, keepdim=True)
+    return (x * constant(GREY, x)[:, None, None]).sum(1, keepdim=True)
 
 
 def _kernel(sigma: float, variant: str) -> NDArray[np.float64]:
@@ -237,7 +237,6 @@ def _kernel(sigma: float, variant: str) -> NDArray[np.float64]:
     return np.asarray(taps / taps.sum())
 
 
-@lru_cache(maxsize=64)
 def _padding(size: int, reach: int, mode: str) -> Tensor:
     """Which pixels stand along one axis of a padded image."""
     return torch.from_numpy(np.pad(np.arange(size), reach, mode=mode))  # type: ignore[call-overload]

@@ -76,7 +76,7 @@ def sample_descriptors(
     for name, image in named:
         with torch.no_grad():
             try:
-                code = phi(image_to_tensor(image))
+                code = phi(image_to_tensor(image).to(phi.device))
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from error
         flat = local_descriptors(code, stacked(phi))[0].float().cpu().numpy()

@@ -106,7 +106,7 @@ def statistics(phi: Representation, images: Iterable[NDArray[Any] | Tensor]) -> 
     largest = np.zeros(0)
     for image in images:
         with torch.no_grad():
-            code = phi(image_to_tensor(image) if isinstance(image, np.ndarray) else image)
+            code = phi(image_to_tensor(image).to(phi.device) if isinstance(image, np.ndarray) else image)
         responses = code.transpose(0, 1).flatten(1).cpu().numpy().astype(np.float64)
         count = responses.shape[1]
         own_mean, own_deviations = responses.mean(axis=1), responses.var(axis=1) * count

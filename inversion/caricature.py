@@ -107,7 +107,7 @@ def _own_direction(phi: Representation, x: Tensor) -> Tensor:
 
 
 def _in_channels(phi: Representation, image: NDArray[Any]) -> Tensor:
-    x = image_to_tensor(image).float()
+    x = image_to_tensor(image).float().to(phi.device)
     return x.expand(-1, phi.in_channels[0], -1, -1) if x.shape[1] == 1 else x
 
 

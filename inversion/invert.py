@@ -47,7 +47,7 @@ def invert(
     phi : Representation
         Φ.
     code : ndarray (h, w, D) or (D,), a sequence of such, or Tensor (N, D, h, w) or (N, D)
-        Φ₀; several codes are inverted side by side, each as it would be alone.
+        Φ₀; several codes are inverted side by side, each as it would be alone, on the device of the tensor, or of Φ.
     preset : {"best", "fast", "ijcv2016", "cvpr2015"} or Recipe
     size : tuple of int, optional
         Height and width of the image; by default the smallest image that has such a code.
@@ -84,7 +84,7 @@ def invert(
     """
     if starts < 1:
         raise ValueError(f"starts is at least 1, got {starts}")
-    target = as_codes(code)
+    target = as_codes(code) if isinstance(code, Tensor) else as_codes(code).to(phi.device)
     size = check_code(phi, target, size)
     recipe = recipe_for(phi, preset)
     recipe = recipe if weight is None else replace(recipe, weight=float(weight))

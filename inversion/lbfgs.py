@@ -169,16 +169,20 @@ class Pairs:
         A pair of curvature that is not positive is left out; another takes the place of the oldest. The products with
         y are differences of those with this gradient and the last, so that a step reads the history only twice.
         """
-        directions = torch.zeros_like(g)
-        for i in np.flatnonzero(chosen).tolist():
-            projected = (self.basis[i] @ g[i]).double().cpu().numpy()
+        samples = np.flatnonzero(chosen).tolist()
+        projections = torch.stack([self.basis[i] @ g[i] for i in samples]).double().cpu().numpy()
+        forms = []
+        for i, projected in zip(samples, projections, strict=True):
             sy, yy, sg, yg = products[i]
             if not fresh and self._curved(i, sy, yy):
                 slot = self._remember(i, s[i], y[i], projected - self.projected[i], sy, yy)
                 projected[[slot, self.history + slot]] = sg, yg
             self.projected[i] = projected
-            weights, gamma = self._compact_form(i, projected)
-            directions[i] = torch.mv(self.basis[i].T, torch.from_numpy(weights).to(g)).sub_(g[i], alpha=gamma)
+            forms.append(self._compact_form(i, projected))
+        weights = torch.from_numpy(np.stack([form for form, _ in forms])).to(g)
+        directions = torch.zeros_like(g)
+        for i, form, (_, gamma) in zip(samples, weights, forms, strict=True):
+            directions[i] = torch.mv(self.basis[i].T, form).sub_(g[i], alpha=gamma)
         return directions
 
     def _curved(self, i: int, sy: float, yy: float) -> bool:
@@ -227,7 +231,8 @@ def _differences(trial: Tensor, iterate: Tensor, gradient: Tensor,
     """s = trial − iterate, y = gradient − before, and ⟨s, y⟩, ⟨y, y⟩, ⟨s, g⟩ and ⟨y, g⟩ of each sample, (N, 4)."""
     if not kernels.fits(trial):
         s, y = trial - iterate, gradient - before
-        return s, y, np.stack([_inner(s, y), _inner(y, y), _inner(s, gradient), _inner(y, gradient)], 1)
+        sums = torch.stack([(a * b).sum(1) for a, b in ((s, y), (y, y), (s, gradient), (y, gradient))], 1)
+        return s, y, sums.double().cpu().numpy()
     from .kernels import differences
 
     s, y, products = torch.empty_like(trial), torch.empty_like(trial), np.zeros((len(trial), 4))

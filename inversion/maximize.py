@@ -196,7 +196,7 @@ def without_code(phi: Representation, recipe: Recipe, outcome: Outcome, seed: in
 def noise_codes(phi: Representation, size: tuple[int, int]) -> Tensor:
     """The codes of eight fixed images of 1/f noise about the centre, of standard deviation 0.2."""
     channels = phi.in_channels[0]
-    centre = torch.tensor(phi.centre).expand(channels).view(-1, 1, 1)
+    centre = torch.tensor(phi.centre, device=phi.device).expand(channels).view(-1, 1, 1)
     canvas = Fourier(Frame(*size, centre), power=1.0, spread=0.2)
     with torch.no_grad():
         return torch.cat([phi(canvas.render(canvas.start([seed])).clamp(0, 1)) for seed in range(NOISE_IMAGES)])
@@ -206,7 +206,7 @@ def channel_peaks(phi: Representation, size: tuple[int, int], statistics: Statis
     """M of every channel, (D,)."""
     if statistics is not None:
         statistics.check(phi)
-        peaks = torch.from_numpy(statistics.max).float()
+        peaks = torch.from_numpy(statistics.max).float().to(phi.device)
     else:
         codes = noise_codes(phi, size)
         peaks = codes.max().expand(codes.shape[1])
@@ -239,11 +239,12 @@ def _target(phi: Representation, asked: dict[str, Any], size: tuple[int, int] | 
         directions = torch.cat([channel_mask(shape, place) for place in places]) / math.prod(shape[1:])
     peaks = channel_peaks(phi, size, statistics)
     scale = torch.stack([peaks[place[0]] for place in places]) * _area(phi, size)
-    return Target(directions, scale, size, {what: value, "size": size})
+    return Target(directions.to(phi.device), scale, size, {what: value, "size": size})
 
 
 def _template(phi: Representation, value: NDArray[Any] | Tensor, size: tuple[int, int] | None) -> Target:
-    direction = value.detach().float()[None] if isinstance(value, Tensor) else code_to_tensor(value).float()
+    given = value.detach()[None] if isinstance(value, Tensor) else code_to_tensor(value).to(phi.device)
+    direction = given.float()
     if direction.ndim == 2:
         size = size or _whole(phi)
         shape = phi.output_shape(*size)
@@ -275,9 +276,9 @@ def _mosaic(phi: Representation, channels: list[int], size: tuple[int, int] | No
     direction = torch.zeros(1, *shape)
     for i, channel in enumerate(channels):
         row, column = int((i // columns + 0.5) * shape[1] / rows), int((i % columns + 0.5) * shape[2] / columns)
-        direction += one_hot(shape, channel, row, column) / peaks[channel]
-    scale = torch.full((1,), len(channels) * _area(phi, size))
-    return Target(direction, scale, size, {"mosaic": channels, "size": size})
+        direction += one_hot(shape, channel, row, column) / float(peaks[channel])
+    scale = torch.full((1,), len(channels) * _area(phi, size), device=phi.device)
+    return Target(direction.to(phi.device), scale, size, {"mosaic": channels, "size": size})
 
 
 def _whole(phi: Representation) -> tuple[int, int]:

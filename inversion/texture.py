@@ -204,7 +204,7 @@ RECIPES = {
 def _find(phi: Layers, parts: Sequence[Part], size: tuple[int, int], seeds: Sequence[int], recipe: Recipe,
           start: Tensor | None, progress: Callable[[Progress], None] | None) -> Result:
     objective = OverLayers(phi, size, parts)
-    like = torch.zeros(len(seeds), 1)
+    like = torch.zeros(len(seeds), 1, device=phi.device)
     outcome = descend([Term(phi, objective)], recipe, size, seeds, like, start, progress=progress)
     with torch.no_grad():
         values = objective.by_part(phi(outcome.x))
@@ -229,5 +229,5 @@ def _check_layers(phi: Layers, names: Sequence[str] | Mapping[str, float]) -> No
 
 
 def _colour(phi: Layers, image: NDArray[Any]) -> Tensor:
-    x = image_to_tensor(np.asarray(image)).float()
+    x = image_to_tensor(np.asarray(image)).float().to(phi.device)
     return x.expand(-1, phi.in_channels[0], -1, -1) if x.shape[1] == 1 else x

@@ -1,0 +1,26 @@
+"""Constants on the device where they are used, made once: to send them there each time would wait for the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def constant(values: tuple[Any, ...], like: Tensor) -> Tensor:
+    """Numbers, in tuples one in another, as a tensor with the dtype and device of another."""
+    return kept(_numbers, (values,), like.device).to(like.dtype)
+
+
+@lru_cache(maxsize=256)
+def kept(make: Callable[..., Tensor], arguments: tuple[Any, ...], device: torch.device) -> Tensor:
+    """make(*arguments) on a device."""
+    with torch.inference_mode(False):
+        return make(*arguments).to(device)
+
+
+def _numbers(values: tuple[Any, ...]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)

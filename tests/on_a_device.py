@@ -1,0 +1,218 @@
+"""What `test_devices` runs in a process of its own: every check twice, on the CPU and on the pretended device.
+
+Prints a JSON object: the name of each check, and what went wrong or nothing.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import traceback
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tests.contract_list import PRIORS, REPRESENTATIONS, SOLVERS
+from tests.tiny_networks import tiny
+from unfeature.cli.invert import with_steps
+from unfeature.features import kernels
+from unfeature.features.base import Representation
+from unfeature.features.brief import BRIEF
+from unfeature.features.cnn import CNN
+from unfeature.features.dsift import DSIFT
+from unfeature.features.hog import HOG
+from unfeature.features.layers import Layers
+from unfeature.inversion.canvas import Canvas, Colours, Fourier, Frame, Levelled, Pixels
+from unfeature.inversion.caricature import caricature
+from unfeature.inversion.invert import invert
+from unfeature.inversion.maximize import RECIPES, maximize
+from unfeature.inversion.presets import recipe_for
+from unfeature.inversion.texture import RECIPES as TEXTURES
+from unfeature.inversion.texture import synthesize
+
+CANVASES: dict[str, Callable[[Frame], Canvas]] = {"pixels": Pixels, "fourier": Fourier, "colours": Colours}
+PRESETS = ("cvpr2015", "ijcv2016", "best", "fast")
+STEPS, MOST_WAITS = 4, 8
+IMAGE = np.random.default_rng(0).random((40, 40, 3), dtype=np.float32)
+
+
+def noise(*shape: int, seed: int = 0) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def same(found: Any, expected: Any) -> None:
+    """Everything is where it should be, and equal."""
+    if isinstance(expected, Tensor):
+        assert isinstance(found, Away), f"a result is on {found.device}"
+        found, expected = found.cpu().detach().numpy(), expected.detach().numpy()
+    np.testing.assert_array_equal(found, expected)
+
+
+def never_waited() -> None:
+    assert not device.waits, f"the host waits in {dict(device.waits)}"
+
+
+def evaluated(phi, x):
+    x = x.detach().requires_grad_()
+    code = phi(x)
+    return code, torch.autograd.grad(code.square().sum(), x)[0]
+
+
+def descriptor(name: str) -> None:
+    """Value, gradient, stand-in, flat pixels; the second evaluation waits for nothing."""
+    phi = REPRESENTATIONS[name]()
+    size = phi.usual_size or (40, 44)
+    x = noise(2, phi.in_channels[0], *size)
+    for kind in (phi, phi.surrogate(0.3)):
+        expected = evaluated(kind, x)
+        away = copy.deepcopy(phi).to(DEVICE)
+        away = away if kind is phi else away.surrogate(0.3)
+        there = x.to(DEVICE)
+        evaluated(away, there)
+        device.waits.clear()
+        for a, b in zip(evaluated(away, there), expected, strict=True):
+            never_waited()
+            same(a, b)
+            device.waits.clear()
+        flat = kind.flat_pixels(expected[0].detach(), *size)
+        if flat is not None:
+            same(away.flat_pixels(expected[0].detach().to(DEVICE), *size), flat)
+        same(away(np.float32(x[0].permute(1, 2, 0))), kind(np.float32(x[0].permute(1, 2, 0))))
+
+
+def prior(name: str) -> None:
+    kind, x, centre = PRIORS[name](), noise(2, 3, 20, 24), torch.full((3, 1, 1), 0.5)
+    gradient, away = torch.zeros_like(x), torch.zeros_like(x).to(DEVICE)
+    expected = kind.with_gradient(x, centre, gradient)
+    operands = x.to(DEVICE), centre.to(DEVICE)
+    device.waits.clear()
+    found = kind.with_gradient(*operands, away)
+    never_waited()
+    same(found, expected)
+    same(away, gradient)
+
+
+def solver(name: str, samples: int = 2) -> None:
+    """A bowl; a step waits no more often than is written here, whatever the batch."""
+    bowl, start = noise(samples, 1, 8, 8, seed=1) + 0.5, noise(samples, 1, 8, 8)
+    points = []
+    for where in ("cpu", DEVICE):
+        kind = SOLVERS[name]()
+        weight = bowl.to(where)
+        kind.begin(start.to(where))
+        for _ in range(6):
+            z = kind.point
+            value, slope = (weight * z * z).flatten(1).sum(1), 2 * weight * z
+            device.waits.clear()
+            kind.tell(value, slope)
+            assert device.waits.total() <= (MOST_WAITS if name == "lbfgs" else 0), dict(device.waits)
+        points.append(kind.best)
+    same(points[1], points[0])
+
+
+def canvas(name: str) -> None:
+    images = []
+    for where in ("cpu", DEVICE):
+        kind = CANVASES[name](Frame(20, 24, torch.full((3, 1, 1), 0.5).to(where)))
+        flat = noise(2, 20, 24) < 0.3
+        for found in (kind, Levelled(kind, flat.to(where))):
+            z = found.start([0, 1]).requires_grad_()
+            device.waits.clear()
+            x = found.render(z)
+            (slope,) = torch.autograd.grad(x.square().sum(), z)
+            never_waited()
+            images += [x, slope, found.project(z.detach() * 9), found.coordinates(x.detach())]
+    for a, b in zip(images[len(images) // 2:], images, strict=False):
+        same(a, b)
+
+
+def inversion(preset: str, phi: Callable[[], Representation]) -> None:
+    """Two codes, two starts each."""
+
+    def run(where: Any) -> tuple[Any, ...]:
+        kind = phi().to(where)
+        x = noise(2, 1, 40, 48)
+        x[:, :, :20, :20] = 0.5
+        with torch.no_grad():
+            code = kind(x.to(where))
+        recipe = with_steps(recipe_for(kind, preset), STEPS)
+        result = invert(kind, code, preset=recipe, size=(40, 48), starts=2)
+        return result.images, result.errors, result.history["objective"]
+
+    twice(run)
+
+
+def twice(run: Callable[[Any], tuple[Any, ...]]) -> None:
+    for expected, found in zip(run("cpu"), run(DEVICE), strict=True):
+        same(found, expected)
+
+
+def inversion_of_an_image(where: Any) -> tuple[Any, ...]:
+    """From and to NumPy, with a descriptor that lives elsewhere."""
+    phi = BRIEF(bits=32, patch_size=12, step=4).to(where)
+    result = invert(phi, phi(IMAGE[..., 0]), preset=with_steps(recipe_for(phi, "fast"), STEPS))
+    return result.images, result.errors
+
+
+def maximisation_of_a_channel(where: Any) -> tuple[Any, ...]:
+    phi = CNN(tiny(), "fire3").to(where)
+    result = maximize(phi, channel=[1, 2], preset=with_steps(RECIPES["best"](phi), STEPS), size=(40, 40))
+    return (result.images,)
+
+
+def caricature_of_an_image(where: Any) -> tuple[Any, ...]:
+    phi = CNN(tiny(), "fire3").to(where)
+    result = caricature(phi, IMAGE, octaves=2, preset=with_steps(RECIPES["ijcv2016"](phi), STEPS))
+    return (result.images,)
+
+
+def texture_of_an_image(where: Any) -> tuple[Any, ...]:
+    phi = Layers(tiny(), ["conv1", "fire3"]).to(where)
+    return (synthesize(phi, IMAGE, preset=with_steps(TEXTURES["best"], STEPS)).images,)
+
+
+def checks() -> dict[str, Callable[[], None]]:
+    """All checks, by name."""
+    found: dict[str, Callable[[], None]] = {}
+    for check, names in ((descriptor, REPRESENTATIONS), (prior, PRIORS), (solver, SOLVERS), (canvas, CANVASES)):
+        found |= {f"{check.__name__} {name}": partial(check, name) for name in names}
+    found |= {f"inversion {preset}": partial(inversion, preset, HOG) for preset in PRESETS}
+    found["inversion of dense SIFT"] = partial(inversion, "best", partial(DSIFT, bin_size=4))
+    for run in (inversion_of_an_image, maximisation_of_a_channel, caricature_of_an_image, texture_of_an_image):
+        found[run.__name__.replace("_", " ")] = partial(twice, run)
+    return found
+
+
+def mixture() -> None:
+    """What must be noticed."""
+    noise(3).to(DEVICE) + noise(3)
+
+
+def wait() -> None:
+    """What must be noticed, too."""
+    device.waits.clear()
+    bool(noise(3).to(DEVICE).sum() > 0)
+    never_waited()
+
+
+def outcome(check: Callable[[], None]) -> str:
+    """What went wrong, or nothing."""
+    try:
+        check()
+    except Exception:
+        return traceback.format_exc()
+    return ""
+
+
+if __name__ == "__main__":
+    from tests.elsewhere import DEVICE, Away, Elsewhere
+
+    torch.set_num_threads(1)
+    kernels.available = lambda: False
+    with Elsewhere() as device:
+        print(json.dumps({name: outcome(check)
+                          for name, check in (checks() | {"mixture": mixture, "wait": wait}).items()}))
