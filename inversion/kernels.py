@@ -74,16 +74,16 @@ def differences(trial, iterate, gradient, before, s, y, products):
     for n in range(len(trial)):
         for start in range(0, trial.shape[1], 1024):
             end = min(start + 1024, trial.shape[1])
-            for i in range(start, end):
-                s[n, i] = trial[n, i] - iterate[n, i]
-            for i in range(start, end):
-                y[n, i] = gradient[n, i] - before[n, i]
+            t, x, g, b = trial[n, start:end], iterate[n, start:end], gradient[n, start:end], before[n, start:end]
+            steps, changes = s[n, start:end], y[n, start:end]
             sy = yy = sg = yg = trial.dtype.type(0)
-            for i in range(start, end):
-                sy += s[n, i] * y[n, i]
-                yy += y[n, i] * y[n, i]
-                sg += s[n, i] * gradient[n, i]
-                yg += y[n, i] * gradient[n, i]
+            for i in range(len(t)):
+                step, change = t[i] - x[i], g[i] - b[i]
+                steps[i], changes[i] = step, change
+                sy += step * change
+                yy += change * change
+                sg += step * g[i]
+                yg += change * g[i]
             products[n, 0] += sy
             products[n, 1] += yy
             products[n, 2] += sg
