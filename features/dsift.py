@@ -128,7 +128,7 @@ class DSIFT(Representation):
     def code_and_norms(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Codes (N, D, h, w) of a batch (N, 1, H, W), and the `norms` (N, h, w) of their descriptors."""
         shape = self.output_shape(*x.shape[-2:])
-        fused = kernels.fits(x) if self.fused is None else self.fused
+        fused = self.fused is not False and kernels.fits(x)
         bins = Bins(self.geometry[2] // 2, linear=True, cubic=self.variant == "vlfeat")
         operands = x, *self.bands(*x.shape[-2:]), bins, self.scale / 2
         layout, weights = self._layout()
@@ -140,7 +140,7 @@ class DSIFT(Representation):
             down, across = ((first, pitch) for first in self._first())
             cells = running_cells(*operands, self.bin_size, (down, across))
         else:
-            cells = oriented_cells(*operands, fused=fused)
+            cells = oriented_cells(*operands, fused=self.fused)
         if fused:
             from .kernels.descriptors import descriptors
 
@@ -322,13 +322,13 @@ def _window_band(pixels: int, first: int, frames: int, step: int, size: int, bin
     if window_size is None:
         pitch = math.gcd(size, step)
         centre = first + pitch * np.arange(((frames - 1) * step + (bins - 1) * size) // pitch + 1)
-        weights = np.tile(weight, (len(centre), 1))
+        weights, grid = np.tile(weight, (len(centre), 1)), (first, pitch)
     else:
         centre = (first + step * np.arange(frames)[:, None] + size * np.arange(bins)).ravel()
-        weights = np.tile(weight * window_profile(size, bins, window_size), (frames, 1))
+        weights, grid = np.tile(weight * window_profile(size, bins, window_size), (frames, 1)), None
     pixel = np.clip(centre[:, None] + offset, 0, pixels - 1)
     row = np.broadcast_to(np.arange(len(centre))[:, None], pixel.shape)
-    return Band(len(centre), pixels, row, pixel, weights)
+    return Band(len(centre), pixels, row, pixel, weights, grid)
 
 
 def _gather(cells: Tensor, shape: tuple[int, ...], layout: tuple[tuple[int, int], tuple[int, int]],

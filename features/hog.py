@@ -124,7 +124,7 @@ class HOG(Representation):
 
     def normalise(self, cells: Tensor) -> Tensor:
         """Block normalisation: directed histograms of cells, (N, 2O, R, S) → code."""
-        if kernels.fits(cells) if self.fused is None else self.fused:
+        if self.fused is not False and kernels.fits(cells):
             from .kernels.blocks import normalised_code
 
             texture = self.texture and self.variant != "dalal-triggs"

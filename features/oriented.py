@@ -98,6 +98,8 @@ class Band:
     row, pixel : ndarray of int
     weight : ndarray
         The entries; those at the same place add up, and zeros are dropped.
+    grid : tuple of int, optional
+        Where the rows lie, if they lie evenly: the first pixel of row 0, and the pixels from row to row.
 
     Attributes
     ----------
@@ -109,11 +111,11 @@ class Band:
     """
 
     def __init__(self, rows: int, pixels: int, row: NDArray[np.integer], pixel: NDArray[np.integer],
-                 weight: NDArray[np.floating]) -> None:
+                 weight: NDArray[np.floating], grid: tuple[int, int] | None = None) -> None:
         place, inverse = np.unique(np.ravel(pixel) * rows + np.ravel(row), return_inverse=True)
         summed = np.bincount(inverse, np.ravel(weight), len(place))
         place, summed = place[summed != 0], summed[summed != 0]
-        self.rows, self.pixels = rows, pixels
+        self.rows, self.pixels, self.grid = rows, pixels, grid or (0, pixels)
         self.row = (place % rows).astype(np.int64)
         self.weight = summed.astype(np.float64)
         self.start = np.searchsorted(place // rows, np.arange(pixels + 1)).astype(np.int64)
@@ -144,7 +146,7 @@ def cell_band(pixels: int, cells: int, cell: int, visited: int) -> Band:
     weight = np.concatenate([1 - (place - lower), place - lower])
     pixel = np.tile(np.minimum(position, pixels - 2), 2)
     inside = (row >= 0) & (row < cells)
-    return Band(cells, pixels, row[inside], pixel[inside], weight[inside])
+    return Band(cells, pixels, row[inside], pixel[inside], weight[inside], (cell // 2, cell))
 
 
 def oriented_cells(x: Tensor, rows: Band, columns: Band, bins: Bins, scale: float = 1.0, *,
@@ -165,19 +167,23 @@ def oriented_cells(x: Tensor, rows: Band, columns: Band, bins: Bins, scale: floa
     scale : float
         Multiplies the image.
     fused : bool, optional
-        Whether to use the compiled kernels; by default wherever they can be had. They cannot be differentiated twice.
+        False for torch alone; else compiled kernels are used wherever they can be had. They cannot be differentiated
+        twice.
 
     Returns
     -------
     Tensor (N, 2O, R, S)
         Its gradient is finite everywhere; a zero gradient adds nothing and has derivative zero.
     """
-    if fused is None:
-        fused = kernels.fits(x)
-    if fused:
+    if fused is not False and kernels.fits(x):
         from .kernels.core import oriented_cells as fused_cells
 
         return fused_cells(x, rows, columns, bins, scale)
+    if fused is not False and kernels.fits_gpu(x):
+        from .kernels import gpu_core
+
+        if gpu_core.suits(rows, columns) and gpu_core.proven(x.device):
+            return gpu_core.oriented_cells(x, rows, columns, bins, scale)
     magnitude, bin0, bin1, share = assign(*strongest_gradient(x * scale), bins)
     n, h, w = magnitude.shape
     pooled = magnitude.new_zeros(n, 2 * bins.orientations, h, w)
@@ -237,7 +243,7 @@ def assign(gx: Tensor, gy: Tensor, bins: Bins) -> tuple[Tensor, Tensor, Tensor, 
     nearest, product = _nearest(gx.detach(), gy.detach(), bins)
     if bins.hard:
         return magnitude, nearest, nearest, None
-    ux, uy = kept(_directions, (bins.orientations,), gx.device).to(gx).T[:, nearest]
+    ux, uy = kept(_directions, (bins.orientations,), gx.device, gx.dtype).T[:, nearest]
     t = torch.atan2(ux * gy - uy * gx, ux * gx + uy * gy) * (bins.orientations / math.pi)
     next_nearest = torch.where(t < 0, nearest - 1, nearest + 1) % (2 * bins.orientations)
     if bins.softness:

@@ -1,4 +1,4 @@
-"""Compiled kernels of the core that HOG and SIFT share; numba is imported when the first one is called."""
+"""Compiled kernels of the core that HOG and SIFT share; numba or triton is imported when the first one is called."""
 
 from __future__ import annotations
 
@@ -20,6 +20,17 @@ def available() -> bool:
 def fits(x: Tensor) -> bool:
     """Whether the kernels take this tensor: float32 or float64, on the CPU."""
     return x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64) and available()
+
+
+@cache
+def available_on_gpu() -> bool:
+    """Whether the kernels of `gpu` can be compiled here."""
+    return importlib.util.find_spec("triton") is not None
+
+
+def fits_gpu(x: Tensor) -> bool:
+    """Whether the kernels of `gpu` take this tensor: float32 or float64, on a CUDA device."""
+    return x.device.type == "cuda" and x.dtype in (torch.float32, torch.float64) and available_on_gpu()
 
 
 def scalars(like: Tensor, *numbers: float) -> list[np.floating[Any]]:

@@ -12,7 +12,8 @@ import math
 import numpy as np
 from numba import njit
 
-HARD, LINEAR, SMOOTH, CUBIC = range(4)
+from .rules import CUBIC, LINEAR, SMOOTH
+
 # Rows of the work space that `share_row` fills.
 GX, GY, LENGTH, SHARE, SLOPE, BEST, A, B, C = range(9)
 WORK_ROWS = 9

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .gradient import GX, GY, HARD, LENGTH, SHARE, SLOPE, WORK_ROWS, A, B, C, jit, share_row
+from .gradient import GX, GY, LENGTH, SHARE, SLOPE, WORK_ROWS, A, B, C, jit, share_row
+from .rules import HARD
 
 
 @jit

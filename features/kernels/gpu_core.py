@@ -1,0 +1,131 @@
+"""The core of HOG and SIFT on a GPU as an autograd function."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+import triton
+from torch import Tensor
+
+from ..constants import kept
+from ..oriented import Band, Bins, cell_band
+from ..oriented import oriented_cells as reference
+from . import gpu, refuse_second_derivatives
+from .rules import rule
+from .runs import Runs, runs_of
+
+LANES, PIXELS_PER_LANE = 32, 16
+TALL, WIDE, CELLS = 16, 64, 128
+MOST_REACH, MOST_PITCH, TOLERANCE = 16, 32, 1e-3
+Constants = dict[str, Any]
+
+
+def suits(rows: Band, columns: Band) -> bool:
+    """Whether pixels count for so few cells, and cells lie so close, that the kernels are the better way."""
+    down, across = runs_of(rows), runs_of(columns)
+    return down.reach * across.reach <= MOST_REACH and max(down.pitch, across.pitch) <= MOST_PITCH
+
+
+@cache
+def proven(device: torch.device) -> bool:
+    """Whether the kernels run on a device and give the reference's numbers there, which is tried once.
+
+    If they do not, a RuntimeWarning says why.
+    """
+    x = torch.rand((2, 3, 12, 20), generator=torch.Generator().manual_seed(0)).to(device)
+    rows, columns, bins = cell_band(12, 3, 4, 12), cell_band(20, 5, 4, 20), Bins(4, softness=0.3)
+    try:
+        found = _value_and_gradient(lambda z: oriented_cells(z, rows, columns, bins, 255.0), x)
+    except Exception as error:
+        problem = f"do not run on {device} ({type(error).__name__}: {error})"
+    else:
+        known = _value_and_gradient(lambda z: reference(z, rows, columns, bins, 255.0, fused=False), x)
+        if all(bool((a - b).abs().max() <= TOLERANCE * b.abs().max()) for a, b in zip(found, known, strict=True)):
+            return True
+        problem = f"give other numbers than torch on {device}"
+    warnings.warn(f"the Triton kernels of HOG and SIFT {problem}: torch alone is used instead, which takes longer",
+                  RuntimeWarning, stacklevel=2)
+    return False
+
+
+@torch.enable_grad()
+def _value_and_gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+    leaf = x.detach().requires_grad_()
+    value = function(leaf)
+    return value.detach(), torch.autograd.grad(value.square().sum(), leaf)[0]
+
+
+def oriented_cells(x: Tensor, rows: Band, columns: Band, bins: Bins, scale: float) -> Tensor:
+    """The sums of `oriented.oriented_cells`, in one pass over the pixels, and their gradient in another."""
+    with torch.cuda.device_of(x):
+        cells: Tensor = _OrientedCells.apply(x, rows, columns, bins, scale)
+    return cells
+
+
+class _OrientedCells(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, rows: Band, columns: Band, bins: Bins, scale: float) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.arguments = rows, columns, bins, scale
+        image = x.detach().contiguous()
+        n, _, height, width = image.shape
+        down, across = runs_of(rows), runs_of(columns)
+        parts = image.new_empty(n, down.count, down.reach, 2 * bins.orientations, across.reach, across.count)
+        tall, wide = triton.next_power_of_2(down.pitch), triton.next_power_of_2(across.pitch)
+        neighbours = min(wide, max(1, PIXELS_PER_LANE // tall))
+        lanes = wide // neighbours
+        side = max(1, LANES // lanes)
+        gpu.pool[triton.cdiv(across.count, side), down.count, n](
+            image, *_tables(image, bins, down, across), parts, height, width, scale, across.count, down.first,
+            across.first, **constants(image, bins, down, across), TALL=tall, NEXT=neighbours, LANES=lanes, SIDE=side,
+            num_warps=1)
+        cells = image.new_empty(n, 2 * bins.orientations, rows.rows, columns.rows)
+        gpu.gather_cells[triton.cdiv(rows.rows * columns.rows, CELLS), cells.shape[1], n](
+            parts, cells, rows.rows, columns.rows, down.count, across.count, down.base, across.base,
+            REACH_Y=down.reach, REACH_X=across.reach, BINS=cells.shape[1], SIZE=CELLS)
+        return cells
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        refuse_second_derivatives()
+        rows, columns, bins, scale = ctx.arguments
+        image = ctx.saved_tensors[0].detach().contiguous()
+        n, _, height, width = image.shape
+        down, across = runs_of(rows), runs_of(columns)
+        out = torch.empty_like(image)
+        gpu.unpool[triton.cdiv(width, WIDE - 2), triton.cdiv(height, TALL - 2), n](
+            image, *_tables(image, bins, down, across), gradient.contiguous(), out, height, width, scale, rows.rows,
+            columns.rows, down.first, across.first, down.base, across.base,
+            **constants(image, bins, down, across), TALL=TALL, WIDE=WIDE, num_warps=4)
+        return out, None, None, None, None
+
+
+def _tables(image: Tensor, bins: Bins, down: Runs, across: Runs) -> tuple[Tensor, ...]:
+    """Exact directions, and the weights along y and x."""
+    made = [(_directions, (bins.orientations,)), (_weights, (down,)), (_weights, (across,))]
+    return tuple(kept(make, arguments, image.device, image.dtype) for make, arguments in made)
+
+
+def _weights(runs: Runs) -> Tensor:
+    return torch.from_numpy(runs.weights)
+
+
+def _directions(orientations: int) -> Tensor:
+    return torch.from_numpy(Bins(orientations).directions)
+
+
+def constants(image: Tensor, bins: Bins, down: Runs, across: Runs) -> Constants:
+    """What the kernels are compiled for."""
+    precision = np.dtype(np.float32 if image.dtype == torch.float32 else np.float64)
+    mode, directions, _, coefficients, unit, softness = rule(bins, precision)[:6]
+    return {
+        "PITCH_Y": down.pitch, "PITCH_X": across.pitch, "REACH_Y": down.reach, "REACH_X": across.reach,
+        "CHANNELS": image.shape[1], "DIRECTIONS": tuple(directions[: bins.orientations].ravel().tolist()),
+        "BINS": 2 * bins.orientations, "MODE": mode, "UNIT": float(unit), "SOFTNESS": float(softness),
+        "COEFFICIENTS": tuple(coefficients.tolist()),
+    }
