@@ -127,9 +127,11 @@ class HOG(Representation):
         if self.fused is not False and kernels.fits(cells):
             from .kernels.blocks import normalised_code
 
-            texture = self.texture and self.variant != "dalal-triggs"
-            return normalised_code(cells, self.variant, self.dimensions, texture, EPSILON, CLAMP,
-                                   TEXTURE.get(self.variant, 0.0))
+            return normalised_code(cells, *self.block_constants)
+        if self.fused is not False and kernels.fits_gpu(cells):
+            from .kernels.gpu_blocks import normalised_code as normalised_on_gpu
+
+            return normalised_on_gpu(cells, *self.block_constants)
         blocks = normalised_blocks(cells)
         if self.variant == "dalal-triggs":
             return torch.cat([undirected for _, undirected in blocks], 1)
@@ -144,6 +146,12 @@ class HOG(Representation):
             code.append(torch.zeros_like(directed[:, :1]))
         whole = torch.cat(code, 1)
         return whole[:, :, 1:-1, 1:-1] if self._trim else whole
+
+    @property
+    def block_constants(self) -> tuple[str, int, bool, float, float, float]:
+        """What the compiled normalisation is told: variant, dimensions, texture channels, ε, clamp, their weight."""
+        texture = self.texture and self.variant != "dalal-triggs"
+        return self.variant, self.dimensions, texture, EPSILON, CLAMP, TEXTURE.get(self.variant, 0.0)
 
     def output_shape(self, height: int, width: int) -> tuple[int, ...]:
         """Shape (D, h, w) of the code of a height × width image; ValueError with fewer than two cells (dpm: three)."""

@@ -18,7 +18,8 @@ import torch
 from tests.test_kernels import RULES, images, random_band, relative, value_and_gradient
 from unfeature.features.dsift import DSIFT
 from unfeature.features.hog import HOG
-from unfeature.features.kernels import gpu_core
+from unfeature.features.kernels import gpu_blocks, gpu_core
+from unfeature.features.kernels.gpu_trial import proven
 from unfeature.features.oriented import Bins, cell_band, oriented_cells
 
 BINS = Bins(4, softness=0.3)
@@ -49,6 +50,15 @@ def sift(step: int) -> None:
     agree(images((1, 1, 21, 22), torch.float64), *phi.bands(21, 22), Bins(2, cubic=True), 1e-6)
 
 
+def blocks(variant: str, texture: bool, dtype: torch.dtype) -> None:
+    """The normalisation."""
+    cells, phi = images((2, 6, 5, 9), dtype) ** 4 * 20, HOG(variant, orientations=3, texture=texture)
+    phi.fused = False
+    found = value_and_gradient(lambda c: gpu_blocks.normalised_code(c, *phi.block_constants), cells)
+    for a, b in zip(found, value_and_gradient(phi.normalise, cells), strict=True):
+        assert relative(a, b) < (1e-12 if dtype == torch.float64 else 1e-5)
+
+
 def single_images() -> None:
     """A batch gives the bits of its samples."""
     x, band = images((3, 1, 12, 70), torch.float32), (cell_band(12, 3, 4, 12), cell_band(70, 17, 4, 70))
@@ -73,13 +83,13 @@ def others() -> None:
 def trial() -> None:
     """The kernels prove themselves, or say why not."""
     here = torch.device("cpu")
-    assert gpu_core.proven(here)
-    for broken in (lambda *_: 1 / 0, lambda *arguments: 1.1 * oriented_cells(*arguments, fused=False)):
-        gpu_core.proven.cache_clear()
+    assert proven(here)
+    for broken in (lambda *_: 1 / 0, lambda *arguments: oriented_cells(*arguments, fused=False).roll(1, 1)):
+        proven.cache_clear()
         kept, gpu_core.oriented_cells = gpu_core.oriented_cells, broken
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
-            assert not gpu_core.proven(here)
+            assert not proven(here)
         gpu_core.oriented_cells = kept
         assert "torch alone is used instead" in str(said[-1].message)
 
@@ -91,6 +101,9 @@ def checks() -> dict[str, Callable[[], None]]:
         for rule, dtype in zip(RULES, itertools.cycle((torch.float32, torch.float64)), strict=False)}
     for case in (("uoctti", 4, 13, 15), ("uoctti", 3, 9, 10), ("dpm", 4, 14, 17), ("dalal-triggs", 5, 12, 13)):
         found[f"hog {case}"] = partial(hog, *case)
+    for case in (*itertools.product(("uoctti", "dpm"), (True, False), (torch.float64,)), ("dpm", True, torch.float32),
+                 ("dalal-triggs", True, torch.float64)):
+        found[f"blocks {case}"] = partial(blocks, *case)
     found |= {f"sift {step}": partial(sift, step) for step in (4, 2, 6)}
     return found | {check.__name__: check for check in (single_images, others, trial)}
 

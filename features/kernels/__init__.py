@@ -22,15 +22,18 @@ def fits(x: Tensor) -> bool:
     return x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64) and available()
 
 
-@cache
-def available_on_gpu() -> bool:
-    """Whether the kernels of `gpu` can be compiled here."""
-    return importlib.util.find_spec("triton") is not None
-
-
 def fits_gpu(x: Tensor) -> bool:
-    """Whether the kernels of `gpu` take this tensor: float32 or float64, on a CUDA device."""
-    return x.device.type == "cuda" and x.dtype in (torch.float32, torch.float64) and available_on_gpu()
+    """Whether the GPU's kernels take this tensor: float32 or float64, on a CUDA device where they have been proven."""
+    return x.device.type == "cuda" and x.dtype in (torch.float32, torch.float64) and _proven_on(x.device)
+
+
+@cache
+def _proven_on(device: torch.device) -> bool:
+    if importlib.util.find_spec("triton") is None:
+        return False
+    from .gpu_trial import proven
+
+    return proven(device)
 
 
 def scalars(like: Tensor, *numbers: float) -> list[np.floating[Any]]:

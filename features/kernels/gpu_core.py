@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,15 +10,14 @@ import triton
 from torch import Tensor
 
 from ..constants import kept
-from ..oriented import Band, Bins, cell_band
-from ..oriented import oriented_cells as reference
+from ..oriented import Band, Bins
 from . import gpu, refuse_second_derivatives
 from .rules import rule
 from .runs import Runs, runs_of
 
 LANES, PIXELS_PER_LANE = 32, 16
 TALL, WIDE, CELLS = 16, 64, 128
-MOST_REACH, MOST_PITCH, TOLERANCE = 16, 32, 1e-3
+MOST_REACH, MOST_PITCH = 16, 32
 Constants = dict[str, Any]
 
 
@@ -29,35 +25,6 @@ def suits(rows: Band, columns: Band) -> bool:
     """Whether pixels count for so few cells, and cells lie so close, that the kernels are the better way."""
     down, across = runs_of(rows), runs_of(columns)
     return down.reach * across.reach <= MOST_REACH and max(down.pitch, across.pitch) <= MOST_PITCH
-
-
-@cache
-def proven(device: torch.device) -> bool:
-    """Whether the kernels run on a device and give the reference's numbers there, which is tried once.
-
-    If they do not, a RuntimeWarning says why.
-    """
-    x = torch.rand((2, 3, 12, 20), generator=torch.Generator().manual_seed(0)).to(device)
-    rows, columns, bins = cell_band(12, 3, 4, 12), cell_band(20, 5, 4, 20), Bins(4, softness=0.3)
-    try:
-        found = _value_and_gradient(lambda z: oriented_cells(z, rows, columns, bins, 255.0), x)
-    except Exception as error:
-        problem = f"do not run on {device} ({type(error).__name__}: {error})"
-    else:
-        known = _value_and_gradient(lambda z: reference(z, rows, columns, bins, 255.0, fused=False), x)
-        if all(bool((a - b).abs().max() <= TOLERANCE * b.abs().max()) for a, b in zip(found, known, strict=True)):
-            return True
-        problem = f"give other numbers than torch on {device}"
-    warnings.warn(f"the Triton kernels of HOG and SIFT {problem}: torch alone is used instead, which takes longer",
-                  RuntimeWarning, stacklevel=2)
-    return False
-
-
-@torch.enable_grad()
-def _value_and_gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
-    leaf = x.detach().requires_grad_()
-    value = function(leaf)
-    return value.detach(), torch.autograd.grad(value.square().sum(), leaf)[0]
 
 
 def oriented_cells(x: Tensor, rows: Band, columns: Band, bins: Bins, scale: float) -> Tensor:
