@@ -155,18 +155,19 @@ def pool(image, table, rows, columns, parts, height, width, scale, runs, first_y
 def gather_cells(parts, cells, cells_y, cells_x, runs_y, runs_x, base_y, base_x, REACH_Y: tl.constexpr,
                  REACH_X: tl.constexpr, BINS: tl.constexpr, SIZE: tl.constexpr):
     """Cells (N, bins, R, S) from the parts that the runs add to them."""
-    index, b, n = tl.program_id(0) * SIZE + tl.arange(0, SIZE), tl.program_id(1), tl.program_id(2).to(tl.int64)
-    r, s = index // cells_x, index % cells_x
-    inside = r < cells_y
-    total = tl.zeros([SIZE], cells.dtype.element_ty)
+    index, n = tl.program_id(0) * SIZE + tl.arange(0, SIZE), tl.program_id(1).to(tl.int64)
+    plane = cells_y * cells_x
+    k, m = index // cells_x - base_y, index % cells_x - base_x
     parts += n * runs_y * REACH_Y * BINS * REACH_X * runs_x
-    for e in tl.static_range(REACH_Y):
-        k = r - base_y - e
-        for f in tl.static_range(REACH_X):
-            m = s - base_x - f
-            known = inside & (k >= 0) & (k < runs_y) & (m >= 0) & (m < runs_x)
-            total += tl.load(parts + (((k * REACH_Y + e) * BINS + b) * REACH_X + f) * runs_x + m, mask=known, other=0.0)
-    tl.store(cells + (n * BINS + b) * cells_y * cells_x + index, total, mask=inside)
+    cells += n * BINS * plane
+    for b in tl.static_range(BINS):
+        total = tl.zeros([SIZE], cells.dtype.element_ty)
+        for e in tl.static_range(REACH_Y):
+            row = parts + (((k - e) * REACH_Y + e) * BINS + b) * REACH_X * runs_x
+            for f in tl.static_range(REACH_X):
+                known = (index < plane) & (k >= e) & (k - e < runs_y) & (m >= f) & (m - f < runs_x)
+                total += tl.load(row + f * runs_x + m - f, mask=known, other=0.0)
+        tl.store(cells + b * plane + index, total, mask=index < plane)
 
 
 @triton.jit

@@ -16,7 +16,7 @@ from .rules import rule
 from .runs import Runs, runs_of
 
 LANES, PIXELS_PER_LANE = 32, 16
-TALL, WIDE, CELLS = 16, 64, 128
+TALL, WIDE, CELLS = 32, 64, 128
 MOST_REACH, MOST_PITCH = 16, 32
 Constants = dict[str, Any]
 
@@ -52,7 +52,7 @@ class _OrientedCells(torch.autograd.Function):
             across.first, **constants(image, bins, down, across), TALL=tall, NEXT=neighbours, LANES=lanes, SIDE=side,
             num_warps=1)
         cells = image.new_empty(n, 2 * bins.orientations, rows.rows, columns.rows)
-        gpu.gather_cells[triton.cdiv(rows.rows * columns.rows, CELLS), cells.shape[1], n](
+        gpu.gather_cells[triton.cdiv(rows.rows * columns.rows, CELLS), n](
             parts, cells, rows.rows, columns.rows, down.count, across.count, down.base, across.base,
             REACH_Y=down.reach, REACH_X=across.reach, BINS=cells.shape[1], SIZE=CELLS)
         return cells
@@ -68,7 +68,7 @@ class _OrientedCells(torch.autograd.Function):
         gpu.unpool[triton.cdiv(width, WIDE - 2), triton.cdiv(height, TALL - 2), n](
             image, *_tables(image, bins, down, across), gradient.contiguous(), out, height, width, scale, rows.rows,
             columns.rows, down.first, across.first, down.base, across.base,
-            **constants(image, bins, down, across), TALL=TALL, WIDE=WIDE, num_warps=4)
+            **constants(image, bins, down, across), TALL=TALL, WIDE=WIDE, num_warps=8)
         return out, None, None, None, None
 
 
