@@ -151,6 +151,10 @@ class Representation(nn.Module):
         """
         return self
 
+    def leaky(self, slope: float) -> Representation:
+        """One of the same codes whose gradient passes dead units at a slope; the descriptor itself if it has none."""
+        return self
+
     def flat_pixels(self, code: Tensor, height: int, width: int) -> Tensor | None:
         """Pixels at which codes say that the image's gradient is zero, bool (N, H, W); None if codes cannot tell.
 

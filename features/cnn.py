@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from .base import Representation
-from .networks import ALIASES, Network
-from .stack import SIZE_TO_MEASURE_WITH, LayerStack
+from .network_code import NetworkCode
+from .stack import SIZE_TO_MEASURE_WITH
 
 LARGEST_SIDE = 8192
 FIDELITIES = ((0.5, 300.0), (1.0, 100.0))
 LEAST_FIDELITY = 20.0
 
 
-class CNN(Representation):
+class CNN(NetworkCode):
     r"""One layer of a convolutional network, run on images in [0, 1].
 
     Φ(x) = layer((scale · x[order] − mean) / std). Colour order, scale, mean and standard deviation come with the
@@ -85,57 +82,27 @@ class CNN(Representation):
     The papers subtract the mean image of the training set; as their code does, the spatial mean of it is used here.
     """
 
-    network: str | nn.Module
-
     def __init__(self, network: str | nn.Module, layer: str, weights: str | Path | None = None, *,
                  mean: float | Sequence[float] | None = None, std: float | Sequence[float] | None = None,
                  scale: float | None = None, order: str | None = None, input_size: Sequence[int] | None = None,
                  leak: float = 0.0, stride: int | None = None, receptive_field: int | None = None,
                  precision: str | None = None, sha256: str | None = None) -> None:
         super().__init__()
-        self.__dict__["network"] = network  # a module of the user's, which is no part of this one
         self.layer = layer
-        self.weights = None if weights is None else str(weights)
-        self.mean, self.std, self.scale, self.order = mean, std, scale, order
-        self.input_size = input_size
-        self.leak = leak
-        self.precision = precision
-        self.sha256 = sha256
         self._given = {"stride": stride, "receptive_field": receptive_field}
-        self.stack = LayerStack(network, [layer], weights, mean=mean, std=std, scale=scale, order=order,
-                                input_size=input_size, leak=leak, precision=precision)
-        if sha256 not in (None, self.fingerprint):
-            raise ValueError(f"the weights of {self._network_name} are not those described: their fingerprint up to "
-                             f"{layer} is {self.fingerprint}, expected {sha256}")
+        self._load(network, [layer], weights, sha256, mean=mean, std=std, scale=scale, order=order,
+                   input_size=input_size, leak=leak, precision=precision)
         if stride is None or receptive_field is None:
             field = self.stack.field(layer)
             stride, receptive_field = stride or field.stride, receptive_field or int(field.size)
-        self.stride, self.receptive_field = stride, receptive_field
-        self.jitter = max(math.floor(self.stride / 4 + 0.5), 1)
-        self.usual_size = self.stack.preprocessing.input_size
+        self._see(stride, receptive_field)
         self.fidelity = self._usual_fidelity()
-        channels = len(self.stack.preprocessing.mean)
-        self.in_channels = (channels, 1) if channels > 1 else (1,)
-        self.centre = self.stack.preprocessing.colour
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of the weights that the layer depends on."""
-        return self.stack.fingerprint
 
     def _usual_fidelity(self) -> float:
         """C by how much of the image a position sees."""
         height, width = self.stack.preprocessing.input_size or SIZE_TO_MEASURE_WITH
         share = self.receptive_field / max(height, width)
         return next((weight for bound, weight in FIDELITIES if share < bound), LEAST_FIDELITY)
-
-    @property
-    def _network_name(self) -> str:
-        if isinstance(self.network, str):
-            return ALIASES.get(self.network, self.network)
-        if isinstance(self.network, Network):
-            return self.network.name
-        return f"{type(self.network).__module__}.{type(self.network).__qualname__}"
 
     def forward(self, x: Tensor) -> Tensor:
         """The layer's output, (N, D, h, w) or (N, D)."""
@@ -187,28 +154,3 @@ class CNN(Representation):
     def params(self) -> dict[str, Any]:
         """The arguments that rebuild this descriptor."""
         return super().params() | self._given
-
-    def replace(self, **changes: Any) -> CNN:
-        """A copy with some arguments changed; another layer or network has another fingerprint."""
-        if changes.keys() & {"network", "layer", "weights"}:
-            changes.setdefault("sha256", None)
-        return super().replace(**changes)
-
-    def to_config(self) -> dict[str, Any]:
-        """A JSON-able description, with the fingerprint of the weights in place of their file.
-
-        `from_config` takes the file, ``weights=…``, or the module, ``network=…``, and checks the fingerprint.
-        """
-        preprocessing = self.stack.preprocessing
-        config = {"type": type(self).__name__, **self.params(), "network": self._network_name, "weights": None,
-                  "mean": preprocessing.mean, "std": preprocessing.std, "scale": preprocessing.scale,
-                  "order": preprocessing.order, "input_size": preprocessing.input_size, "sha256": self.fingerprint}
-        described: dict[str, Any] = json.loads(json.dumps(config))
-        return described
-
-    def __repr__(self) -> str:
-        shown = {"weights": self.weights, "mean": self.mean, "std": self.std, "scale": self.scale, "order": self.order,
-                 "input_size": self.input_size, "leak": self.leak or None, "precision": self.precision, **self._given}
-        network = repr(self.network) if isinstance(self.network, str) else f"<{self._network_name}>"
-        options = "".join(f", {name}={value!r}" for name, value in shown.items() if value is not None)
-        return f"CNN({network}, {self.layer!r}{options})"

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .base import Representation
-from .networks import ALIASES, Network
-from .stack import LayerStack
+from .network_code import NetworkCode
 
 
-class Layers(Representation):
+class Layers(NetworkCode):
     r"""Several layers of a network, from one forward pass, as one code without positions.
 
     Φ(x) = (layer₁(x), layer₂(x), …), each flattened; `split` takes it apart again.
@@ -40,8 +36,6 @@ class Layers(Representation):
     Shape: x (N, 3, H, W) in [0, 1] → (N, D), D the sum of the layers' sizes.
     """
 
-    network: str | nn.Module
-
     def __init__(self, network: str | nn.Module, layers: Sequence[str], weights: str | Path | None = None, *,
                  mean: float | Sequence[float] | None = None, std: float | Sequence[float] | None = None,
                  scale: float | None = None, order: str | None = None, input_size: Sequence[int] | None = None,
@@ -49,27 +43,11 @@ class Layers(Representation):
         super().__init__()
         if isinstance(layers, str) or not layers or len(set(layers)) < len(layers):
             raise ValueError(f"layers is a list of different names, got {layers!r}")
-        self.__dict__["network"] = network  # a module of the user's, which is no part of this one
         self.layers = tuple(layers)
-        self.weights = None if weights is None else str(weights)
-        self.mean, self.std, self.scale, self.order = mean, std, scale, order
-        self.input_size = input_size
-        self.leak = leak
-        self.precision = precision
-        self.sha256 = sha256
-        self.stack = LayerStack(network, layers, weights, mean=mean, std=std, scale=scale, order=order,
-                                input_size=input_size, leak=leak, precision=precision)
-        if sha256 not in (None, self.stack.fingerprint):
-            raise ValueError(f"the weights are not those described: their fingerprint is {self.stack.fingerprint}, "
-                             f"expected {sha256}")
+        self._load(network, layers, weights, sha256, mean=mean, std=std, scale=scale, order=order,
+                   input_size=input_size, leak=leak, precision=precision)
         fields = [self.stack.field(layer) for layer in self.layers]
-        self.stride = max(field.stride for field in fields)
-        self.receptive_field = int(max(field.size for field in fields))
-        self.jitter = max(math.floor(self.stride / 4 + 0.5), 1)
-        self.usual_size = self.stack.preprocessing.input_size
-        channels = len(self.stack.preprocessing.mean)
-        self.in_channels = (channels, 1) if channels > 1 else (1,)
-        self.centre = self.stack.preprocessing.colour
+        self._see(max(field.stride for field in fields), int(max(field.size for field in fields)))
 
     def forward(self, x: Tensor) -> Tensor:
         """All layers, flattened, one after the other, (N, D)."""
@@ -84,23 +62,3 @@ class Layers(Representation):
         shapes = self.stack.output_shapes(height, width)
         parts = code.split([math.prod(shape) for shape in shapes.values()], 1)
         return {name: part.unflatten(1, shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
-
-    def to_config(self) -> dict[str, Any]:
-        """A JSON-able description, with the fingerprint of the weights in place of their file."""
-        colours = self.stack.preprocessing
-        config = {"type": type(self).__name__, **self.params(), "network": self._network_name, "weights": None,
-                  "mean": colours.mean, "std": colours.std, "scale": colours.scale, "order": colours.order,
-                  "input_size": colours.input_size, "sha256": self.stack.fingerprint}
-        described: dict[str, Any] = json.loads(json.dumps(config))
-        return described
-
-    @property
-    def _network_name(self) -> str:
-        network = self.network
-        if isinstance(network, str):
-            return ALIASES.get(network, network)
-        return network.name if isinstance(network, Network) else f"{type(network).__module__}.{type(network).__name__}"
-
-    def __repr__(self) -> str:
-        network = repr(self.network) if isinstance(self.network, str) else f"<{type(self.network).__name__}>"
-        return f"Layers({network}, {list(self.layers)!r}, weights={self.weights!r})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import math
@@ -83,18 +84,24 @@ class LayerStack(nn.Module):
         self.fingerprint = _fingerprint(model)
         self._twins: dict[tuple[str, torch.dtype], nn.Module] = {}
         self._shapes: dict[tuple[int, int], list[tuple[int, ...]]] = {}
-        self.model = model
-        self._make_leaky(leak)
+        self.model, self.leak = model, leak
+        if not (math.isfinite(leak) and 0 <= leak <= 1):
+            raise ValueError(f"leak is a slope from 0 to 1, got {leak}")
+        if leak and not _made_leaky(model, leak):
+            raise ValueError("leak needs ReLUs that are modules (torch.nn.ReLU), and there is none up to "
+                             f"{', '.join(self.layers)}: leave it at 0")
         if ours:
             swap(model, FoldedConv2d.suits, FoldedConv2d)
         self.eval()
 
-    def _make_leaky(self, leak: float) -> None:
-        if not (math.isfinite(leak) and 0 <= leak <= 1):
-            raise ValueError(f"leak is a slope from 0 to 1, got {leak}")
-        if leak and not swap(self.model, lambda m: isinstance(m, nn.ReLU), lambda m: LeakyReLU(leak)):
-            raise ValueError("leak needs ReLUs that are modules (torch.nn.ReLU), and there is none up to "
-                             f"{', '.join(self.layers)}: leave it at 0")
+    def leaky(self, leak: float) -> LayerStack:
+        """One of the same weights with another leak; itself if it has that already, or no ReLUs that are modules."""
+        model = frozen(self.model)
+        if leak == self.leak or not _made_leaky(model, leak):
+            return self
+        twin = copy.copy(self)
+        twin._modules, twin._twins, twin.leak = {"model": model}, {}, leak
+        return twin
 
     def train(self, mode: bool = True) -> LayerStack:
         """Stay in evaluation mode whatever is asked: the network is frozen."""
@@ -171,6 +178,10 @@ class LayerStack(nn.Module):
         if not complete:
             field = measure(lambda x: self.forward(x)[layer], image) or Field(math.inf, field.stride, field.offset)
         return field if math.isfinite(field.size) else Field(max(size), field.stride, field.offset)
+
+
+def _made_leaky(model: nn.Module, leak: float) -> bool:
+    return swap(model, lambda m: isinstance(m, (nn.ReLU, LeakyReLU)), lambda m: LeakyReLU(leak)) > 0
 
 
 def _loaded(network: str | nn.Module, weights: str | Path | None) -> nn.Module:

@@ -29,9 +29,12 @@ class Term:
     objective: Objective
     weight: float = 1.0
 
-    def softened(self, softness: float | None) -> Term:
-        """The term with the descriptor's surrogate."""
-        return self if softness is None else replace(self, phi=self.phi.surrogate(softness))
+    def at(self, stage: Stage) -> Term:
+        """The term as a stage sees it: with the descriptor's surrogate, its leaky twin, and the means."""
+        phi = self.phi if stage.softness is None else self.phi.surrogate(stage.softness)
+        phi = phi.leaky(stage.leak) if stage.leak else phi
+        objective = self.objective.with_means(stage.means) if stage.means else self.objective
+        return replace(self, phi=phi, objective=objective)
 
 
 @dataclass(frozen=True)
@@ -151,8 +154,8 @@ class _Run:
 
     def enter(self, stage: Stage) -> None:
         previous = self.stage
-        changed = previous is not None and stage.softness != previous.softness
-        self.terms = tuple(term.softened(stage.softness) for term in self.exact_terms)
+        changed = previous is not None and stage.asks != previous.asks
+        self.terms = tuple(term.at(stage) for term in self.exact_terms)
         if stage.solver is not None:
             z, self.solver = self.solver.best, stage.solver()
             self.solver.begin(z, self.canvas.project)

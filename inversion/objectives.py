@@ -15,11 +15,17 @@ class Objective(ABC):
     def __call__(self, code: Tensor) -> Tensor:
         """The objective of each sample."""
 
+    def with_means(self, weight: float) -> Objective:
+        """One that asks for the code's means over positions, too; itself if it knows none."""
+        return self
+
 
 class Euclidean(Objective):
     r"""Squared distance to a target code, relative to the target's energy.
 
-    ℓ(φ) = ‖(φ − φ₀) ⊙ m‖² / ‖φ₀ ⊙ m‖²
+    ℓ(φ) = ‖(φ − φ₀) ⊙ m‖² / ‖φ₀ ⊙ m‖² + w ‖μ(φ) − μ(φ₀)‖² / ‖μ(φ₀)‖²
+
+    where μ_c(φ) is the mean of max(φ_c m_c, 0) over positions: what a channel finds in the image, wherever it is.
 
     Parameters
     ----------
@@ -27,6 +33,8 @@ class Euclidean(Objective):
         φ₀, one code a sample.
     mask : Tensor, optional
         m ≥ 0, broadcastable to the target; 1 everywhere by default.
+    means : float
+        w; 0, as published, unless given. Codes without positions have no means.
 
     Raises
     ------
@@ -38,8 +46,9 @@ class Euclidean(Objective):
     Source: Mahendran & Vedaldi 2016, §3.1. 0 is a perfect match, 1 what a zero code scores.
     """
 
-    def __init__(self, target: Tensor, mask: Tensor | None = None):
+    def __init__(self, target: Tensor, mask: Tensor | None = None, means: float = 0.0):
         self.mask = mask
+        self.means = means if target.ndim == 4 else 0.0
         self.target = target if mask is None else target * mask
         self.energy = squared_norm(self.target)
         empty = torch.nonzero(self.energy == 0).flatten().tolist()
@@ -49,7 +58,18 @@ class Euclidean(Objective):
 
     def __call__(self, code: Tensor) -> Tensor:
         """ℓ of each sample, (N,)."""
-        return squared_norm((code if self.mask is None else code * self.mask) - self.target) / self.energy
+        code = code if self.mask is None else code * self.mask
+        distance = squared_norm(code - self.target) / self.energy
+        if not self.means:
+            return distance
+        wanted = _mean_response(self.target)
+        energy = squared_norm(wanted)
+        apart = squared_norm(_mean_response(code) - wanted) / torch.where(energy > 0, energy, torch.inf)
+        return distance + self.means * apart
+
+    def with_means(self, weight: float) -> Euclidean:
+        """The same with another w."""
+        return Euclidean(self.target, self.mask, weight)
 
 
 class InnerProduct(Objective):
@@ -106,6 +126,11 @@ class Gram(Objective):
     def __call__(self, code: Tensor) -> Tensor:
         """ℓ of each sample, (N,)."""
         return squared_norm(gram_matrix(code) - self.target) / self.energy
+
+
+def _mean_response(code: Tensor) -> Tensor:
+    """μ of codes with positions, (N, D, h, w) → (N, D)."""
+    return code.clamp_min(0).mean((2, 3))
 
 
 def gram_matrix(code: Tensor) -> Tensor:

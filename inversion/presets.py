@@ -37,6 +37,10 @@ class Stage:
         Makes the solver that goes on from here; None keeps the one there is.
     transforms : tuple of Transform
         Random changes of what the descriptor is shown, one after the other.
+    leak : float
+        Slope of the gradient through dead units of a network; 0 is the network's own.
+    means : float
+        Weight of the means of a code over its positions, beside the code itself; see `Euclidean`.
     """
 
     steps: int
@@ -45,6 +49,13 @@ class Stage:
     jitter: int = 1
     solver: Callable[[], Solver] | None = None
     transforms: tuple[Transform, ...] = ()
+    leak: float = 0.0
+    means: float = 0.0
+
+    @property
+    def asks(self) -> tuple[float | None, float, float]:
+        """What makes the objective of one stage another than that of the next."""
+        return self.softness, self.leak, self.means
 
 
 @dataclass(frozen=True)
@@ -141,13 +152,15 @@ def best(phi: Representation) -> Recipe:
     """Ours: a Fourier canvas and L-BFGS.
 
     Descriptors with surrogates have them sharpened as they say themselves (`Representation.sharpening`), by default
-    in five stages, 300 gradient evaluations. Deep layers of networks are seen from jittered places by Adam first, 350
-    evaluations: L-BFGS alone stops in worse minima of theirs, but goes farther from strong noise where positions see
-    less than 48 pixels. Descriptors that need no surrogate are fitted so closely that a strong prior would buy
-    smoothness with long false ramps.
+    in five stages, 300 gradient evaluations. Descriptors that need none are fitted so closely that a strong prior would
+    buy smoothness with long false ramps.
+
+    Deep layers of networks are seen from jittered places by Adam first, 350 evaluations: L-BFGS alone stops in worse
+    minima of theirs, but goes farther from strong noise where positions see less than 48 pixels. The last 50
+    evaluations ask for the layer's means over positions, too: labels hang on them, and they cost its error little.
     """
     if phi.jitter is not None:
-        return _network("best", phi, (133, 67, 150), partial(Fourier, power=1.0, spread=0.6, knee=0.02))
+        return _network("best", phi, (133, 67, 100, 50), partial(Fourier, power=1.0, spread=0.6, knee=0.02))
     variation = 0.5 if phi.exact else 1.0
     solver = partial(LBFGS, history=6, first_step=max(0.05, phi.first_spread / 1.5))
     return _fourier("best", phi, phi.sharpening, variation, phi.first_spread, solver)
@@ -156,7 +169,7 @@ def best(phi: Representation) -> Recipe:
 def fast(phi: Representation) -> Recipe:
     """As `best`, in 60 gradient evaluations, or as many as `Representation.quick_sharpening` says."""
     if phi.jitter is not None:
-        return _network("fast", phi, (20, 10, 30), partial(Fourier, power=0.5, spread=0.1))
+        return _network("fast", phi, (20, 10, 20, 10), partial(Fourier, power=0.5, spread=0.1))
     return _fourier("fast", phi, phi.quick_sharpening, 10.0, min(0.1, phi.first_spread), partial(LBFGS, history=5))
 
 
@@ -192,14 +205,22 @@ def _fourier(name: str, phi: Representation, sharpening: Sequence[tuple[int, flo
     return Recipe(name, canvas, solver, priors, tuple(stages), phi.fidelity, levelled=True, contrast=0.2)
 
 
-def _network(name: str, phi: Representation, steps: tuple[int, int, int],
+def _network(name: str, phi: Representation, steps: tuple[int, int, int, int],
              shallow: Callable[[Frame], Canvas]) -> Recipe:
-    """The recipe of a network's layer: Adam under jitter, Adam at a lower rate, L-BFGS; all L-BFGS if it is shallow."""
+    """The recipe of a network's layer: Adam under jitter, Adam at a lower rate, L-BFGS; all L-BFGS if it is shallow.
+
+    Gradients leak through dead units at first. The last steps see the network's own, and the means over positions.
+    """
     priors = (BoundedRange(), BoundedVariation())
     if phi.receptive_field < DEEP:
         return Recipe(name, shallow, LBFGS, priors, (Stage(sum(steps)),), phi.fidelity)
     jitter = phi.jitter or 1
-    stages = (Stage(steps[0], jitter=jitter), Stage(steps[1], rate=0.3, jitter=jitter), Stage(steps[2], solver=LBFGS))
+    stages = (
+        Stage(steps[0], jitter=jitter, leak=0.05),
+        Stage(steps[1], rate=0.3, jitter=jitter, leak=0.05),
+        Stage(steps[2], solver=LBFGS, leak=0.02),
+        Stage(steps[3], means=5.0),
+    )
     return Recipe(name, Fourier, partial(Adam, step=0.01), priors, stages, phi.fidelity)
 
 

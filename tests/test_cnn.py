@@ -152,6 +152,20 @@ def test_dead_units_leak_their_gradient_and_keep_their_output():
         CNN(module, "1", **PLAIN, leak=float("nan"))
 
 
+def test_a_leaky_twin_shares_weights_and_description():
+    phi = CNN(tiny(), "fire3")
+    twin, given = phi.leaky(0.05), CNN(tiny(), "fire3", leak=0.05)
+    assert (phi.leak, twin.leak, twin.leaky(0.02).leak) == (0.0, 0.05, 0.05)
+    assert twin.leaky(0.05) is twin and twin.to_config() == given.to_config() and repr(twin) == repr(given)
+    assert {b.data_ptr() for b in twin.buffers()} == {b.data_ptr() for b in phi.buffers()}
+    x = images().requires_grad_()
+    own, leaked, expected = (torch.autograd.grad(one(x).square().sum(), x)[0] for one in (phi, twin, given))
+    torch.testing.assert_close(leaked, expected)
+    assert (leaked - own).abs().max() > 1e-3 * own.abs().max()
+    without = CNN(nn.Sequential(nn.Conv2d(3, 5, 1)).eval(), "0", **PLAIN)
+    assert without.leaky(0.05) is without
+
+
 def test_fields_of_modules_are_derived_or_measured():
     sizes = {"stem": (3, 2), "act": (3, 2), "conv": (7, 2), "down": (11, 4)}
     for layer, expected in sizes.items():
@@ -256,7 +270,10 @@ def test_bfloat16_is_near_and_gives_codes_as_precise_as_the_images():
 
 def test_deep_layers_are_inverted_under_jitter_and_shallow_ones_are_not():
     shallow, deep = best(CNN(tiny(), "conv1")), best(CNN(tiny(), "conv1").replace(receptive_field=99, stride=8))
-    assert [stage.jitter for stage in shallow.stages] == [1] and [stage.jitter for stage in deep.stages] == [2, 2, 1]
+    assert [stage.jitter for stage in shallow.stages] == [1]
+    assert [stage.jitter for stage in deep.stages] == [2, 2, 1, 1]
+    assert [bool(stage.leak) for stage in deep.stages] == [True, True, True, False]
+    assert [bool(stage.means) for stage in deep.stages] == [False, False, False, True]
     assert shallow.steps == deep.steps == ijcv2016(CNN(tiny(), "conv1")).steps == 350
 
 

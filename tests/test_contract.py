@@ -168,6 +168,11 @@ def test_gradients_are_finite(phi, kind):
         assert torch.isfinite(gradient).all()
 
 
+def test_leaks_change_no_code(phi):
+    x = batch_of(phi, 1)
+    assert torch.equal(phi.leaky(0.1)(x), phi(x))
+
+
 def test_surrogate_tends_to_the_descriptor(phi):
     x = batch_of(phi, 1, torch.float64)
     code = phi(x)

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from tests.tiny_networks import tiny
 from unfeature.features.base import Representation
+from unfeature.features.cnn import CNN
 from unfeature.features.hog import HOG
 from unfeature.inversion.canvas import Fourier, Frame, Pixels
 from unfeature.inversion.engine import Term, descend
@@ -307,6 +309,31 @@ def test_codes_that_are_none_are_refused(code, message):
 def test_a_target_of_zero_energy_names_the_sample():
     with pytest.raises(ValueError, match="code 1"):
         Euclidean(torch.tensor([[1.0, 0.0], [0.0, 0.0]]))
+
+
+def test_means_over_positions_count_beside_the_code():
+    target = torch.tensor([[[[1.0, 3.0]], [[-2.0, 2.0]]]])
+    moved = target.flip(3)
+    plain, both = Euclidean(target), Euclidean(target).with_means(2.0)
+    assert both(target).item() == 0
+    torch.testing.assert_close(both(moved), plain(moved))
+    code = target + torch.tensor([[[[2.0, 0.0]], [[1.0, 1.0]]]])
+    torch.testing.assert_close(both(code), plain(code) + 2 * torch.tensor([(1 + 0.25) / (4 + 1)]))
+    masked = Euclidean(target, torch.tensor([[[[1.0]], [[0.0]]]]), means=2.0)
+    torch.testing.assert_close(masked(code), torch.tensor([4 / 10 + 2 * 1 / 4]))
+    flat = target.mean((2, 3))
+    assert torch.equal(Euclidean(flat, means=2.0)(2 * flat), Euclidean(flat)(2 * flat))
+    negative = Euclidean(-target.abs(), means=1.0)
+    assert torch.isfinite(negative(target)).all()
+
+
+def test_a_stage_may_leak_gradients_and_ask_for_means():
+    phi = CNN(tiny(), "fire3")
+    target = Euclidean(phi(torch.rand(1, 3, 25, 25, generator=torch.Generator().manual_seed(0))))
+    term = Term(phi, target)
+    there = term.at(Stage(1, leak=0.05, means=2.0))
+    assert (there.phi.leak, there.objective.means) == (0.05, 2.0)
+    assert term.at(Stage(1)) == term
 
 
 def test_priors_shape_the_image():
