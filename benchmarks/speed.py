@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,15 +14,14 @@ from ..features.dsift import DSIFT
 from ..features.hog import HOG
 from ..inversion.invert import invert
 from ..inversion.presets import Recipe
-from . import contestants, tables
+from . import contestants, on_device, tables
 from .protocol import Options, image_settings, photograph
 from .tables import Cell, Metric, Page, Plan
 from .tasks import Outcome, Row, Task
+from .timing import Call, interleaved
 
 SIZES = (256, 512, 1024, 2048)
 SIZE = 512
-REPEATS, WARM, LEAST, SECONDS = 15, 1, 3, 12.0
-"""Repeats, one more to warm up, and fewer, but three at least, once a comparison has taken so long."""
 BATCH, STEPS = 8, 60
 BY_SIZE, BATCHED, BY_STEP = "hog hard, by size", "hog hard, batch", f"{STEPS} steps, hog hard"
 INVERSIONS = ("fast", "best", "ijcv2016")
@@ -35,7 +33,6 @@ LEAD = (
     "time, a median too, is what other programs on the machine disturb least; “of the first” divides it by that of the "
     "comparison’s first line."
 )
-Call = Callable[[], Any]
 
 
 def plan(options: Options) -> Plan:
@@ -51,6 +48,9 @@ def plan(options: Options) -> Plan:
     batch = {"comparison": BATCHED, "pixels": SIZE, **shared}
     found += [Task("speed", {"name": f"batch {threads}", **batch}, inputs, threads=threads, device=options.device)
               for threads in (1, 2)]
+    if options.device == "cuda":
+        found += [Task("speed", {"name": name, "comparison": name, "pixels": pixels, **shared}, inputs,
+                       device=options.device) for name, pixels in on_device.SIZES.items()]
     return Plan(tuple(found))
 
 
@@ -58,6 +58,8 @@ def work(task: Task) -> Outcome:
     """Time one comparison."""
     settings = task.settings
     image = square(photograph(task.inputs["image"], 2 * settings["pixels"]), settings["pixels"])
+    if settings["comparison"] in on_device.SIZES:
+        return Outcome(on_device.measured(settings["comparison"], image, task.device))
     calls = COMPARISONS.get(settings["comparison"], hog_batch)(image, task.device)
     return Outcome({"times": interleaved(calls, task.device)})
 
@@ -66,25 +68,6 @@ def square(image: NDArray[np.float32], pixels: int) -> NDArray[np.float32]:
     """The upper left pixels × pixels of an image, mirrored where it is too small."""
     missing = [(0, max(0, pixels - extent)) for extent in image.shape]
     return np.ascontiguousarray(np.pad(image, missing, mode="symmetric")[:pixels, :pixels])
-
-
-def interleaved(calls: dict[str, Call], device: str = "cpu") -> dict[str, list[tuple[float, float]]]:
-    """Seconds, and seconds of the processor, of each call, repeats of all in turn, after calls that warm up."""
-    import torch
-
-    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
-    start = time.perf_counter()
-    for repeat in range(-WARM, REPEATS):
-        if repeat >= LEAST and time.perf_counter() - start > SECONDS:
-            break
-        for name, call in calls.items():
-            begin, busy = time.perf_counter(), time.process_time()
-            call()
-            if device == "cuda":
-                torch.cuda.synchronize()
-            if repeat >= 0:
-                seconds[name].append((time.perf_counter() - begin, time.process_time() - busy))
-    return seconds
 
 
 def ours(phi: Representation, image: NDArray[np.float32], device: str, batch: int = 1) -> dict[str, Call]:
@@ -193,7 +176,7 @@ PRESET_ROWS = (BY_STEP, "inversion, hog hard", "inversion, hog bilinear")
 def page(rows: list[Row], prepared: list[Row], options: Options) -> Page:
     """One line for each contestant."""
     lines = []
-    for row in rows:
+    for row in (row for row in rows if row["comparison"] not in on_device.SIZES):
         times = {name: np.array(values) for name, values in row["times"].items()}
         pixels = row["pixels"] ** 2 * (BATCH if row["comparison"] == BATCHED else 1)
         first = float(np.median(next(iter(times.values()))[:, 1]))
@@ -208,4 +191,7 @@ def page(rows: list[Row], prepared: list[Row], options: Options) -> Page:
             ))
     columns = (*BY.values(), *(metric.title for metric in MILLISECONDS), "ns a pixel")
     note = f"Other libraries, where installed: {contestants.installed()}. Batches are of {BATCH} images."
-    return Page("Speed", LEAD, tuple(rows), (tables.Table("summary", "Timings", columns, tuple(lines), note),))
+    found = [tables.Table("summary", "Timings", columns, tuple(lines), note)]
+    if there := [row for row in rows if row["comparison"] in on_device.SIZES]:
+        found.append(on_device.table(there))
+    return Page("Speed", LEAD, tuple(rows), tuple(found))

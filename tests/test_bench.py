@@ -21,9 +21,9 @@ from unfeature.benchmarks.hog import PUBLISHED, beside_published
 from unfeature.benchmarks.preparations import photographs as photographs_of
 from unfeature.benchmarks.protocol import Options
 from unfeature.benchmarks.runner import Local, Progress
-from unfeature.benchmarks.speed import interleaved
 from unfeature.benchmarks.starts import spread
 from unfeature.benchmarks.tasks import Record, Row, Store, Task, execute, to_webp
+from unfeature.benchmarks.timing import interleaved
 from unfeature.cli import main
 from unfeature.images import bundled, read_image, resize_longer, write_png
 
