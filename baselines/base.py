@@ -145,7 +145,7 @@ class Baseline:
             raise ValueError(f"a baseline inverts one code at a time, got {len(tensor)}")
         if count < 1 or (count > 1 and not self.several):
             raise ValueError(f"{self.method} gives one inverse, not {count}")
-        size = phi.image_size_for(tuple(tensor.shape[1:])) if size is None else size
+        size = self.size_for(phi, tuple(tensor.shape[1:])) if size is None else size
         expected = phi.output_shape(*size)
         if tuple(tensor.shape[1:]) != expected:
             raise ValueError(f"the code has the shape {tuple(tensor.shape[1:])} (D, h, w), but that of an image of "
@@ -157,6 +157,10 @@ class Baseline:
         codes = np.repeat(code_to_numpy(tensor.detach())[None], len(images), axis=0)
         result = Result.from_images(phi, codes, images, method=self.method, seconds=seconds, seed=seed)
         return replace(result, starts=len(images))
+
+    def size_for(self, phi: Representation, code_shape: tuple[int, ...]) -> tuple[int, int]:
+        """Height and width of an image whose code has the shape (D, h, w) or (D,), where none are given."""
+        return phi.image_size_for(code_shape)
 
     def reconstruct(self, phi: Representation, code: NDArray[Any], size: tuple[int, int], count: int,
                     seed: int) -> NDArray[np.float32]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,39 +17,41 @@ from torch.nn import functional as F
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from ..features.base import Representation, image_to_tensor, tensor_to_image
-from ..images import to_bytes
+from ..images import resize_longer, to_bytes
 from ..inversion.canvas import Fourier, Frame
 from .base import Baseline, Images, Learner, Progress, Stream
-from .windows import Floats, first_centre
+from .generators import is_flat, network_for
+from .windows import Floats
 
 RATE = 2e-3
-LARGEST_FLAT = 16
-REACHES = (1, 1, 2, 4)
-SLOPE = 0.2
 START_CONTRAST, START_NOISE = 0.3, 0.03
 BLUR, SHARPENING = 4.0, 4.0
 LARGEST_START = 3.0
+LARGEST_STORED, HALF_PRECISION = 1e3, (-6e4, 6e4)
 
 
 @dataclass(eq=False, repr=False)
 class UpConvolution(Baseline):
     r"""A network from code to image, trained to minimise the squared error of the pixels.
 
-    Codes with positions pass 3×3 convolutions, of which the later ones add what they see farther and farther away (1,
-    1, 2 and 4 positions), then up-convolutions, each doubling the resolution and halving the channels, until one
-    position has become stride × stride pixels; the image may have any size. Codes without positions first pass a
-    fully connected layer, and the image has the size of the training crops.
+    The network sees asinh of standardised codes, which keeps the rare strong responses of a layer within bounds. Codes
+    with positions pass a 3×3 convolution and, where positions are less than 8 pixels apart, convolutions that halve
+    the resolution down to that; then convolutions that add what they see farther and farther away (1, 1, 2 and 4
+    positions), then up-convolutions, each doubling the resolution, halving the channels and adding what was seen at
+    that resolution on the way down, until pixels are reached; the image may have any size. Codes without positions
+    first pass two fully connected layers; their images have the size of the training crops, and are stretched to any
+    other.
 
     Attributes
     ----------
     weights : ndarray (P)
         All parameters of the network, in order.
     code_mean, code_scale : ndarray (D)
-        Mean and standard deviation of each channel of the code; the network sees standardised codes.
+        Mean and standard deviation of each channel of the code.
     image_mean : float
         Added to the network's output.
     width : int
-        Channels of the widest layer.
+        Channels at a resolution of 8 pixels; twice as many at 16, half as many at 4, from 16 to 512.
     crop : int
         Pixels along one side of the training images.
 
@@ -67,7 +68,7 @@ class UpConvolution(Baseline):
     """
 
     method: ClassVar[str] = "upconv"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     weights: Floats
     code_mean: Floats
@@ -77,9 +78,9 @@ class UpConvolution(Baseline):
     crop: int
 
     @classmethod
-    def learn(cls, images: Images, phi: Representation, *, crop: int = 128, crops: int = 20, width: int = 96,
-              steps: int = 1500, batch: int = 16, device: str | None = None, seed: int = 0, side: int | None = None,
-              memory: str | int = "2GB", output: str | Path | None = None,
+    def learn(cls, images: Images, phi: Representation, *, crop: int = 128, crops: int = 20,
+              zoom: float = 1.0, width: int = 96, steps: int = 1500, batch: int = 16, device: str | None = None,
+              seed: int = 0, side: int | None = None, memory: str | int = "2GB", output: str | Path | None = None,
               progress: Progress | None = None) -> UpConvolution:
         """Train on random crops.
 
@@ -92,8 +93,11 @@ class UpConvolution(Baseline):
             Pixels along one side of a crop.
         crops : int
             From each image.
+        zoom : float
+            Crops are cut up to this many times as large, where the image has room, and reduced: more variety for
+            codes of which each position sees much of a crop.
         width : int
-            Channels of the widest layer.
+            Channels at a resolution of 8 pixels; coarser ones have more, finer ones fewer.
         steps, batch : int
             Steps of Adam, and crops in each.
         device : str, optional
@@ -104,24 +108,26 @@ class UpConvolution(Baseline):
         Raises
         ------
         ValueError
-            If a crop has no code, all images are smaller than a crop, or a batch does not fit; see also `Stream`.
+            If a crop has no code, zoom is below 1, all images are smaller than a crop, or a batch does not fit; see
+            also `Stream`.
         """
         shape = phi.output_shape(crop, crop)
+        if zoom < 1:
+            raise ValueError(f"crops are cut larger and reduced, so zoom is at least 1, got {zoom}")
         stream = Stream(images, phi, seed, side, memory, output)
         total = len(stream) + steps
         stream.progress = None if progress is None else (lambda done, _: progress(done, total))
         row = phi.in_channels[0] * crop**2 + 2 * math.prod(shape)
-        learner = _CropLearner(phi, crop, crops, stream.rows_within(0, 4 * row, batch))
-        settings = {"method": cls.method, "crop": crop, "crops": crops, "width": width, "steps": steps, "batch": batch}
+        learner = _CropLearner(phi, crop, crops, zoom, stream.rows_within(0, 4 * row, batch), len(stream))
+        settings = {"method": cls.method, "crop": crop, "crops": crops, "zoom": zoom, "width": width, "steps": steps,
+                    "batch": batch}
         stream.run(learner, settings, crop)
         stored = learner.arrays
-        axes = (0, *range(2, stored["codes"].ndim))
-        mean = stored["codes"].mean(axis=axes, dtype=np.float64)
-        scale = np.maximum(stored["codes"].std(axis=axes, dtype=np.float64), 1e-3)
-        network = _network(phi, shape, width, crop, torch.Generator().manual_seed(seed))
+        mean, scale = learner.moments()
+        network = network_for(phi, shape, width, crop, torch.Generator().manual_seed(seed))
         drawn = parameters_to_vector(network.parameters()).detach().numpy()
         image_mean = float(stored["images"].mean() / 255)
-        model = cls(phi.to_config(), drawn, mean.astype(np.float32), scale.astype(np.float32), image_mean, width, crop)
+        model = cls(phi.to_config(), drawn, mean, scale, image_mean, width, crop)
         trainer = _Trainer(model, network, learner, device or ("cuda" if torch.cuda.is_available() else "cpu"))
         for step in range(trainer.resume(), steps):
             trainer.step(np.random.default_rng([seed, len(stream) + step]), step, steps, batch)
@@ -134,14 +140,20 @@ class UpConvolution(Baseline):
         model.weights = stored["weights"].copy()
         return stream.finish(model)
 
+    def size_for(self, phi: Representation, code_shape: tuple[int, ...]) -> tuple[int, int]:
+        """That of the training crops if codes have no positions, else the smallest with a code of this shape."""
+        flat = is_flat(phi.output_shape(self.crop, self.crop))
+        return (self.crop, self.crop) if flat else super().size_for(phi, code_shape)
+
     def reconstruct(self, phi: Representation, code: NDArray[Any], size: tuple[int, int], count: int,
                     seed: int) -> Floats:
         """The image (1, H, W, C) in [0, 1] of a code (h, w, D) or (D,)."""
-        network = _network(phi, phi.output_shape(self.crop, self.crop), self.width, self.crop, torch.Generator())
+        shape = phi.output_shape(self.crop, self.crop)
+        network = network_for(phi, shape, self.width, self.crop, torch.Generator())
         vector_to_parameters(torch.from_numpy(self.weights), network.parameters())
-        if code.ndim == 1 and size != (self.crop, self.crop):
-            raise ValueError(f"this upconv model gives images of {self.crop}×{self.crop} pixels, "
-                             f"not {size[0]}×{size[1]}")
+        if is_flat(shape) and code.size != shape[0]:
+            raise ValueError(f"this upconv model was learned from crops of {self.crop} pixels, with codes of one "
+                             f"position, but this one has {code.shape[0]}×{code.shape[1]}: learn it with a larger crop")
         with torch.no_grad():
             x = torch.from_numpy(np.moveaxis(code, -1, 0).astype(np.float32))[None]
             image = network(self.standardised(x), size) + self.image_mean
@@ -181,96 +193,28 @@ class UpConvolution(Baseline):
         return np.asarray(tensor_to_image(centre + contrasted + noise), dtype=np.float32)
 
     def standardised(self, codes: Tensor) -> Tensor:
-        """Codes with each channel shifted and scaled as in training."""
-        mean, scale = self._moments
-        extra = (1,) * (codes.ndim - 2)
-        return (codes - mean.to(codes).view(1, -1, *extra)) / scale.to(codes).view(1, -1, *extra)
+        """asinh of codes whose channels are shifted and scaled as in training."""
+        mean, scale = (one.to(codes).view(-1, *(1,) * (codes.ndim - 2)) for one in self._moments)
+        return torch.asinh((codes - mean) / scale)
 
     @cached_property
     def _moments(self) -> tuple[Tensor, Tensor]:
         return torch.from_numpy(self.code_mean), torch.from_numpy(self.code_scale)
 
 
-class _Generator(nn.Module):
-    """Convolutions on a grid, whose reach grows, then doublings."""
-
-    def __init__(self, depth: int, channels: int, width: int, doublings: int, stride: int, centre: float) -> None:
-        super().__init__()
-        self.doublings, self.stride = doublings, stride
-        self.margin = max(0, math.ceil((centre + 0.5) / stride - 0.5))
-        self.first = round(self.margin * stride - (centre - (stride - 1) / 2))
-        widths = [min(width, max(16, width // 2**k)) for k in range(max(doublings, 1))]
-        self.enter = nn.Conv2d(depth + 1, width, 3, padding=1)
-        self.context = nn.ModuleList(nn.Conv2d(width, width, 3, padding=reach, dilation=reach) for reach in REACHES)
-        self.up = nn.ModuleList(nn.ConvTranspose2d(a, b, 4, stride=2, padding=1) for a, b in pairwise(widths))
-        factor = 2 if doublings else 1
-        self.last = nn.Sequential(nn.Conv2d(widths[-1], channels * factor**2, 3, padding=1), nn.PixelShuffle(factor))
-
-    def forward(self, code: Tensor, size: tuple[int, int]) -> Tensor:
-        """Images of a given size, of codes (N, D, h, w)."""
-        reach = [-(-(n + self.first) // self.stride) for n in size]
-        frame = [max(0, r - self.margin - n) for r, n in zip(reach, code.shape[2:], strict=True)]
-        x = torch.cat([code, torch.ones_like(code[:, :1])], 1)
-        x = F.pad(x, (self.margin, frame[1], self.margin, frame[0]))
-        x = F.leaky_relu(self.enter(x), SLOPE)
-        for layer in self.context:
-            x = x + 0.5 * F.leaky_relu(layer(x), SLOPE)
-        for layer in self.up:
-            x = F.leaky_relu(layer(x), SLOPE)
-        x = self.last(x)
-        if 2**self.doublings != self.stride:
-            extent = [n * self.stride // 2**self.doublings for n in x.shape[2:]]
-            x = F.interpolate(x, size=extent, mode="bilinear", align_corners=False, antialias=True)
-        return x[..., self.first : self.first + size[0], self.first : self.first + size[1]]
-
-
-class _FlatGenerator(nn.Module):
-    """A fully connected layer onto a small grid, then a `_Generator`."""
-
-    def __init__(self, depth: int, channels: int, width: int, crop: int) -> None:
-        super().__init__()
-        self.doublings = max(1, math.ceil(math.log2(crop / LARGEST_FLAT)) + 1)
-        self.grid = -(-crop // 2**self.doublings)
-        self.width = width
-        self.enter = nn.Linear(depth, width * self.grid**2)
-        stride = 2**self.doublings
-        self.rest = _Generator(width, channels, width, self.doublings, stride, (stride - 1) / 2)
-
-    def forward(self, code: Tensor, size: tuple[int, int]) -> Tensor:
-        """Images of the training crops' size, of codes (N, D)."""
-        grid = F.leaky_relu(self.enter(code), SLOPE).unflatten(1, (self.width, self.grid, self.grid))
-        image: Tensor = self.rest(grid, size)
-        return image
-
-
-def _network(phi: Representation, shape: tuple[int, ...], width: int, crop: int,
-             generator: torch.Generator) -> nn.Module:
-    """The network for a descriptor, with weights drawn from the generator (He et al.)."""
-    network: nn.Module
-    if len(shape) == 1:
-        network = _FlatGenerator(shape[0], phi.in_channels[0], width, crop)
-    else:
-        doublings = max(0, round(math.log2(phi.stride)))
-        network = _Generator(shape[0], phi.in_channels[0], width, doublings, phi.stride, first_centre(phi))
-    for parameter in network.parameters():
-        if parameter.ndim == 1:
-            nn.init.zeros_(parameter)
-        else:
-            nn.init.kaiming_normal_(parameter, SLOPE, generator=generator)
-    return network
-
-
 class _CropLearner(Learner):
-    """Keeps random crops, every other one mirrored, and their codes, `most` of them."""
+    """Keeps random crops, every other one mirrored, and their codes in units of `unit`, `most` of all the images."""
 
     encodes: ClassVar[bool] = False
 
-    def __init__(self, phi: Representation, crop: int, crops: int, most: int) -> None:
-        self.phi, self.crop, self.crops, self.most = phi, crop, crops, most
+    def __init__(self, phi: Representation, crop: int, crops: int, zoom: float, most: int, images: int) -> None:
+        self.phi, self.crop, self.zoom, self.most = phi, crop, zoom, most
+        self.crops = min(crops, max(1, most // images))
         shape = phi.output_shape(crop, crop)
         self.arrays = {
             "images": np.zeros((0, phi.in_channels[0], crop, crop), dtype=np.uint8),
             "codes": np.zeros((0, *shape), dtype=np.float16),
+            "unit": np.array(1.0, dtype=np.float32),
         }
 
     def see(self, image: NDArray[np.float32], code: NDArray[np.float32], rng: np.random.Generator) -> None:
@@ -280,15 +224,33 @@ class _CropLearner(Learner):
             return
         cut = np.stack([self._cut(image, rng, mirrored=k % 2 == 1) for k in range(number)])
         with torch.no_grad():
-            codes = self.phi(torch.from_numpy(cut))
-        added = {"images": to_bytes(cut), "codes": codes.numpy().astype(np.float16)}
+            codes = self.phi(torch.from_numpy(cut)).numpy()
+        if len(self.arrays["images"]) == 0:
+            self.arrays["unit"] = np.float32(max(1.0, float(np.abs(codes).max()) / LARGEST_STORED))
+        stored = np.clip(codes / self.arrays["unit"], *HALF_PRECISION).astype(np.float16)
+        added = {"images": to_bytes(cut), "codes": stored}
         for name, values in added.items():
             self.arrays[name] = np.concatenate([self.arrays[name], values])
 
+    def codes(self, chosen: NDArray[np.int64]) -> Floats:
+        """The codes of some crops."""
+        return np.asarray(self.arrays["codes"][chosen].astype(np.float32) * self.arrays["unit"])
+
+    def moments(self) -> tuple[Floats, Floats]:
+        """Mean and standard deviation of each channel, the latter at least a thousandth of what is usual."""
+        codes = self.arrays["codes"].reshape(*self.arrays["codes"].shape[:2], -1)
+        mean = np.mean([code.mean(axis=1, dtype=np.float64) for code in codes], axis=0)
+        variance = np.mean([((code - mean[:, None]) ** 2).mean(axis=1) for code in codes], axis=0)
+        deviation = np.sqrt(np.maximum(variance, max(1e-6 * variance.mean(), 1e-24)))
+        unit = float(self.arrays["unit"])
+        return (mean * unit).astype(np.float32), (deviation * unit).astype(np.float32)
+
     def _cut(self, image: NDArray[np.float32], rng: np.random.Generator, mirrored: bool) -> Floats:
-        """A random crop (C, side, side)."""
-        y, x = (int(rng.integers(n - self.crop + 1)) for n in image.shape[:2])
-        cut = np.atleast_3d(image[y : y + self.crop, x : x + self.crop])
+        """A random crop (C, crop, crop), reduced from a larger one if zoom allows."""
+        room = min(self.zoom, min(image.shape[:2]) / self.crop)
+        side = self.crop if room <= 1 else int(self.crop * room ** rng.random())
+        y, x = (int(rng.integers(n - side + 1)) for n in image.shape[:2])
+        cut = np.atleast_3d(resize_longer(image[y : y + side, x : x + side], self.crop))
         return np.ascontiguousarray((cut[:, ::-1] if mirrored else cut).transpose(2, 0, 1))
 
 
@@ -296,7 +258,7 @@ class _Trainer:
     """Adam on batches of crops, whose state travels in the learner's arrays."""
 
     def __init__(self, model: UpConvolution, network: nn.Module, learner: _CropLearner, device: str) -> None:
-        self.model, self.arrays, self.device = model, learner.arrays, device
+        self.model, self.learner, self.arrays, self.device = model, learner, learner.arrays, device
         self.network = network.to(device)
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=RATE)
 
@@ -327,7 +289,7 @@ class _Trainer:
     def step(self, rng: np.random.Generator, step: int, steps: int, batch: int) -> None:
         """One step on a random batch."""
         chosen = rng.integers(len(self.arrays["images"]), size=batch)
-        codes = torch.from_numpy(self.arrays["codes"][chosen].astype(np.float32)).to(self.device)
+        codes = torch.from_numpy(self.learner.codes(chosen)).to(self.device)
         images = torch.from_numpy(self.arrays["images"][chosen]).to(self.device).float() / 255
         for group in self.optimiser.param_groups:
             group["lr"] = RATE * 0.5 * (1 + math.cos(math.pi * step / steps)) + 1e-5

@@ -26,7 +26,7 @@ MODELS: dict[str, tuple[str, tuple[str, ...]]] = {
     "jigsaw": ("adjacency and naturalness of words, for jigsaws", ()),
     "upconv": (
         "an up-convolutional network from codes to images",
-        ("crop", "crops", "width", "steps", "batch", "device"),
+        ("crop", "crops", "zoom", "width", "steps", "batch", "device"),
     ),
 }
 """What can be learned for `unfeature.baselines`: a line about each, and its own options, keys of `OPTIONS`."""
@@ -38,6 +38,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "cells": {"type": click.IntRange(1), "metavar": "N", "help": "Positions along one side of a window."},
     "crop": {"type": click.IntRange(1), "metavar": "PIXELS", "help": "Side of the crops to train on."},
     "crops": {"type": click.IntRange(1), "metavar": "N", "help": "Of each image."},
+    "zoom": {"type": click.FloatRange(1), "metavar": "TIMES", "help": "Cut crops up to so much larger [1]."},
     "width": {"type": click.IntRange(1), "metavar": "N", "help": "Channels of the network."},
     "steps": {"type": click.IntRange(1), "metavar": "N", "help": "Batches to train on."},
     "batch": {"type": click.IntRange(1), "metavar": "N", "help": "Crops in a batch."},
