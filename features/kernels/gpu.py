@@ -15,12 +15,13 @@ HARD, LINEAR, SMOOTH, CUBIC = (tl.constexpr(mode) for mode in range(4))
 
 
 @triton.jit
-def _gradient(image, y, x, height, width, scale, CHANNELS: tl.constexpr):
+def _gradient(image, y, x, height, width, SCALE: tl.constexpr, CHANNELS: tl.constexpr):
     """Differences of the strongest channel at some pixels of the image, and which channel it was."""
     above, below = tl.maximum(y - 1, 0) * width, tl.minimum(y + 1, height - 1) * width
     left, right = tl.maximum(x - 1, 0), tl.minimum(x + 1, width - 1)
     twice_x, twice_y = (x == 0) | (x == width - 1), (y == 0) | (y == height - 1)
-    scale_x, scale_y = tl.where(twice_x, scale + scale, scale), tl.where(twice_y, scale + scale, scale)
+    scale_x = tl.where(twice_x, 2.0, 1.0).to(image.dtype.element_ty) * SCALE
+    scale_y = tl.where(twice_y, 2.0, 1.0).to(image.dtype.element_ty) * SCALE
     gx = (tl.load(image + y * width + right) - tl.load(image + y * width + left)) * scale_x
     gy = (tl.load(image + below + x) - tl.load(image + above + x)) * scale_y
     channel = tl.zeros(gx.shape, tl.int32)
@@ -109,10 +110,11 @@ def _share(gx, gy, table, DIRECTIONS: tl.constexpr, BINS: tl.constexpr, MODE: tl
 
 
 @triton.jit
-def pool(image, table, rows, columns, parts, height, width, scale, runs, first_y, first_x, PITCH_Y: tl.constexpr,
-         PITCH_X: tl.constexpr, REACH_Y: tl.constexpr, REACH_X: tl.constexpr, CHANNELS: tl.constexpr,
-         DIRECTIONS: tl.constexpr, BINS: tl.constexpr, MODE: tl.constexpr, UNIT: tl.constexpr, SOFTNESS: tl.constexpr,
-         COEFFICIENTS: tl.constexpr, TALL: tl.constexpr, NEXT: tl.constexpr, LANES: tl.constexpr, SIDE: tl.constexpr):
+def pool(image, table, rows, columns, parts, height, width, runs, first_y, first_x, SCALE: tl.constexpr,
+         PITCH_Y: tl.constexpr, PITCH_X: tl.constexpr, REACH_Y: tl.constexpr, REACH_X: tl.constexpr,
+         CHANNELS: tl.constexpr, DIRECTIONS: tl.constexpr, BINS: tl.constexpr, MODE: tl.constexpr, UNIT: tl.constexpr,
+         SOFTNESS: tl.constexpr, COEFFICIENTS: tl.constexpr, TALL: tl.constexpr, NEXT: tl.constexpr,
+         LANES: tl.constexpr, SIDE: tl.constexpr):
     """Parts (N, runs along y, reach, bins, reach, runs along x) of the histograms: what each run adds to each cell.
 
     A program takes one run along y, of TALL pixels, and SIDE runs along x, of LANES groups of NEXT neighbours.
@@ -127,7 +129,7 @@ def pool(image, table, rows, columns, parts, height, width, scale, runs, first_y
     inside_x = (i < PITCH_X) & (run < runs) & (x >= 0) & (x < width)
     inside = inside_y[:, None, None] & inside_x[None, :, :]
     y, x = tl.minimum(tl.maximum(y, 0), height - 1), tl.minimum(tl.maximum(x, 0), width - 1)
-    gx, gy, _ = _gradient(image, y[:, None, None], x[None, :, :], height, width, scale, CHANNELS)
+    gx, gy, _ = _gradient(image, y[:, None, None], x[None, :, :], height, width, SCALE, CHANNELS)
     length, nearest, following, share, _ = _share(gx, gy, table, DIRECTIONS, BINS, MODE, UNIT, SOFTNESS, COEFFICIENTS)
     length = tl.where(inside, length, 0.0)
     second = length * share
@@ -197,11 +199,11 @@ def _adjoint(dx, dy, i, j, y, x, height, width):
 
 
 @triton.jit
-def unpool(image, table, rows, columns, cells, out, height, width, scale, cells_y, cells_x, first_y, first_x, base_y,
-           base_x, PITCH_Y: tl.constexpr, PITCH_X: tl.constexpr, REACH_Y: tl.constexpr, REACH_X: tl.constexpr,
-           CHANNELS: tl.constexpr, DIRECTIONS: tl.constexpr, BINS: tl.constexpr, MODE: tl.constexpr,
-           UNIT: tl.constexpr, SOFTNESS: tl.constexpr, COEFFICIENTS: tl.constexpr, TALL: tl.constexpr,
-           WIDE: tl.constexpr):
+def unpool(image, table, rows, columns, cells, out, height, width, cells_y, cells_x, first_y, first_x, base_y, base_x,
+           SCALE: tl.constexpr, PITCH_Y: tl.constexpr, PITCH_X: tl.constexpr, REACH_Y: tl.constexpr,
+           REACH_X: tl.constexpr, CHANNELS: tl.constexpr, DIRECTIONS: tl.constexpr, BINS: tl.constexpr,
+           MODE: tl.constexpr, UNIT: tl.constexpr, SOFTNESS: tl.constexpr, COEFFICIENTS: tl.constexpr,
+           TALL: tl.constexpr, WIDE: tl.constexpr):
     """The derivative by the image (N, C, H, W), given that by the cells (N, bins, R, S).
 
     A program takes TALL × WIDE pixels, of which the outermost serve their neighbours only.
@@ -214,12 +216,12 @@ def unpool(image, table, rows, columns, cells, out, height, width, scale, cells_
     y, x = tl.program_id(1) * (TALL - 2) - 1 + j, tl.program_id(0) * (WIDE - 2) - 1 + i
     inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
     y, x = tl.minimum(tl.maximum(y, 0), height - 1), tl.minimum(tl.maximum(x, 0), width - 1)
-    gx, gy, channel = _gradient(image, y, x, height, width, scale, CHANNELS)
+    gx, gy, channel = _gradient(image, y, x, height, width, SCALE, CHANNELS)
     length, nearest, following, share, slope = _share(gx, gy, table, DIRECTIONS, BINS, MODE, UNIT, SOFTNESS,
                                                       COEFFICIENTS)
     r, s = (y - first_y) // PITCH_Y + base_y, (x - first_x) // PITCH_X + base_x
     along = _collect(cells, nearest, r, s, y, x, cells_y, cells_x, rows, columns, REACH_Y, REACH_X)
-    inverse = tl.where(length > 0, scale / tl.where(length > 0, length, 1.0), 0.0)
+    inverse = tl.where(length > 0, SCALE / tl.where(length > 0, length, 1.0), 0.0)
     across = gx * 0
     if MODE != HARD:
         rise = _collect(cells, following, r, s, y, x, cells_y, cells_x, rows, columns, REACH_Y, REACH_X) - along

@@ -28,7 +28,7 @@ def _place(height, width, SIZE: tl.constexpr):
 
 
 @triton.jit
-def _factors(energy, r, s, inside, height, width, epsilon):
+def _factors(energy, r, s, inside, height, width, EPSILON: tl.constexpr):
     """1 / √(energy of the block + ε) for the blocks upper-left, upper-right, lower-left and lower-right of cells."""
     above, below = tl.maximum(r - 1, 0) * width, tl.minimum(r + 1, height - 1) * width
     left, right = tl.maximum(s - 1, 0), tl.minimum(s + 1, width - 1)
@@ -41,10 +41,10 @@ def _factors(energy, r, s, inside, height, width, epsilon):
     top_right = tl.load(energy + above + right, mask=inside, other=1.0)
     bottom_left = tl.load(energy + below + left, mask=inside, other=1.0)
     bottom_right = tl.load(energy + below + right, mask=inside, other=1.0)
-    return (tl.rsqrt(top_left + top + beside_left + here + epsilon),
-            tl.rsqrt(top + top_right + here + beside_right + epsilon),
-            tl.rsqrt(beside_left + here + bottom_left + bottom + epsilon),
-            tl.rsqrt(here + beside_right + bottom + bottom_right + epsilon))
+    return (tl.rsqrt(top_left + top + beside_left + here + EPSILON),
+            tl.rsqrt(top + top_right + here + beside_right + EPSILON),
+            tl.rsqrt(beside_left + here + bottom_left + bottom + EPSILON),
+            tl.rsqrt(here + beside_right + bottom + bottom_right + EPSILON))
 
 
 @triton.jit
@@ -62,9 +62,9 @@ def energies(cells, energy, height, width, HALF: tl.constexpr, SIZE: tl.constexp
 
 
 @triton.jit
-def normalise(cells, energy, code, height, width, code_plane, code_width, dimensions, epsilon, CLAMP: tl.constexpr,
-              TEXTURE: tl.constexpr, DIRECTED: tl.constexpr, OF_DIRECTED: tl.constexpr, TRIM: tl.constexpr,
-              HALF: tl.constexpr, SIZE: tl.constexpr):
+def normalise(cells, energy, code, height, width, code_plane, code_width, dimensions, EPSILON: tl.constexpr,
+              CLAMP: tl.constexpr, TEXTURE: tl.constexpr, DIRECTED: tl.constexpr, OF_DIRECTED: tl.constexpr,
+              TRIM: tl.constexpr, HALF: tl.constexpr, SIZE: tl.constexpr):
     """Codes (N, D, h, w) from cells (N, 2·HALF, R, S) and their energies.
 
     DIRECTED tells the codes of deformable parts from Dalal and Triggs'; TEXTURE is the weight of texture channels,
@@ -72,7 +72,7 @@ def normalise(cells, energy, code, height, width, code_plane, code_width, dimens
     """
     n, r, s, inside = _place(height, width, SIZE)
     plane = height * width
-    factors = _factors(energy + n * plane, r, s, inside, height, width, epsilon)
+    factors = _factors(energy + n * plane, r, s, inside, height, width, EPSILON)
     cells += n * 2 * HALF * plane + r * width + s
     code += n * dimensions * code_plane + (r - TRIM) * code_width + s - TRIM
     shown = inside & (r >= TRIM) & (r < height - TRIM) & (s >= TRIM) & (s < width - TRIM)
@@ -131,13 +131,13 @@ def _textures(slope, plane, shown, TEXTURE: tl.constexpr, TRIM: tl.constexpr, HA
 
 
 @triton.jit
-def slopes(cells, energy, slope, out, height, width, code_plane, code_width, dimensions, epsilon, CLAMP: tl.constexpr,
-           TEXTURE: tl.constexpr, DIRECTED: tl.constexpr, OF_DIRECTED: tl.constexpr, TRIM: tl.constexpr,
-           HALF: tl.constexpr, SIZE: tl.constexpr):
+def slopes(cells, energy, slope, out, height, width, code_plane, code_width, dimensions, EPSILON: tl.constexpr,
+           CLAMP: tl.constexpr, TEXTURE: tl.constexpr, DIRECTED: tl.constexpr, OF_DIRECTED: tl.constexpr,
+           TRIM: tl.constexpr, HALF: tl.constexpr, SIZE: tl.constexpr):
     """The derivatives by the energies of the four blocks of each cell, as far as its own code goes, (N, 4, R, S)."""
     n, r, s, inside = _place(height, width, SIZE)
     plane = height * width
-    factors = _factors(energy + n * plane, r, s, inside, height, width, epsilon)
+    factors = _factors(energy + n * plane, r, s, inside, height, width, EPSILON)
     cells += n * 2 * HALF * plane + r * width + s
     slope += n * dimensions * code_plane + (r - TRIM) * code_width + s - TRIM
     shown = inside & (r >= TRIM) & (r < height - TRIM) & (s >= TRIM) & (s < width - TRIM)
@@ -180,12 +180,12 @@ def _by_energy(by_block, r, s, inside, height, width):
 
 @triton.jit
 def normalise_derivative(cells, energy, slope, by_block, out, height, width, code_plane, code_width, dimensions,
-                         epsilon, CLAMP: tl.constexpr, TEXTURE: tl.constexpr, DIRECTED: tl.constexpr,
+                         EPSILON: tl.constexpr, CLAMP: tl.constexpr, TEXTURE: tl.constexpr, DIRECTED: tl.constexpr,
                          OF_DIRECTED: tl.constexpr, TRIM: tl.constexpr, HALF: tl.constexpr, SIZE: tl.constexpr):
     """The derivative by the cells (N, 2·HALF, R, S), given that by the codes and `slopes`."""
     n, r, s, inside = _place(height, width, SIZE)
     plane = height * width
-    factors = _factors(energy + n * plane, r, s, inside, height, width, epsilon)
+    factors = _factors(energy + n * plane, r, s, inside, height, width, EPSILON)
     by_energy = _by_energy(by_block + n * 4 * plane, r, s, inside, height, width)
     place = n * 2 * HALF * plane + r * width + s
     slope += n * dimensions * code_plane + (r - TRIM) * code_width + s - TRIM
@@ -211,20 +211,21 @@ def normalised_code(cells: Tensor, variant: str, dimensions: int, texture: bool,
     """The code of `hog.HOG` from directed histograms of cells, (N, 2O, R, S)."""
     kinds = constants(cells.shape[1] // 2, variant, dimensions, texture, epsilon, clamp, texture_share)
     with torch.cuda.device_of(cells):
-        code: Tensor = _Blocks.apply(cells, dimensions, epsilon, kinds)
+        code: Tensor = _Blocks.apply(cells, dimensions, kinds)
     return code
 
 
 def constants(orientations: int, variant: str, dimensions: int, texture: bool, epsilon: float, clamp: float,
               texture_share: float) -> dict[str, Any]:
     """What the kernels are compiled for."""
-    return {"CLAMP": clamp, "TEXTURE": texture_share if texture else 0.0, "DIRECTED": variant != "dalal-triggs",
-            "OF_DIRECTED": variant == "dpm", "TRIM": int(variant == "dpm"), "HALF": orientations, "SIZE": CELLS}
+    return {"EPSILON": epsilon, "CLAMP": clamp, "TEXTURE": texture_share if texture else 0.0,
+            "DIRECTED": variant != "dalal-triggs", "OF_DIRECTED": variant == "dpm", "TRIM": int(variant == "dpm"),
+            "HALF": orientations, "SIZE": CELLS}
 
 
 class _Blocks(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, cells: Tensor, dimensions: int, epsilon: float, constants: dict[str, Any]) -> Tensor:
+    def forward(ctx: Any, cells: Tensor, dimensions: int, constants: dict[str, Any]) -> Tensor:
         h = cells.detach().contiguous()
         n, _, rows, columns = h.shape
         grid = triton.cdiv(rows * columns, CELLS), n
@@ -232,7 +233,7 @@ class _Blocks(torch.autograd.Function):
         energies[grid](h, energy, rows, columns, HALF=constants["HALF"], SIZE=CELLS)
         trim = 2 * constants["TRIM"]
         code = h.new_zeros(n, dimensions, rows - trim, columns - trim)
-        ctx.numbers = (rows, columns, code[0, 0].numel(), columns - trim, dimensions, epsilon)
+        ctx.numbers = (rows, columns, code[0, 0].numel(), columns - trim, dimensions)
         ctx.grid, ctx.constants = grid, constants
         normalise[grid](h, energy, code, *ctx.numbers, **constants)
         ctx.save_for_backward(cells, energy)
@@ -246,4 +247,4 @@ class _Blocks(torch.autograd.Function):
         by_block, out = h.new_empty(len(h), 4, *h.shape[2:]), torch.empty_like(h)
         slopes[ctx.grid](h, energy, slope, by_block, *ctx.numbers, **ctx.constants)
         normalise_derivative[ctx.grid](h, energy, slope, by_block, out, *ctx.numbers, **ctx.constants)
-        return out, None, None, None
+        return out, None, None

@@ -48,8 +48,8 @@ class _OrientedCells(torch.autograd.Function):
         lanes = wide // neighbours
         side = max(1, LANES // lanes)
         gpu.pool[triton.cdiv(across.count, side), down.count, n](
-            image, *_tables(image, bins, down, across), parts, height, width, scale, across.count, down.first,
-            across.first, **constants(image, bins, down, across), TALL=tall, NEXT=neighbours, LANES=lanes, SIDE=side,
+            image, *_tables(image, bins, down, across), parts, height, width, across.count, down.first, across.first,
+            **constants(image, bins, scale, down, across), TALL=tall, NEXT=neighbours, LANES=lanes, SIDE=side,
             num_warps=1)
         cells = image.new_empty(n, 2 * bins.orientations, rows.rows, columns.rows)
         gpu.gather_cells[triton.cdiv(rows.rows * columns.rows, CELLS), n](
@@ -66,9 +66,9 @@ class _OrientedCells(torch.autograd.Function):
         down, across = runs_of(rows), runs_of(columns)
         out = torch.empty_like(image)
         gpu.unpool[triton.cdiv(width, WIDE - 2), triton.cdiv(height, TALL - 2), n](
-            image, *_tables(image, bins, down, across), gradient.contiguous(), out, height, width, scale, rows.rows,
+            image, *_tables(image, bins, down, across), gradient.contiguous(), out, height, width, rows.rows,
             columns.rows, down.first, across.first, down.base, across.base,
-            **constants(image, bins, down, across), TALL=TALL, WIDE=WIDE, num_warps=8)
+            **constants(image, bins, scale, down, across), TALL=TALL, WIDE=WIDE, num_warps=8)
         return out, None, None, None, None
 
 
@@ -86,12 +86,12 @@ def _directions(orientations: int) -> Tensor:
     return torch.from_numpy(Bins(orientations).directions)
 
 
-def constants(image: Tensor, bins: Bins, down: Runs, across: Runs) -> Constants:
+def constants(image: Tensor, bins: Bins, scale: float, down: Runs, across: Runs) -> Constants:
     """What the kernels are compiled for."""
     precision = np.dtype(np.float32 if image.dtype == torch.float32 else np.float64)
     mode, directions, _, coefficients, unit, softness = rule(bins, precision)[:6]
     return {
-        "PITCH_Y": down.pitch, "PITCH_X": across.pitch, "REACH_Y": down.reach, "REACH_X": across.reach,
+        "SCALE": scale, "PITCH_Y": down.pitch, "PITCH_X": across.pitch, "REACH_Y": down.reach, "REACH_X": across.reach,
         "CHANNELS": image.shape[1], "DIRECTIONS": tuple(directions[: bins.orientations].ravel().tolist()),
         "BINS": 2 * bins.orientations, "MODE": mode, "UNIT": float(unit), "SOFTNESS": float(softness),
         "COEFFICIENTS": tuple(coefficients.tolist()),
