@@ -182,7 +182,7 @@ def oriented_cells(x: Tensor, rows: Band, columns: Band, bins: Bins, scale: floa
     if fused is not False and kernels.fits_gpu(x):
         from .kernels import gpu_core
 
-        if gpu_core.suits(rows, columns):
+        if gpu_core.suits(rows, columns, bins):
             return gpu_core.oriented_cells(x, rows, columns, bins, scale)
     magnitude, bin0, bin1, share = assign(*strongest_gradient(x * scale), bins)
     n, h, w = magnitude.shape

@@ -73,9 +73,10 @@ def single_images() -> None:
 
 def others() -> None:
     """Windows of dense SIFT with a Gaussian are left to torch; other layouts of the image are not."""
-    assert gpu_core.suits(*HOG().bands(64, 64))
-    assert gpu_core.suits(*DSIFT(window="flat").bands(64, 64))
-    assert not gpu_core.suits(*DSIFT().bands(64, 64))
+    assert gpu_core.suits(*HOG().bands(64, 64), Bins())
+    assert not gpu_core.suits(*HOG().bands(64, 64), Bins(99))
+    assert gpu_core.suits(*DSIFT(window="flat").bands(64, 64), BINS)
+    assert not gpu_core.suits(*DSIFT().bands(64, 64), BINS)
     x = images((1, 3, 12, 14), torch.float64).to(memory_format=torch.channels_last)
     agree(x, cell_band(12, 3, 4, 12), cell_band(14, 3, 4, 14), BINS, 1e-6)
 

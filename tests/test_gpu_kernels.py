@@ -49,7 +49,7 @@ def test_the_kernels_compile(rule, capability, tmp_path, monkeypatch):
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     runs = runs_of(cell_band(32, 8, 4, 32))
     constants = gpu_core.constants(torch.zeros(1, 3, 32, 32), Bins(2, **rule), 255.0, runs, runs)
-    constants |= {"TALL": 4, "WIDE": 16, "NEXT": 4, "LANES": 1, "SIDE": 32, "SIZE": 128}
+    constants |= {"TALL": 4, "WIDE": 16, "NEXT": 2, "LANES": 2, "SIDE": 16, "SIZE": 128}
     for kernel in (gpu.pool, gpu.gather_cells, gpu.unpool):
         compile_for(capability, kernel, constants | (ONES if capability == 80 else {}))
 
@@ -100,7 +100,7 @@ def test_launches_are_compiled_as_they_are_made(tmp_path, monkeypatch):
     (gradient,) = torch.autograd.grad(code.sum(), x)
     assert code.shape == (3, 10, 10, 18) and gradient.shape == x.shape
     cells = [(2, 3, 1), (2, 3, 1)]
-    assert device.grids == [(1, 11, 3), (2, 3, 1), *cells, *cells, (2, 2, 3)]
+    assert device.grids == [(2, 11, 3), (2, 3, 1), *cells, *cells, (2, 2, 3)]
 
 
 def test_tensors_of_the_cpu_are_left_alone():

@@ -113,43 +113,50 @@ def _share(gx, gy, table, DIRECTIONS: tl.constexpr, BINS: tl.constexpr, MODE: tl
 def pool(image, table, rows, columns, parts, height, width, runs, first_y, first_x, SCALE: tl.constexpr,
          PITCH_Y: tl.constexpr, PITCH_X: tl.constexpr, REACH_Y: tl.constexpr, REACH_X: tl.constexpr,
          CHANNELS: tl.constexpr, DIRECTIONS: tl.constexpr, BINS: tl.constexpr, MODE: tl.constexpr, UNIT: tl.constexpr,
-         SOFTNESS: tl.constexpr, COEFFICIENTS: tl.constexpr, TALL: tl.constexpr, NEXT: tl.constexpr,
-         LANES: tl.constexpr, SIDE: tl.constexpr):
+         SOFTNESS: tl.constexpr, COEFFICIENTS: tl.constexpr, NEXT: tl.constexpr, LANES: tl.constexpr,
+         SIDE: tl.constexpr):
     """Parts (N, runs along y, reach, bins, reach, runs along x) of the histograms: what each run adds to each cell.
 
-    A program takes one run along y, of TALL pixels, and SIDE runs along x, of LANES groups of NEXT neighbours.
+    A program takes one run along y, row after row, and SIDE runs along x, of LANES groups of NEXT neighbours.
     """
     strip, k, n = tl.program_id(0), tl.program_id(1), tl.program_id(2).to(tl.int64)
     image += n * CHANNELS * height * width
     lane = tl.arange(0, SIDE * LANES)[None, :]
     run, i = strip * SIDE + lane // LANES, (lane % LANES) * NEXT + tl.arange(0, NEXT)[:, None]
-    j = tl.arange(0, TALL)
-    y, x = first_y + k * PITCH_Y + j, first_x + run * PITCH_X + i
-    inside_y = (j < PITCH_Y) & (y >= 0) & (y < height)
+    x = first_x + run * PITCH_X + i
     inside_x = (i < PITCH_X) & (run < runs) & (x >= 0) & (x < width)
-    inside = inside_y[:, None, None] & inside_x[None, :, :]
-    y, x = tl.minimum(tl.maximum(y, 0), height - 1), tl.minimum(tl.maximum(x, 0), width - 1)
-    gx, gy, _ = _gradient(image, y[:, None, None], x[None, :, :], height, width, SCALE, CHANNELS)
-    length, nearest, following, share, _ = _share(gx, gy, table, DIRECTIONS, BINS, MODE, UNIT, SOFTNESS, COEFFICIENTS)
-    length = tl.where(inside, length, 0.0)
-    second = length * share
-    first = length - second if MODE != HARD else length
+    x = tl.minimum(tl.maximum(x, 0), width - 1)
+    histograms = ()
+    for part in tl.static_range(REACH_Y * BINS):  # noqa: B007
+        histograms = histograms + (tl.zeros([NEXT, SIDE * LANES], image.dtype.element_ty),)  # noqa: RUF005
+    for j in range(PITCH_Y):
+        y = first_y + k * PITCH_Y + j
+        inside = inside_x & (y >= 0) & (y < height)
+        y = tl.minimum(tl.maximum(y, 0), height - 1)
+        gx, gy, _channel = _gradient(image, y, x, height, width, SCALE, CHANNELS)
+        length, nearest, following, share, _slope = _share(gx, gy, table, DIRECTIONS, BINS, MODE, UNIT, SOFTNESS,
+                                                           COEFFICIENTS)
+        length = tl.where(inside, length, 0.0)
+        second = length * share
+        first = length - second if MODE != HARD else length
+        after = ()
+        for b in tl.static_range(BINS):
+            for e in tl.static_range(REACH_Y):
+                before, weight = histograms[b * REACH_Y + e], tl.load(rows + y * REACH_Y + e)
+                if MODE == HARD:
+                    added = tl.where(nearest == b, before + first * weight, before)
+                else:
+                    added = before + tl.where(nearest == b, first, tl.where(following == b, second, 0.0)) * weight
+                after = after + (added,)  # noqa: RUF005
+        histograms = after
     place = strip * SIDE + tl.arange(0, SIDE)
     parts += (n * tl.num_programs(1) + k) * REACH_Y * BINS * REACH_X * runs
-    across_weights = ()
     for f in tl.static_range(REACH_X):
-        across_weights = across_weights + (tl.load(columns + x * REACH_X + f, mask=inside_x, other=0.0),)  # noqa: RUF005
-    down_weights = ()
-    for e in tl.static_range(REACH_Y):
-        down_weights = down_weights + (tl.load(rows + y * REACH_Y + e, mask=inside_y, other=0.0),)  # noqa: RUF005
-    for b in tl.static_range(BINS):
-        share_b = tl.where(nearest == b, first, 0.0)
-        if MODE != HARD:
-            share_b += tl.where(following == b, second, 0.0)
-        for e in tl.static_range(REACH_Y):
-            column = tl.sum(share_b * down_weights[e][:, None, None], axis=0)
-            for f in tl.static_range(REACH_X):
-                total = tl.sum(tl.reshape(tl.sum(column * across_weights[f], axis=0), [SIDE, LANES]), axis=1)
+        weight = tl.load(columns + x * REACH_X + f)
+        for b in tl.static_range(BINS):
+            for e in tl.static_range(REACH_Y):
+                column = tl.sum(histograms[b * REACH_Y + e] * weight, axis=0)
+                total = tl.sum(tl.reshape(column, [SIDE, LANES]), axis=1)
                 tl.store(parts + ((e * BINS + b) * REACH_X + f) * runs + place, total, mask=place < runs)
 
 

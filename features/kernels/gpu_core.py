@@ -15,16 +15,17 @@ from . import gpu, refuse_second_derivatives
 from .rules import rule
 from .runs import Runs, runs_of
 
-LANES, PIXELS_PER_LANE = 32, 16
+LANES, NEIGHBOURS = 32, 2
 TALL, WIDE, CELLS = 32, 64, 128
-MOST_REACH, MOST_PITCH = 16, 32
+MOST_REACH, MOST_PITCH, MOST_SUMS = 16, 32, 96
 Constants = dict[str, Any]
 
 
-def suits(rows: Band, columns: Band) -> bool:
-    """Whether pixels count for so few cells, and cells lie so close, that the kernels are the better way."""
+def suits(rows: Band, columns: Band, bins: Bins) -> bool:
+    """Whether pixels count for so few cells, cells lie so close, and bins are so few, that the kernels pay."""
     down, across = runs_of(rows), runs_of(columns)
-    return down.reach * across.reach <= MOST_REACH and max(down.pitch, across.pitch) <= MOST_PITCH
+    return (down.reach * across.reach <= MOST_REACH and across.pitch <= MOST_PITCH
+            and 2 * bins.orientations * down.reach <= MOST_SUMS)
 
 
 def oriented_cells(x: Tensor, rows: Band, columns: Band, bins: Bins, scale: float) -> Tensor:
@@ -43,13 +44,12 @@ class _OrientedCells(torch.autograd.Function):
         n, _, height, width = image.shape
         down, across = runs_of(rows), runs_of(columns)
         parts = image.new_empty(n, down.count, down.reach, 2 * bins.orientations, across.reach, across.count)
-        tall, wide = triton.next_power_of_2(down.pitch), triton.next_power_of_2(across.pitch)
-        neighbours = min(wide, max(1, PIXELS_PER_LANE // tall))
-        lanes = wide // neighbours
+        neighbours = min(NEIGHBOURS, triton.next_power_of_2(across.pitch))
+        lanes = triton.next_power_of_2(across.pitch) // neighbours
         side = max(1, LANES // lanes)
         gpu.pool[triton.cdiv(across.count, side), down.count, n](
             image, *_tables(image, bins, down, across), parts, height, width, across.count, down.first, across.first,
-            **constants(image, bins, scale, down, across), TALL=tall, NEXT=neighbours, LANES=lanes, SIDE=side,
+            **constants(image, bins, scale, down, across), NEXT=neighbours, LANES=lanes, SIDE=side,
             num_warps=1)
         cells = image.new_empty(n, 2 * bins.orientations, rows.rows, columns.rows)
         gpu.gather_cells[triton.cdiv(rows.rows * columns.rows, CELLS), n](
