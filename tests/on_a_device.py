@@ -180,6 +180,7 @@ def checks() -> dict[str, Callable[[], None]]:
     found: dict[str, Callable[[], None]] = {}
     for check, names in ((descriptor, REPRESENTATIONS), (prior, PRIORS), (solver, SOLVERS), (canvas, CANVASES)):
         found |= {f"{check.__name__} {name}": partial(check, name) for name in names}
+    found["solver of five samples"] = partial(solver, "lbfgs", samples=5)
     found |= {f"inversion {preset}": partial(inversion, preset, HOG) for preset in PRESETS}
     found["inversion of dense SIFT"] = partial(inversion, "best", partial(DSIFT, bin_size=4))
     for run in (inversion_of_an_image, maximisation_of_a_channel, caricature_of_an_image, texture_of_an_image):
