@@ -170,31 +170,56 @@ class Pairs:
         y are differences of those with this gradient and the last, so that a step reads the history only twice.
         """
         samples = np.flatnonzero(chosen).tolist()
-        projections = torch.stack([self.basis[i] @ g[i] for i in samples]).double().cpu().numpy()
-        forms = []
-        for i, projected in zip(samples, projections, strict=True):
+        weights, gammas, places = np.zeros((len(g), 2 * self.history)), np.zeros((len(g), 1)), []
+        for i, projected in zip(samples, self._projections(samples, g), strict=True):
             sy, yy, sg, yg = products[i]
             if not fresh and self._curved(i, sy, yy):
-                slot = self._remember(i, s[i], y[i], projected - self.projected[i], sy, yy)
+                slot = self._remember(i, projected - self.projected[i], sy, yy)
+                places.append((i, slot))
                 projected[[slot, self.history + slot]] = sg, yg
             self.projected[i] = projected
-            forms.append(self._compact_form(i, projected))
-        weights = torch.from_numpy(np.stack([form for form, _ in forms])).to(g)
+            weights[i], gammas[i] = self._compact_form(i, projected)
+        self._put(places, s, y)
+        return self._combined(samples, weights, gammas, g)
+
+    def _projections(self, samples: list[int], g: Tensor) -> NDArray[np.float64]:
+        """The basis' products with g of some samples; on a device of all at once, where launches take the time."""
+        if g.device.type == "cpu":
+            products = torch.stack([self.basis[i] @ g[i] for i in samples])
+        else:
+            products = torch.bmm(self.basis, g[:, :, None])[:, :, 0]
+        found: NDArray[np.float64] = products.double().cpu().numpy()
+        return found if len(found) == len(samples) else found[samples]
+
+    def _put(self, places: list[tuple[int, int]], s: Tensor, y: Tensor) -> None:
+        """Put steps and gradient changes in the basis, at (sample, slot)."""
+        if s.device.type == "cpu":
+            for i, slot in places:
+                self.basis[i, slot], self.basis[i, self.history + slot] = s[i], y[i]
+        elif places:
+            rows, slots = torch.tensor(places).to(s.device).unbind(1)
+            self.basis[rows, slots], self.basis[rows, self.history + slots] = s[rows], y[rows]
+
+    def _combined(self, samples: list[int], weights: NDArray[np.float64], gammas: NDArray[np.float64],
+                  g: Tensor) -> Tensor:
+        """Σ weight · basis − γ g of some samples, and zeros."""
+        scales = torch.from_numpy(np.concatenate([weights, gammas], 1)).to(g)
+        if g.device.type != "cpu":
+            return torch.baddbmm(scales[:, -1:, None] * g[:, None], scales[:, None, :-1], self.basis, beta=-1)[:, 0]
         directions = torch.zeros_like(g)
-        for i, form, (_, gamma) in zip(samples, weights, forms, strict=True):
-            directions[i] = torch.mv(self.basis[i].T, form).sub_(g[i], alpha=gamma)
+        for i in samples:
+            directions[i] = torch.mv(self.basis[i].T, scales[i, :-1]).sub_(g[i], alpha=gammas[i, 0])
         return directions
 
     def _curved(self, i: int, sy: float, yy: float) -> bool:
         gamma = self._gamma(i) if self.slots[i] else 1.0
         return bool(sy > 1e-6 * yy * min(gamma, 1.0) and yy > 0)
 
-    def _remember(self, i: int, s: Tensor, y: Tensor, with_y: NDArray[np.float64], sy: float, yy: float) -> int:
-        """Put a pair, and the basis' products with its y, in the oldest one's place, which is returned."""
+    def _remember(self, i: int, with_y: NDArray[np.float64], sy: float, yy: float) -> int:
+        """Put the basis' products with the y of a new pair in the oldest one's place, which is returned."""
         slots, products, m = self.slots[i], self.products[i], self.history
         slot = slots.pop(0) if len(slots) == m else len(slots)
         slots.append(slot)
-        self.basis[i, slot], self.basis[i, m + slot] = s, y
         products[:, slot] = with_y
         products[slot, slot], products[m + slot, slot] = sy, yy
         products[m + slot] = products[m:, slot]

@@ -1,4 +1,4 @@
-# mypy: disable-error-code="no-untyped-def,no-untyped-call,assignment"
+# mypy: disable-error-code="no-untyped-def,no-untyped-call,assignment,var-annotated"
 """The two passes over the pixels on a GPU: histograms of cells, and the derivative by the image.
 
 A `runs.Runs` divides each axis into runs of `pitch` pixels, the first at `first`. The pixels of run k count for the
