@@ -226,7 +226,7 @@ class _CropLearner(Learner):
         with torch.no_grad():
             codes = self.phi(torch.from_numpy(cut)).numpy()
         if len(self.arrays["images"]) == 0:
-            self.arrays["unit"] = np.float32(max(1.0, float(np.abs(codes).max()) / LARGEST_STORED))
+            self.arrays["unit"] = np.array(max(1.0, float(np.abs(codes).max()) / LARGEST_STORED), dtype=np.float32)
         stored = np.clip(codes / self.arrays["unit"], *HALF_PRECISION).astype(np.float16)
         added = {"images": to_bytes(cut), "codes": stored}
         for name, values in added.items():
