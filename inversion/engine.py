@@ -29,11 +29,12 @@ class Term:
     objective: Objective
     weight: float = 1.0
 
-    def at(self, stage: Stage) -> Term:
-        """The term as a stage sees it: with the descriptor's surrogate, its leaky twin, and the means."""
+    def at(self, stage: Stage, fidelity: float) -> Term:
+        """The term as a stage of a recipe of weight C sees it: with the surrogate, its leaky twin, and the means."""
         phi = self.phi if stage.softness is None else self.phi.surrogate(stage.softness)
         phi = phi.leaky(stage.leak) if stage.leak else phi
-        objective = self.objective.with_means(stage.means) if stage.means else self.objective
+        scale = fidelity * self.weight
+        objective = self.objective.with_means(stage.means / scale) if stage.means and scale else self.objective
         return replace(self, phi=phi, objective=objective)
 
 
@@ -155,7 +156,7 @@ class _Run:
     def enter(self, stage: Stage) -> None:
         previous = self.stage
         changed = previous is not None and stage.asks != previous.asks
-        self.terms = tuple(term.at(stage) for term in self.exact_terms)
+        self.terms = tuple(term.at(stage, self.recipe.weight) for term in self.exact_terms)
         if stage.solver is not None:
             z, self.solver = self.solver.best, stage.solver()
             self.solver.begin(z, self.canvas.project)

@@ -40,7 +40,7 @@ class Stage:
     leak : float
         Slope of the gradient through dead units of a network; 0 is the network's own.
     means : float
-        Weight of the means of a code over its positions, beside the code itself; see `Euclidean`.
+        Weight of the means of a code over its positions, as C is the weight of the code; see `Euclidean`.
     """
 
     steps: int
@@ -156,11 +156,11 @@ def best(phi: Representation) -> Recipe:
     buy smoothness with long false ramps.
 
     Deep layers of networks are seen from jittered places by Adam first, 350 evaluations: L-BFGS alone stops in worse
-    minima of theirs, but goes farther from strong noise where positions see less than 48 pixels. The last 50
+    minima of theirs, but goes farther from strong noise where positions see less than 48 pixels. The last 100
     evaluations ask for the layer's means over positions, too: labels hang on them, and they cost its error little.
     """
     if phi.jitter is not None:
-        return _network("best", phi, (133, 67, 100, 50), partial(Fourier, power=1.0, spread=0.6, knee=0.02))
+        return _network("best", phi, (100, 50, 100, 80, 20), partial(Fourier, power=1.0, spread=0.6, knee=0.02))
     variation = 0.5 if phi.exact else 1.0
     solver = partial(LBFGS, history=6, first_step=max(0.05, phi.first_spread / 1.5))
     return _fourier("best", phi, phi.sharpening, variation, phi.first_spread, solver)
@@ -169,7 +169,7 @@ def best(phi: Representation) -> Recipe:
 def fast(phi: Representation) -> Recipe:
     """As `best`, in 60 gradient evaluations, or as many as `Representation.quick_sharpening` says."""
     if phi.jitter is not None:
-        return _network("fast", phi, (20, 10, 20, 10), partial(Fourier, power=0.5, spread=0.1))
+        return _network("fast", phi, (17, 9, 17, 7, 10), partial(Fourier, power=0.5, spread=0.1))
     return _fourier("fast", phi, phi.quick_sharpening, 10.0, min(0.1, phi.first_spread), partial(LBFGS, history=5))
 
 
@@ -205,7 +205,7 @@ def _fourier(name: str, phi: Representation, sharpening: Sequence[tuple[int, flo
     return Recipe(name, canvas, solver, priors, tuple(stages), phi.fidelity, levelled=True, contrast=0.2)
 
 
-def _network(name: str, phi: Representation, steps: tuple[int, int, int, int],
+def _network(name: str, phi: Representation, steps: tuple[int, int, int, int, int],
              shallow: Callable[[Frame], Canvas]) -> Recipe:
     """The recipe of a network's layer: Adam under jitter, Adam at a lower rate, L-BFGS; all L-BFGS if it is shallow.
 
@@ -219,7 +219,8 @@ def _network(name: str, phi: Representation, steps: tuple[int, int, int, int],
         Stage(steps[0], jitter=jitter, leak=0.05),
         Stage(steps[1], rate=0.3, jitter=jitter, leak=0.05),
         Stage(steps[2], solver=LBFGS, leak=0.02),
-        Stage(steps[3], means=5.0),
+        Stage(steps[3], means=60.0),
+        Stage(steps[4], means=600.0),
     )
     return Recipe(name, Fourier, partial(Adam, step=0.01), priors, stages, phi.fidelity)
 

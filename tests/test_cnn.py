@@ -271,9 +271,9 @@ def test_bfloat16_is_near_and_gives_codes_as_precise_as_the_images():
 def test_deep_layers_are_inverted_under_jitter_and_shallow_ones_are_not():
     shallow, deep = best(CNN(tiny(), "conv1")), best(CNN(tiny(), "conv1").replace(receptive_field=99, stride=8))
     assert [stage.jitter for stage in shallow.stages] == [1]
-    assert [stage.jitter for stage in deep.stages] == [2, 2, 1, 1]
-    assert [bool(stage.leak) for stage in deep.stages] == [True, True, True, False]
-    assert [bool(stage.means) for stage in deep.stages] == [False, False, False, True]
+    assert [stage.jitter for stage in deep.stages] == [2, 2, 1, 1, 1]
+    assert [bool(stage.leak) for stage in deep.stages] == [True, True, True, False, False]
+    assert [bool(stage.means) for stage in deep.stages] == [False, False, False, True, True]
     assert shallow.steps == deep.steps == ijcv2016(CNN(tiny(), "conv1")).steps == 350
 
 

@@ -330,10 +330,10 @@ def test_means_over_positions_count_beside_the_code():
 def test_a_stage_may_leak_gradients_and_ask_for_means():
     phi = CNN(tiny(), "fire3")
     target = Euclidean(phi(torch.rand(1, 3, 25, 25, generator=torch.Generator().manual_seed(0))))
-    term = Term(phi, target)
-    there = term.at(Stage(1, leak=0.05, means=2.0))
-    assert (there.phi.leak, there.objective.means) == (0.05, 2.0)
-    assert term.at(Stage(1)) == term
+    term = Term(phi, target, weight=0.5)
+    there = term.at(Stage(1, leak=0.05, means=100.0), 20.0)
+    assert (there.phi.leak, there.objective.means) == (0.05, 10.0)
+    assert term.at(Stage(1), 20.0) == term
 
 
 def test_priors_shape_the_image():
