@@ -24,8 +24,8 @@ from .generators import is_flat, network_for
 from .windows import Floats
 
 RATE = 2e-3
-START_CONTRAST, START_NOISE = 0.3, 0.03
-BLUR, SHARPENING = 4.0, 4.0
+START_CONTRAST, START_NOISE = 0.35, 0.04
+BLUR, SHARPENING = 4.0, 6.0
 LARGEST_START = 3.0
 LARGEST_STORED, HALF_PRECISION = 1e3, (-6e4, 6e4)
 
@@ -164,7 +164,7 @@ class UpConvolution(Baseline):
         """An image for `unfeature.invert` to start from.
 
         It is the network's image. For descriptors that are blind to contrast it is sharpened (its difference from
-        itself under a Gaussian of 4 pixels counts five times) and gets more contrast than photographs have and a
+        itself under a Gaussian of 4 pixels counts seven times) and gets more contrast than photographs have and a
         little noise with their spectrum, from which the descent comes nearer to the code.
 
         Parameters
