@@ -44,6 +44,7 @@ DESCRIPTORS: dict[str, Callable[[], Representation]] = {
     "dsift-dense": lambda: DSIFT(variant="network", step=8),
     "dsift-vlfeat": lambda: DSIFT(window="flat"),
     "lbp": LBP,
+    "lbp-oriented": lambda: LBP(rotation_invariant=False),
     "brief": lambda: BRIEF(step=8),
 }
 """HOG is scored on its histogram channels, as published (27 of 31); cells and bins of 8 pixels."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -16,12 +18,13 @@ CONTRAST = 0.1
 
 
 class LBP(Representation):
-    r"""Histograms of uniform, rotation-invariant local binary patterns, in cells.
+    r"""Histograms of uniform local binary patterns, in cells; rotation-invariant unless asked otherwise.
 
     Each pixel is compared with P points on the circle of radius R around it, s_p = [x(p) − x(centre) ≥ 0]; points
     between pixels are interpolated bilinearly, and outside the image they are 0. A pattern with at most two changes
-    between 0 and 1 around the circle is uniform and is labelled with its number of ones, 0 … P; all others share
-    the label P + 1. The code of a cell is the share of each label among its pixels.
+    between 0 and 1 around the circle is uniform and is labelled with its number of ones, 0 … P, or has a label of its
+    own, P (P − 1) + 2 in all; all others share the last label. The code of a cell is the share of each label among its
+    pixels.
 
     Parameters
     ----------
@@ -31,6 +34,9 @@ class LBP(Representation):
         R, pixels.
     cell_size : int
         Pixels along the side of a cell; pixels beyond the last whole cell do not count.
+    rotation_invariant : bool
+        Whether uniform patterns that turn into one another share a label. If not, the code knows directions, and an
+        image can be recognised from it.
     softness : float
         0 for the patterns themselves. Otherwise each comparison is the probability
         sigmoid((x(p) − x(centre)) / (0.1 · softness)), comparisons are taken as independent, and the code is the
@@ -43,10 +49,10 @@ class LBP(Representation):
 
     Notes
     -----
-    Shape: (N, C, H, W) → (N, P + 2, H // cell_size, W // cell_size); values in [0, 1], summing to 1 in each cell.
-    Colour is made grey with 0.2989 R + 0.5870 G + 0.1140 B. Labels are those of
-    ``skimage.feature.local_binary_pattern(..., method="uniform")``, except where a point and the centre tie and
-    rounding decides: here flat regions compare as equal exactly.
+    Shape: (N, C, H, W) → (N, D, H // cell_size, W // cell_size), D = P + 2, or P (P − 1) + 3; values in [0, 1],
+    summing to 1 in each cell. Colour is made grey with 0.2989 R + 0.5870 G + 0.1140 B. Labels are those of
+    ``skimage.feature.local_binary_pattern``, method "uniform" or "nri_uniform", except where a point and the centre
+    tie and rounding decides: here flat regions compare as equal exactly.
 
     References
     ----------
@@ -55,12 +61,13 @@ class LBP(Representation):
 
     taps: Tensor
     arcs: Tensor
-    ones: Tensor
+    labels: Tensor
     blind_to_contrast = True
     sharpening: Sharpening = ((40, 0.2), (60, 0.1), (60, 0.05), (80, 0.025), (100, 0.0125), (100, 0.006), (60, 0.003))
     quick_sharpening: Sharpening = ((20, 0.2), (20, 0.05), (20, 0.0125))
 
-    def __init__(self, points: int = 8, radius: float = 1.0, cell_size: int = 8, softness: float = 0.0) -> None:
+    def __init__(self, points: int = 8, radius: float = 1.0, cell_size: int = 8,
+                 rotation_invariant: bool = True, softness: float = 0.0) -> None:
         super().__init__()
         if not 2 <= points <= 24:
             raise ValueError(f"points on the circle lie between 2 and 24, got {points}")
@@ -68,30 +75,32 @@ class LBP(Representation):
             raise ValueError("radius and cell_size are positive and softness is not negative, "
                              f"got {radius}, {cell_size} and {softness}")
         self.points, self.radius, self.cell_size, self.softness = points, radius, cell_size, softness
+        self.rotation_invariant = rotation_invariant
+        self.dimensions = points + 2 if rotation_invariant else points * (points - 1) + 3
         self.stride = cell_size
         self.reach = int(np.ceil(radius))
         self.receptive_field = cell_size + 2 * self.reach
         self.register_buffer("taps", torch.from_numpy(_circle(points, radius, self.reach)), persistent=False)
-        arcs, ones = _uniform_patterns(points)
+        arcs, labels = _uniform_patterns(points, rotation_invariant)
         self.register_buffer("arcs", torch.from_numpy(arcs), persistent=False)
-        self.register_buffer("ones", torch.from_numpy(ones), persistent=False)
+        self.register_buffer("labels", torch.from_numpy(labels), persistent=False)
 
     def output_shape(self, height: int, width: int) -> tuple[int, int, int]:
-        """(P + 2, whole cells down, whole cells across)."""
+        """(D, whole cells down, whole cells across)."""
         h, w = height // self.cell_size, width // self.cell_size
         if h < 1 or w < 1:
             raise ValueError(f"an image of {height} × {width} pixels is smaller than one cell of "
                              f"{self.cell_size} × {self.cell_size}")
-        return (self.points + 2, h, w)
+        return (self.dimensions, h, w)
 
     def image_size_for(self, code_shape: tuple[int, ...]) -> tuple[int, int]:
         """Whole cells × cell_size."""
-        if len(code_shape) != 3 or code_shape[0] != self.points + 2 or min(code_shape) < 1:
-            raise ValueError(f"a code of {self!r} has shape ({self.points + 2}, h, w), got {code_shape}")
+        if len(code_shape) != 3 or code_shape[0] != self.dimensions or min(code_shape) < 1:
+            raise ValueError(f"a code of {self!r} has shape ({self.dimensions}, h, w), got {code_shape}")
         return (code_shape[1] * self.cell_size, code_shape[2] * self.cell_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Encode a batch: (N, C, H, W) → (N, P + 2, h, w)."""
+        """Encode a batch: (N, C, H, W) → (N, D, h, w)."""
         differences = self.differences(x)
         labels = self._expected(differences) if self.softness > 0 else self._labels(differences)
         return avg_pool2d(labels, self.cell_size)
@@ -111,16 +120,20 @@ class LBP(Representation):
 
     def _labels(self, differences: Tensor) -> Tensor:
         s = differences >= 0
-        changes = (s != s.roll(1, dims=1)).sum(1)
-        label = torch.where(changes <= 2, s.sum(1), self.points + 1)
-        return one_hot(label, self.points + 2).permute(0, 3, 1, 2) + 0 * differences[:, :1]
+        before = s.roll(1, dims=1)
+        label = s.sum(1)
+        if not self.rotation_invariant:
+            start = ((s & ~before) * torch.arange(self.points, device=s.device).view(-1, 1, 1)).sum(1)
+            label = _oriented_label(label, start, self.points)
+        label = torch.where((s != before).sum(1) <= 2, label, self.dimensions - 1)
+        return one_hot(label, self.dimensions).permute(0, 3, 1, 2) + 0 * differences[:, :1]
 
     def _expected(self, differences: Tensor) -> Tensor:
         """Probabilities of the labels: each uniform pattern is a product of comparisons, all others are the rest."""
         z = differences / (CONTRAST * self.softness)
         arcs = self.arcs.to(z)[:, :, None, None]
         probability = (conv2d(logsigmoid(z), arcs) + conv2d(logsigmoid(-z), 1 - arcs)).exp()
-        uniform = conv2d(probability, self.ones.to(z)[:, :, None, None])
+        uniform = conv2d(probability, self.labels.to(z)[:, :, None, None])
         return torch.cat([uniform, 1 - uniform.sum(1, keepdim=True)], dim=1)
 
 
@@ -140,8 +153,16 @@ def _circle(points: int, radius: float, reach: int) -> NDArray[np.float64]:
     return np.reshape(down[:, :, None] * across[:, None, :], (points, -1))
 
 
-def _uniform_patterns(points: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The uniform patterns (M, P) of zeros and ones, and which count of ones, 0 … P, each has, as (P + 1, M)."""
-    runs = [np.arange(points) < length for length in range(points + 1)]
-    patterns = np.array(sorted({tuple(np.roll(run, start)) for run in runs for start in range(points)}), np.float64)
-    return patterns, (patterns.sum(1) == np.arange(points + 1)[:, None]).astype(np.float64)
+def _oriented_label(ones: Tensor, start: Tensor, points: int) -> Tensor:
+    """The label of a run of ones from a start: 0 for none, then by length and turn, P (P − 1) + 1 for all."""
+    turned = 1 + (ones - 1) * points + (points - start) % points
+    return torch.where(ones == 0, 0, torch.where(ones == points, points * (points - 1) + 1, turned))
+
+
+def _uniform_patterns(points: int, rotation_invariant: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The uniform patterns (M, P) of zeros and ones, and which has each label, (labels, M)."""
+    runs = [(0, 0), (points, 0), *product(range(1, points), range(points))]
+    patterns = np.array([np.roll(np.arange(points) < ones, start) for ones, start in runs], np.float64)
+    ones, starts = torch.tensor(runs).unbind(1)
+    label = (ones if rotation_invariant else _oriented_label(ones, starts, points)).numpy()
+    return patterns, (label == np.arange(label.max() + 1)[:, None]).astype(np.float64)

@@ -49,6 +49,7 @@ REPRESENTATIONS: dict[str, Callable[[], Representation]] = {
     "super-vector": lambda: SuperVector(WORDS),
     "fisher": lambda: Fisher(MIXTURE),
     "lbp": lambda: LBP(cell_size=4),
+    "lbp-turned": lambda: LBP(points=4, cell_size=4, rotation_invariant=False),
     "brief": lambda: BRIEF(bits=32, patch_size=12, step=4),
 }
 

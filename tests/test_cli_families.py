@@ -32,6 +32,7 @@ def words(tmp_path_factory):
         ("dsift", {"bin_size": 5, "step": 3}, lambda: uf.DSIFT(bin_size=5, step=3)),
         ("phow", {"colour_space": "rgb"}, lambda: uf.PHOW(colour="rgb")),
         ("lbp", {"points": 6, "radius": 2.0}, lambda: uf.LBP(points=6, radius=2.0)),
+        ("lbp", {"rotation_invariant": False}, lambda: uf.LBP(rotation_invariant=False)),
         ("brief", {"bits": 32}, lambda: uf.BRIEF(bits=32)),
     ],
 )

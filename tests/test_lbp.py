@@ -11,22 +11,22 @@ from unfeature.features.lbp import LBP
 from unfeature.images import bundled, to_grey
 
 
-def reference(image, points, radius, cell):
+def reference(image, points, radius, cell, invariant=True):
     """Cell histograms of scikit-image's labels; it warns of floating-point images."""
     with pytest.warns(UserWarning, match="floating-point"):
-        labels = local_binary_pattern(image, points, radius, "uniform").astype(int)
+        labels = local_binary_pattern(image, points, radius, "uniform" if invariant else "nri_uniform").astype(int)
     h, w = (n // cell for n in labels.shape)
     cells = labels[: h * cell, : w * cell].reshape(h, cell, w, cell).transpose(0, 2, 1, 3).reshape(h, w, -1)
-    return (cells[..., None] == np.arange(points + 2)).mean(2)
+    return (cells[..., None] == np.arange(points + 2 if invariant else points * (points - 1) + 3)).mean(2)
 
 
 @settings(max_examples=12, deadline=None, derandomize=True)
 @given(st.sampled_from([4, 8, 12, 16]), st.sampled_from([1.0, 1.5, 2.0, 3.0]), st.integers(1, 9), st.integers(9, 40),
-       st.integers(9, 40))  # fmt: skip
-def test_against_scikit_image_on_noise(points, radius, cell, height, width):
+       st.integers(9, 40), st.booleans())  # fmt: skip
+def test_against_scikit_image_on_noise(points, radius, cell, height, width, invariant):
     image = np.random.default_rng(height * width).random((height, width))
-    code = LBP(points, radius, cell)(image)
-    np.testing.assert_allclose(code, reference(image, points, radius, cell), atol=1e-12)
+    code = LBP(points, radius, cell, invariant)(image)
+    np.testing.assert_allclose(code, reference(image, points, radius, cell, invariant), atol=1e-12)
 
 
 def test_against_scikit_image_on_a_photograph():
@@ -53,9 +53,18 @@ def test_surrogate_is_the_expectation_over_all_patterns():
     np.testing.assert_allclose(phi(x)[0, :, 2, 2], expected, atol=1e-12)
 
 
+def test_patterns_that_know_directions_add_up_to_those_that_do_not():
+    x = torch.rand(1, 1, 24, 24, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for softness in (0.0, 0.5):
+        turned, invariant = (LBP(6, rotation_invariant=k, softness=softness)(x) for k in (False, True))
+        assert turned.shape[1] == 33
+        sums = [turned[:, 0], *(turned[:, 1 + 6 * n : 7 + 6 * n].sum(1) for n in range(5)), *turned[0, 31:, None]]
+        torch.testing.assert_close(torch.stack(sums, 1), invariant)
+
+
 def test_surrogate_tends_to_the_code():
     x = torch.rand(1, 1, 40, 40, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    phi = LBP()
+    phi = LBP(rotation_invariant=False)
     errors = [(phi.surrogate(s)(x) - phi(x)).abs().mean().item() for s in (1, 0.3, 0.1, 1e-4)]
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] < 1e-4

@@ -107,7 +107,7 @@ FAMILIES: dict[str, Family] = {
     "hog": Family(_hog, ("variant", "cell_size", "orientations", "bilinear", "texture", "scale")),
     "dsift": Family(_dsift, ("variant", "bin_size", "step", "window", "scale")),
     "phow": Family(_phow, ("variant", "step", "window", "colour_space", "contrast_threshold")),
-    "lbp": Family(_lbp, ("points", "radius", "cell_size")),
+    "lbp": Family(_lbp, ("points", "radius", "cell_size", "rotation_invariant")),
     "brief": Family(_brief, ("bits", "patch_size", "step")),
     "bovw": Family(_bovw, ("words", "assignment", "neighbours", "levels", "pooling", "normalisation"), ("words",)),
     "vlad": Family(_vlad, ("words", "assignment", "neighbours", "levels"), ("words",)),
@@ -136,6 +136,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "contrast_threshold": {"type": click.FloatRange(0), "help": "Norm below which descriptors are zero [0.005]."},
     "points": {"type": click.IntRange(2, 24), "metavar": "N", "help": "Neighbours that a pixel is compared with [8]."},
     "radius": {"type": click.FloatRange(0, min_open=True), "metavar": "PIXELS", "help": "Of their circle [1]."},
+    "rotation_invariant": {
+        "names": "--rotation-invariant/--oriented",
+        "help": "Whether patterns that turn into one another are one, or know directions [rotation-invariant].",
+    },
     "bits": {"type": click.IntRange(1), "metavar": "N", "help": "Comparisons in a patch [256]."},
     "patch_size": {"type": click.IntRange(2), "metavar": "PIXELS", "help": "Side of a patch [32]."},
     "words": {
