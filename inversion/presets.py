@@ -156,11 +156,11 @@ def best(phi: Representation) -> Recipe:
     buy smoothness with long false ramps.
 
     Deep layers of networks are seen from jittered places by Adam first, 350 evaluations: L-BFGS alone stops in worse
-    minima of theirs, but goes farther from strong noise where positions see less than 48 pixels. The last 100
+    minima of theirs, but goes farther from strong noise where positions see less than 48 pixels. The last 120
     evaluations ask for the layer's means over positions, too: labels hang on them, and they cost its error little.
     """
     if phi.jitter is not None:
-        return _network("best", phi, (100, 50, 100, 80, 20), partial(Fourier, power=1.0, spread=0.6, knee=0.02))
+        return _network("best", phi, (90, 45, 95, 60, 60), partial(Fourier, power=1.0, spread=0.6, knee=0.02))
     variation = 0.5 if phi.exact else 1.0
     solver = partial(LBFGS, history=6, first_step=max(0.05, phi.first_spread / 1.5))
     return _fourier("best", phi, phi.sharpening, variation, phi.first_spread, solver)
@@ -169,7 +169,7 @@ def best(phi: Representation) -> Recipe:
 def fast(phi: Representation) -> Recipe:
     """As `best`, in 60 gradient evaluations, or as many as `Representation.quick_sharpening` says."""
     if phi.jitter is not None:
-        return _network("fast", phi, (17, 9, 17, 7, 10), partial(Fourier, power=0.5, spread=0.1))
+        return _network("fast", phi, (16, 8, 16, 10, 10), partial(Fourier, power=0.5, spread=0.1))
     return _fourier("fast", phi, phi.quick_sharpening, 10.0, min(0.1, phi.first_spread), partial(LBFGS, history=5))
 
 
@@ -220,7 +220,7 @@ def _network(name: str, phi: Representation, steps: tuple[int, int, int, int, in
         Stage(steps[1], rate=0.3, jitter=jitter, leak=0.05),
         Stage(steps[2], solver=LBFGS, leak=0.02),
         Stage(steps[3], means=60.0),
-        Stage(steps[4], means=600.0),
+        Stage(steps[4], means=1000.0),
     )
     return Recipe(name, Fourier, partial(Adam, step=0.01), priors, stages, phi.fidelity)
 
