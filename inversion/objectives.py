@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 
 import torch
@@ -48,13 +49,13 @@ class Euclidean(Objective):
 
     def __init__(self, target: Tensor, mask: Tensor | None = None, means: float = 0.0):
         self.mask = mask
-        self.means = means if target.ndim == 4 else 0.0
         self.target = target if mask is None else target * mask
         self.energy = squared_norm(self.target)
         empty = torch.nonzero(self.energy == 0).flatten().tolist()
         if empty:
             raise ValueError(f"code {empty[0]} of the batch is zero"
                              f"{'' if mask is None else ' wherever the mask is not'}: there is nothing to invert")
+        self._ask_for_means(means)
 
     def __call__(self, code: Tensor) -> Tensor:
         """ℓ of each sample, (N,)."""
@@ -62,14 +63,20 @@ class Euclidean(Objective):
         distance = squared_norm(code - self.target) / self.energy
         if not self.means:
             return distance
-        wanted = _mean_response(self.target)
-        energy = squared_norm(wanted)
-        apart = squared_norm(_mean_response(code) - wanted) / torch.where(energy > 0, energy, torch.inf)
-        return distance + self.means * apart
+        return distance + self.means * squared_norm(_mean_response(code) - self.mean) / self.mean_energy
 
     def with_means(self, weight: float) -> Euclidean:
         """The same with another w."""
-        return Euclidean(self.target, self.mask, weight)
+        twin = copy.copy(self)
+        twin._ask_for_means(weight)
+        return twin
+
+    def _ask_for_means(self, weight: float) -> None:
+        self.means = weight if self.target.ndim == 4 else 0.0
+        if self.means:
+            self.mean = _mean_response(self.target)
+            energy = squared_norm(self.mean)
+            self.mean_energy = torch.where(energy > 0, energy, torch.inf)
 
 
 class InnerProduct(Objective):

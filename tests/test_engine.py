@@ -321,6 +321,9 @@ def test_means_over_positions_count_beside_the_code():
     torch.testing.assert_close(both(code), plain(code) + 2 * torch.tensor([(1 + 0.25) / (4 + 1)]))
     masked = Euclidean(target, torch.tensor([[[[1.0]], [[0.0]]]]), means=2.0)
     torch.testing.assert_close(masked(code), torch.tensor([4 / 10 + 2 * 1 / 4]))
+    soft = Euclidean(target, torch.tensor(0.5))
+    torch.testing.assert_close(soft.with_means(2.0)(code), Euclidean(target, torch.tensor(0.5), means=2.0)(code))
+    assert soft.with_means(2.0)(target).item() == 0 and soft.means == 0
     flat = target.mean((2, 3))
     assert torch.equal(Euclidean(flat, means=2.0)(2 * flat), Euclidean(flat)(2 * flat))
     negative = Euclidean(-target.abs(), means=1.0)
