@@ -79,7 +79,11 @@ class FlatGenerator(nn.Module):
         self.enter = nn.Linear(depth, hidden)
         self.spread = nn.Linear(hidden, self.width * self.grid**2)
         self.rest = Generator(self.width, channels, width, 2**scale, (2**scale - 1) / 2)
-        self.last = self.rest.last
+
+    @property
+    def last(self) -> nn.Conv2d:
+        """The layer that draws the pixels."""
+        return self.rest.last
 
     def forward(self, code: Tensor, size: tuple[int, int]) -> Tensor:
         """Images of a given size, of codes (N, D), stretched from that of the training crops."""

@@ -21,18 +21,7 @@ OTHER_WEIGHTS = {"network", "layer", "layers", "weights"}
 
 
 class NetworkCode(Representation):
-    """A code that a network computes, run by a `LayerStack` on images in [0, 1].
-
-    Attributes
-    ----------
-    stack : LayerStack
-    fingerprint : str
-        SHA-256 of the weights that the code depends on.
-    centre : tuple of float
-        The network's mean colour, RGB in [0, 1]; mid-grey if it subtracts none.
-    jitter : int
-        max(round(stride / 4), 1), as published.
-    """
+    """A code that a network computes, run by a `LayerStack` on images in [0, 1]; its attributes are those of `CNN`."""
 
     network: str | nn.Module
     stack: LayerStack

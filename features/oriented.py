@@ -243,7 +243,7 @@ def assign(gx: Tensor, gy: Tensor, bins: Bins) -> tuple[Tensor, Tensor, Tensor, 
     nearest, product = _nearest(gx.detach(), gy.detach(), bins)
     if bins.hard:
         return magnitude, nearest, nearest, None
-    ux, uy = kept(_directions, (bins.orientations,), gx.device, gx.dtype).T[:, nearest]
+    ux, uy = directions_like(gx, bins.orientations).T[:, nearest]
     t = torch.atan2(ux * gy - uy * gx, ux * gx + uy * gy) * (bins.orientations / math.pi)
     next_nearest = torch.where(t < 0, nearest - 1, nearest + 1) % (2 * bins.orientations)
     if bins.softness:
@@ -252,6 +252,11 @@ def assign(gx: Tensor, gy: Tensor, bins: Bins) -> tuple[Tensor, Tensor, Tensor, 
     ieee_length = (gx**2 + gy**2).detach().double().sqrt().to(gx)
     rounded = torch.acos((product / ieee_length).clamp(max=1)) * (bins.orientations / math.pi)
     return magnitude, nearest, next_nearest, t.abs() + (rounded - t.abs()).detach()
+
+
+def directions_like(x: Tensor, orientations: int) -> Tensor:
+    """Exact directions (2O, 2) of the directed bins, with the dtype and device of a tensor."""
+    return kept(_directions, (orientations,), x.device, x.dtype)
 
 
 def _directions(orientations: int) -> Tensor:

@@ -96,8 +96,10 @@ class LayerStack(nn.Module):
 
     def leaky(self, leak: float) -> LayerStack:
         """One of the same weights with another leak; itself if it has that already, or no ReLUs that are modules."""
+        if leak == self.leak:
+            return self
         model = frozen(self.model)
-        if leak == self.leak or not _made_leaky(model, leak):
+        if not _made_leaky(model, leak):
             return self
         twin = copy.copy(self)
         twin._modules, twin._twins, twin.leak = {"model": model}, {}, leak

@@ -156,7 +156,8 @@ class _Run:
     def enter(self, stage: Stage) -> None:
         previous = self.stage
         changed = previous is not None and stage.asks != previous.asks
-        self.terms = tuple(term.at(stage, self.recipe.weight) for term in self.exact_terms)
+        if changed or previous is None:
+            self.terms = tuple(term.at(stage, self.recipe.weight) for term in self.exact_terms)
         if stage.solver is not None:
             z, self.solver = self.solver.best, stage.solver()
             self.solver.begin(z, self.canvas.project)

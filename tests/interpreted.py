@@ -6,8 +6,6 @@ Prints a JSON object: the name of each check, and what went wrong or nothing.
 from __future__ import annotations
 
 import itertools
-import json
-import traceback
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -15,6 +13,7 @@ from typing import Any
 
 import torch
 
+from tests.checking import report
 from tests.test_kernels import RULES, images, random_band, relative, value_and_gradient
 from unfeature.features.dsift import DSIFT
 from unfeature.features.hog import HOG
@@ -110,15 +109,6 @@ def checks() -> dict[str, Callable[[], None]]:
     return found | {check.__name__: check for check in (single_images, others, trial)}
 
 
-def outcome(check: Callable[[], None]) -> str:
-    """What went wrong, or nothing."""
-    try:
-        check()
-    except Exception:
-        return traceback.format_exc()
-    return ""
-
-
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    print(json.dumps({name: outcome(check) for name, check in checks().items()}))
+    report(checks())

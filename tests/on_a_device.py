@@ -6,8 +6,6 @@ Prints a JSON object: the name of each check, and what went wrong or nothing.
 from __future__ import annotations
 
 import copy
-import json
-import traceback
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -16,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tests.checking import report
 from tests.contract_list import PRIORS, REPRESENTATIONS, SOLVERS
 from tests.tiny_networks import tiny
 from unfeature.cli.invert import with_steps
@@ -200,20 +199,10 @@ def wait() -> None:
     never_waited()
 
 
-def outcome(check: Callable[[], None]) -> str:
-    """What went wrong, or nothing."""
-    try:
-        check()
-    except Exception:
-        return traceback.format_exc()
-    return ""
-
-
 if __name__ == "__main__":
     from tests.elsewhere import DEVICE, Away, Elsewhere
 
     torch.set_num_threads(1)
     kernels.available = lambda: False
     with Elsewhere() as device:
-        print(json.dumps({name: outcome(check)
-                          for name, check in (checks() | {"mixture": mixture, "wait": wait}).items()}))
+        report(checks() | {"mixture": mixture, "wait": wait})

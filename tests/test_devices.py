@@ -5,13 +5,10 @@ The device is a pretended one, see `elsewhere`, so that no real one is needed.
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-
 import pytest
 import torch
 
+from tests.checking import outcomes_of
 from tests.on_a_device import checks
 from unfeature.features.hog import HOG
 from unfeature.inversion.invert import invert
@@ -19,10 +16,7 @@ from unfeature.inversion.invert import invert
 
 @pytest.fixture(scope="module")
 def outcomes(root):
-    program = [sys.executable, "-m", "tests.on_a_device"]
-    done = subprocess.run(program, cwd=root, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return outcomes_of("tests.on_a_device", root)
 
 
 @pytest.mark.parametrize("name", checks())

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 
@@ -15,6 +10,7 @@ triton = pytest.importorskip("triton", reason="could not import 'triton'")
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 
+from tests.checking import outcomes_of  # noqa: E402
 from tests.interpreted import checks  # noqa: E402
 from tests.test_kernels import RULES, images, relative, value_and_gradient  # noqa: E402
 from unfeature.features.hog import HOG  # noqa: E402
@@ -31,11 +27,7 @@ ONES = dict.fromkeys(WHOLE[2:], 1)
 
 @pytest.fixture(scope="module")
 def outcomes(root):
-    program = [sys.executable, "-W", "ignore", "-m", "tests.interpreted"]
-    environment = {**os.environ, "TRITON_INTERPRET": "1"}
-    done = subprocess.run(program, cwd=root, env=environment, capture_output=True, text=True, timeout=500)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return outcomes_of("tests.interpreted", root, TRITON_INTERPRET="1", PYTHONWARNINGS="ignore")
 
 
 @pytest.mark.parametrize("name", checks())

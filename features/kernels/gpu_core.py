@@ -10,7 +10,7 @@ import triton
 from torch import Tensor
 
 from ..constants import kept
-from ..oriented import Band, Bins
+from ..oriented import Band, Bins, directions_like
 from . import gpu, refuse_second_derivatives
 from .rules import rule
 from .runs import Runs, runs_of
@@ -74,16 +74,12 @@ class _OrientedCells(torch.autograd.Function):
 
 def _tables(image: Tensor, bins: Bins, down: Runs, across: Runs) -> tuple[Tensor, ...]:
     """Exact directions, and the weights along y and x."""
-    made = [(_directions, (bins.orientations,)), (_weights, (down,)), (_weights, (across,))]
-    return tuple(kept(make, arguments, image.device, image.dtype) for make, arguments in made)
+    weights = (kept(_weights, (runs,), image.device, image.dtype) for runs in (down, across))
+    return directions_like(image, bins.orientations), *weights
 
 
 def _weights(runs: Runs) -> Tensor:
     return torch.from_numpy(runs.weights)
-
-
-def _directions(orientations: int) -> Tensor:
-    return torch.from_numpy(Bins(orientations).directions)
 
 
 def constants(image: Tensor, bins: Bins, scale: float, down: Runs, across: Runs) -> Constants:
