@@ -52,6 +52,9 @@ class Representation(nn.Module):
         The same for `fast`.
     first_spread : float
         Standard deviation of the Fourier coefficients of the noise that `best` starts from.
+    recordable : bool
+        Whether a CUDA device may record the launches of an evaluation and replay them; False for a code that hangs on
+        more than the image.
 
     Notes
     -----
@@ -70,6 +73,7 @@ class Representation(nn.Module):
     sharpening: Sharpening = ((60, 0.5), (60, 0.2), (60, 0.1), (60, 0.05), (60, 0.025))
     quick_sharpening: Sharpening = ((20, 0.4), (20, 0.15), (20, 0.04))
     first_spread: float = 0.3
+    recordable: bool = True
 
     _registry: ClassVar[dict[str, type[Representation]]] = {}
 

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,10 @@ from torch import Tensor
 
 from ..features.base import Representation
 from .canvas import Canvas, Frame, Levelled
+from .graphs import Recorder
 from .objectives import Objective
 from .presets import Recipe, Stage
+from .priors import Prior
 from .solvers import Solver
 from .transforms import view
 
@@ -139,7 +142,7 @@ class _Run:
         start: Tensor | None,
         flat: Tensor | None,
     ):
-        self.terms = self.exact_terms = tuple(terms)
+        self.terms = tuple(terms)
         self.recipe = recipe
         self.size = size
         canvas = _canvas(recipe, terms[0].phi, size, like)
@@ -152,12 +155,17 @@ class _Run:
         self.stage: Stage | None = None
         self.evaluations = 0
         self.history: list[dict[str, Tensor]] = []
+        wanted = all(term.phi.recordable for term in terms)
+        self.recorder = Recorder(", ".join(repr(term.phi) for term in terms), z, wanted)
+        add_priors = partial(_add_priors, recipe.priors, self.canvas.frame.centre)
+        self.add_priors = self.recorder.recorded(add_priors, recipe.steps)
 
     def enter(self, stage: Stage) -> None:
         previous = self.stage
         changed = previous is not None and stage.asks != previous.asks
         if changed or previous is None:
-            self.terms = tuple(term.at(stage, self.recipe.weight) for term in self.exact_terms)
+            terms = tuple(term.at(stage, self.recipe.weight) for term in self.terms)
+            self.data = self.recorder.recorded(partial(_data, terms, self.recipe.weight), stage.steps)
         if stage.solver is not None:
             z, self.solver = self.solver.best, stage.solver()
             self.solver.begin(z, self.canvas.project)
@@ -183,13 +191,10 @@ class _Run:
         """Each part of the objective, (N,), and the gradient of their sum, (N, C, H, W)."""
         x.requires_grad_()
         seen = self.viewed(self.jittered(x))
-        data = [self.recipe.weight * term.weight * term.objective(term.phi(seen)) for term in self.terms]
-        parts = {"data": torch.stack(data).sum(0)}
-        (by_pixel,) = torch.autograd.grad(parts["data"].sum(), x)
-        gradient, centre = by_pixel.clone(memory_format=torch.contiguous_format), self.canvas.frame.centre
-        for prior in self.recipe.priors:
-            parts[prior.name] = prior.with_gradient(x, centre, gradient)
-        return {name: part.detach() for name, part in parts.items()}, gradient
+        data, by_seen = self.data(seen.detach())
+        (by_pixel,) = torch.autograd.grad(seen, x, by_seen)
+        gradient, *values = self.add_priors(x.detach(), by_pixel)
+        return {"data": data} | {prior.name: v for prior, v in zip(self.recipe.priors, values, strict=True)}, gradient
 
     def jittered(self, x: Tensor) -> Tensor:
         """The window that Φ looks at: random for each sample where the stage jitters, else the central one."""
@@ -231,6 +236,20 @@ class _Run:
         unknown = torch.full((len(self.generators),), torch.nan)
         columns: dict[str, Any] = {n: [entry.get(n, unknown).cpu().double() for entry in self.history] for n in names}
         return {name: torch.stack(values).numpy() for name, values in columns.items()}
+
+
+def _data(terms: Sequence[Term], fidelity: float, seen: Tensor) -> tuple[Tensor, ...]:
+    """Σ weight · C · objective(Φ(seen)), (N,), and its gradient by what Φ is shown, (N, C, H, W)."""
+    leaf = seen.detach().requires_grad_()
+    data = torch.stack([fidelity * term.weight * term.objective(term.phi(leaf)) for term in terms]).sum(0)
+    return data.detach(), torch.autograd.grad(data.sum(), leaf)[0]
+
+
+def _add_priors(priors: Sequence[Prior], centre: Tensor, x: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
+    """The gradient with those of the priors added, and each prior of each sample, (N,)."""
+    total = gradient.clone(memory_format=torch.contiguous_format)
+    values = [prior.with_gradient(x, centre, total).detach() for prior in priors]
+    return total, *values
 
 
 def _canvas(recipe: Recipe, phi: Representation, size: tuple[int, int], like: Tensor) -> Canvas:

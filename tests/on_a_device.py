@@ -6,6 +6,7 @@ Prints a JSON object: the name of each check, and what went wrong or nothing.
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -25,6 +26,7 @@ from unfeature.features.cnn import CNN
 from unfeature.features.dsift import DSIFT
 from unfeature.features.hog import HOG
 from unfeature.features.layers import Layers
+from unfeature.inversion import graphs
 from unfeature.inversion.canvas import Canvas, Colours, Fourier, Frame, Levelled, Pixels
 from unfeature.inversion.caricature import caricature
 from unfeature.inversion.invert import invert
@@ -199,10 +201,30 @@ def wait() -> None:
     never_waited()
 
 
+def recordings() -> None:
+    """What must have been, unless nothing above was recorded."""
+    assert min(Rehearsal.played) > 0 and len(Rehearsal.played) > 20, Rehearsal.played
+
+
 if __name__ == "__main__":
     from tests.elsewhere import DEVICE, Away, Elsewhere
+    from tests.rehearsal import Rehearsal
+
+    class WithoutWaiting(Rehearsal):
+        """Evaluations that the pretended device could record."""
+
+        def takes(self, x):
+            return isinstance(x, Away)
+
+        def record(self, function, inputs):
+            device.waits.clear()
+            recording = super().record(function, inputs)
+            never_waited()
+            return recording
 
     torch.set_num_threads(1)
     kernels.available = lambda: False
+    graphs.Cuda, graphs.FEWEST = WithoutWaiting, 1
+    warnings.simplefilter("error")
     with Elsewhere() as device:
-        report(checks() | {"mixture": mixture, "wait": wait})
+        report(checks() | {"mixture": mixture, "wait": wait, "recordings": recordings})
