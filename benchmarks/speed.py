@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from ..cli.invert import recipe_of
 from ..features.base import Representation, image_to_tensor
 from ..features.dsift import DSIFT
 from ..features.hog import HOG
+from ..inversion.canvas import Frame
 from ..inversion.invert import invert
 from ..inversion.presets import Recipe
 from . import contestants, on_device, tables
@@ -117,7 +119,7 @@ def dsift(window: str) -> Callable[[NDArray[np.float32], str], dict[str, Call]]:
 
 
 def steps(image: NDArray[np.float32], device: str) -> dict[str, Call]:
-    """So many steps of inversions, and as many of the descriptor, or of its surrogate, alone."""
+    """So many steps of inversions, and what of them the descriptor alone, or its stand-ins, and the canvas take."""
     import torch
 
     phi = HOG(texture=False).to(device)
@@ -125,16 +127,29 @@ def steps(image: NDArray[np.float32], device: str) -> dict[str, Call]:
     with torch.no_grad():
         code = phi(x)
 
-    def alone(phi: Representation) -> None:
-        for _ in range(STEPS):
-            leaf = x.clone().requires_grad_()
-            torch.autograd.grad(phi(leaf), leaf, code)
-
-    found: dict[str, Call] = {"hard bins, value and gradient": lambda: alone(phi)}
+    found: dict[str, Call] = {}
     for preset in ("ijcv2016", "fast"):
-        found[f"{preset}, whole steps"] = _inversion(phi, code, recipe_of(phi, preset, STEPS))
-    soft = phi.surrogate(0.1)
-    return {**found, "soft bins, value and gradient": lambda: alone(soft)}
+        recipe = recipe_of(phi, preset, STEPS)
+        bins = {phi: STEPS} if preset == "ijcv2016" else _stand_ins(phi, recipe)
+        found[f"{preset}, bins alone"] = partial(_derivatives, bins, x, code)
+        found[f"{preset}, whole steps"] = _inversion(phi, code, recipe)
+    canvas = recipe.canvas(Frame(*image.shape, torch.full((1, 1, 1), 0.5, device=device)))
+    return {**found, "fast, canvas alone": partial(_derivatives, {canvas.render: STEPS}, canvas.start([0]), x)}
+
+
+def _stand_ins(phi: Representation, recipe: Recipe) -> dict[Callable[[Any], Any], int]:
+    """What takes the descriptor's place in each stage, and for how many steps."""
+    return {phi if s.softness is None else phi.surrogate(s.softness): s.steps for s in recipe.stages}
+
+
+def _derivatives(functions: dict[Callable[[Any], Any], int], x: Any, cotangent: Any) -> None:
+    """Value and gradient of some functions at x, each so many times."""
+    import torch
+
+    for function, times in functions.items():
+        for _ in range(times):
+            leaf = x.clone().requires_grad_()
+            torch.autograd.grad(function(leaf), leaf, cotangent)
 
 
 def inversions(bilinear: bool) -> Callable[[NDArray[np.float32], str], dict[str, Call]]:

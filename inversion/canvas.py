@@ -139,7 +139,7 @@ class Fourier(Canvas):
 
     def start(self, seeds: Sequence[int]) -> Tensor:
         """White noise in z, (N, C, H', W'/2 + 1, 2)."""
-        return self._noise(seeds, (self.frame.centre.shape[0], *self.weights.shape, 2)) * self.spread
+        return self._noise(seeds, (self.frame.centre.shape[0], *self.weights.shape)) * self.spread
 
     def render(self, z: Tensor) -> Tensor:
         """The images of the coefficients, (N, C, H, W)."""
@@ -158,7 +158,7 @@ class Fourier(Canvas):
         m = self.margin
         pads = (m, extra[1] - m, m, extra[0] - m)
         padded = torch.nn.functional.pad(deviation, pads, mode="replicate")
-        return torch.view_as_real(torch.fft.rfft2(padded, norm="ortho") / self.weights)
+        return torch.view_as_real(torch.fft.rfft2(padded, norm="ortho")) / self.weights
 
 
 class _Synthesis(torch.autograd.Function):
@@ -167,7 +167,7 @@ class _Synthesis(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, z: Tensor, canvas: Fourier) -> Tensor:
         ctx.canvas = canvas
-        x = torch.fft.irfft2(torch.view_as_complex(z) * canvas.weights, s=canvas.size, norm="ortho")
+        x = torch.fft.irfft2(torch.view_as_complex(z * canvas.weights), s=canvas.size, norm="ortho")
         return canvas.shown(x) + canvas.frame.centre
 
     @staticmethod
@@ -176,7 +176,7 @@ class _Synthesis(torch.autograd.Function):
         canvas = ctx.canvas
         whole = gradient.new_zeros(*gradient.shape[:2], *canvas.size)
         canvas.shown(whole).copy_(gradient)
-        return torch.view_as_real(torch.fft.rfft2(whole, norm="ortho") * canvas.adjoint_weights), None
+        return torch.view_as_real(torch.fft.rfft2(whole, norm="ortho")).mul_(canvas.adjoint_weights), None
 
 
 class Colours(Fourier):
@@ -263,7 +263,10 @@ def _regions(flat: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 
 def _spectrum(size: tuple[int, int], power: float, knee: float) -> tuple[Tensor, Tensor]:
-    """The spectrum, of unit mean square, on the real half plane: times 1/√2 where a column stands for two; times √2."""
+    """The spectrum, of unit mean square, of real and imaginary parts on the half plane, and that of the adjoint.
+
+    A column that stands for two is weighted 1/√2; in the adjoint √2.
+    """
     height, width = size
     fy = torch.fft.fftfreq(height, dtype=torch.float64)[:, None]
     fx = torch.fft.rfftfreq(width, dtype=torch.float64)[None]
@@ -274,4 +277,5 @@ def _spectrum(size: tuple[int, int], power: float, knee: float) -> tuple[Tensor,
     if width % 2 == 0:
         twice[0, -1] = 1
     amplitude = amplitude / ((amplitude**2 * twice).sum() / (height * width)).sqrt()
+    amplitude, twice = amplitude[..., None].expand(-1, -1, 2), twice[..., None]
     return amplitude / twice.sqrt(), amplitude * twice.sqrt()

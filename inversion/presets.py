@@ -163,14 +163,15 @@ def best(phi: Representation) -> Recipe:
         return _network("best", phi, (90, 45, 95, 60, 60), partial(Fourier, power=1.0, spread=0.6, knee=0.02))
     variation = 0.5 if phi.exact else 1.0
     solver = partial(LBFGS, history=6, first_step=max(0.05, phi.first_spread / 1.5))
-    return _fourier("best", phi, phi.sharpening, variation, phi.first_spread, solver)
+    return _fourier("best", phi, phi.sharpening, variation, partial(Fourier, spread=phi.first_spread), solver)
 
 
 def fast(phi: Representation) -> Recipe:
     """As `best`, in 60 gradient evaluations, or as many as `Representation.quick_sharpening` says."""
     if phi.jitter is not None:
         return _network("fast", phi, (16, 8, 16, 10, 10), partial(Fourier, power=0.5, spread=0.1))
-    return _fourier("fast", phi, phi.quick_sharpening, 10.0, min(0.1, phi.first_spread), partial(LBFGS, history=5))
+    canvas = partial(Fourier, margin=8, spread=min(0.1, phi.first_spread))
+    return _fourier("fast", phi, phi.quick_sharpening, 10.0, canvas, partial(LBFGS, history=3))
 
 
 PRESETS: dict[str, Callable[[Representation], Recipe]] = {
@@ -194,14 +195,13 @@ def recipe_for(
     return recipes[preset](phi)
 
 
-def _fourier(name: str, phi: Representation, sharpening: Sequence[tuple[int, float]], variation: float, spread: float,
-             solver: Callable[[], Solver]) -> Recipe:
+def _fourier(name: str, phi: Representation, sharpening: Sequence[tuple[int, float]], variation: float,
+             canvas: Callable[[Frame], Canvas], solver: Callable[[], Solver]) -> Recipe:
     """The recipe of descriptors of gradients: stages of surrogates, or one of their steps where there is none."""
     if phi.exact:
         sharpening = [(sum(steps for steps, _ in sharpening), 0.0)]
     stages = [Stage(steps, softness=softness or None) for steps, softness in sharpening]
     priors = (BoundedRange(), BoundedVariation(weight=variation))
-    canvas = partial(Fourier, spread=spread)
     return Recipe(name, canvas, solver, priors, tuple(stages), phi.fidelity, levelled=True, contrast=0.2)
 
 

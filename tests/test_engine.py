@@ -234,7 +234,7 @@ def test_fourier_canvas_starts_like_photographs():
 def test_below_the_knee_all_frequencies_weigh_alike():
     frame = Frame(64, 64, torch.full((1, 1, 1), 0.5))
     canvas = Fourier(frame, power=1.0, margin=0, knee=0.1)
-    weights = canvas.weights[0, 1:32]
+    weights = canvas.weights[0, 1:32, 0]
     assert float(weights[0] / weights[2]) == pytest.approx(1.0, abs=0.1)
     assert float(weights[14] / weights[29]) == pytest.approx(1.88, abs=0.02)  # √(30² + 6.4²) / √(15² + 6.4²)
     x = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
