@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -56,14 +57,17 @@ def gradients(image: NDArray[np.float32], device: str, batch: int) -> tuple[dict
 
 
 def inversions(image: NDArray[np.float32], device: str, batch: int) -> tuple[dict[str, Call], dict[str, int]]:
-    """Whole inversions of a batch of codes of hard HOG."""
+    """Whole inversions of a batch of codes of hard HOG, with their evaluations recorded and without."""
     import torch
 
-    phi = HOG(texture=False)
+    recorded, launched = HOG(texture=False), HOG(texture=False)
+    launched.recordable = False
     with torch.no_grad():
-        code = phi(views(image, batch).to(device))
-    calls: dict[str, Call] = {preset: lambda preset=preset: invert(phi, code, preset=preset)  # type: ignore[misc]
-                              for preset in ("fast", "best", "ijcv2016")}
+        code = recorded(views(image, batch).to(device))
+    calls: dict[str, Call] = {}
+    for preset in ("fast", "best", "ijcv2016"):
+        calls[preset] = partial(invert, recorded, code, preset=preset)
+        calls[f"{preset}, not recorded"] = partial(invert, launched, code, preset=preset)
     return calls, dict.fromkeys(calls, 0)
 
 

@@ -20,7 +20,7 @@ Function = Callable[..., Tensors]
 
 FEWEST = 10
 """Evaluations that are worth a recording, which itself takes about five."""
-LARGEST = 2**23
+LARGEST = 2**22
 """Numbers in a batch, beyond which the device needs longer than the host, and a recording would only take memory."""
 CHECKED_EVERY = 50
 TOLERANCE = 1e-4

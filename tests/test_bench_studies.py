@@ -136,6 +136,7 @@ def test_a_device_inverts_a_batch(photograph):
     result = calls["fast"]()
     assert len(result.images) == 9 and np.median(result.errors) < 0.3
     np.testing.assert_array_equal(result.images[0], result.images[8])
+    np.testing.assert_array_equal(result.images, calls["fast, not recorded"]().images)
 
 
 def test_only_a_run_on_a_device_measures_it(options):
