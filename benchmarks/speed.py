@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cli.invert import recipe_of
 from ..features.base import Representation, image_to_tensor
 from ..features.dsift import DSIFT
 from ..features.hog import HOG
-from ..inversion.canvas import Frame
 from ..inversion.invert import invert
-from ..inversion.presets import Recipe
-from . import contestants, on_device, tables
+from . import contestants, on_device, shares, tables
 from .protocol import Options, image_settings, photograph
 from .tables import Cell, Metric, Page, Plan
 from .tasks import Outcome, Row, Task
@@ -24,8 +20,8 @@ from .timing import Call, interleaved
 
 SIZES = (256, 512, 1024, 2048)
 SIZE = 512
-BATCH, STEPS = 8, 60
-BY_SIZE, BATCHED, BY_STEP = "hog hard, by size", "hog hard, batch", f"{STEPS} steps, hog hard"
+BATCH = 8
+BY_SIZE, BATCHED = "hog hard, by size", "hog hard, batch"
 INVERSIONS = ("fast", "best", "ijcv2016")
 BY = {"comparison": "what", "contestant": "who", "pixels": "pixels", "threads": "threads"}
 MILLISECONDS = (Metric("median", "median, ms", 2, 1e3), Metric("low", "quickest, ms", 2, 1e3),
@@ -50,9 +46,9 @@ def plan(options: Options) -> Plan:
     batch = {"comparison": BATCHED, "pixels": SIZE, **shared}
     found += [Task("speed", {"name": f"batch {threads}", **batch}, inputs, threads=threads, device=options.device)
               for threads in (1, 2)]
-    if options.device == "cuda":
-        found += [Task("speed", {"name": name, "comparison": name, "pixels": pixels, **shared}, inputs,
-                       device=options.device) for name, pixels in on_device.SIZES.items()]
+    others = on_device.SIZES if options.device == "cuda" else {shares.NAME: options.side}
+    found += [Task("speed", {"name": name, "comparison": name, "pixels": pixels, **shared}, inputs,
+                   device=options.device) for name, pixels in others.items()]
     return Plan(tuple(found))
 
 
@@ -60,6 +56,8 @@ def work(task: Task) -> Outcome:
     """Time one comparison."""
     settings = task.settings
     image = square(photograph(task.inputs["image"], 2 * settings["pixels"]), settings["pixels"])
+    if settings["comparison"] == shares.NAME:
+        return Outcome(shares.measured(image))
     if settings["comparison"] in on_device.SIZES:
         return Outcome(on_device.measured(settings["comparison"], image, task.device))
     calls = COMPARISONS.get(settings["comparison"], hog_batch)(image, task.device)
@@ -118,40 +116,6 @@ def dsift(window: str) -> Callable[[NDArray[np.float32], str], dict[str, Call]]:
     return calls
 
 
-def steps(image: NDArray[np.float32], device: str) -> dict[str, Call]:
-    """So many steps of inversions, and what of them the descriptor alone, or its stand-ins, and the canvas take."""
-    import torch
-
-    phi = HOG(texture=False).to(device)
-    x = image_to_tensor(image).to(device)
-    with torch.no_grad():
-        code = phi(x)
-
-    found: dict[str, Call] = {}
-    for preset in ("ijcv2016", "fast"):
-        recipe = recipe_of(phi, preset, STEPS)
-        bins = {phi: STEPS} if preset == "ijcv2016" else _stand_ins(phi, recipe)
-        found[f"{preset}, bins alone"] = partial(_derivatives, bins, x, code)
-        found[f"{preset}, whole steps"] = _inversion(phi, code, recipe)
-    canvas = recipe.canvas(Frame(*image.shape, torch.full((1, 1, 1), 0.5, device=device)))
-    return {**found, "fast, canvas alone": partial(_derivatives, {canvas.render: STEPS}, canvas.start([0]), x)}
-
-
-def _stand_ins(phi: Representation, recipe: Recipe) -> dict[Callable[[Any], Any], int]:
-    """What takes the descriptor's place in each stage, and for how many steps."""
-    return {phi if s.softness is None else phi.surrogate(s.softness): s.steps for s in recipe.stages}
-
-
-def _derivatives(functions: dict[Callable[[Any], Any], int], x: Any, cotangent: Any) -> None:
-    """Value and gradient of some functions at x, each so many times."""
-    import torch
-
-    for function, times in functions.items():
-        for _ in range(times):
-            leaf = x.clone().requires_grad_()
-            torch.autograd.grad(function(leaf), leaf, cotangent)
-
-
 def inversions(bilinear: bool) -> Callable[[NDArray[np.float32], str], dict[str, Call]]:
     """Whole inversions by preset, and the published one through plain torch."""
 
@@ -165,14 +129,10 @@ def inversions(bilinear: bool) -> Callable[[NDArray[np.float32], str], dict[str,
             code = torch.as_tensor(phi(image_to_tensor(image))).to(device)
             for preset in INVERSIONS if fused is None else ("ijcv2016",):
                 name = preset if fused is None else f"{preset}, plain torch"
-                found[name] = _inversion(phi.to(device), code, preset)
+                found[name] = partial(invert, phi.to(device), code, preset=preset)
         return found
 
     return calls
-
-
-def _inversion(phi: Representation, code: Any, preset: str | Recipe) -> Call:
-    return lambda: invert(phi, code, preset=preset)
 
 
 COMPARISONS: dict[str, Callable[[NDArray[np.float32], str], dict[str, Call]]] = {
@@ -181,17 +141,16 @@ COMPARISONS: dict[str, Callable[[NDArray[np.float32], str], dict[str, Call]]] = 
     "dsift flat": dsift("flat"),
     "dsift gaussian": dsift("gaussian"),
     BY_SIZE: lambda image, device: ours(HOG(), image, device),
-    BY_STEP: steps,
     "inversion, hog hard": inversions(False),
     "inversion, hog bilinear": inversions(True),
 }
-PRESET_ROWS = (BY_STEP, "inversion, hog hard", "inversion, hog bilinear")
+PRESET_ROWS = ("inversion, hog hard", "inversion, hog bilinear")
 
 
 def page(rows: list[Row], prepared: list[Row], options: Options) -> Page:
     """One line for each contestant."""
     lines = []
-    for row in (row for row in rows if row["comparison"] not in on_device.SIZES):
+    for row in (row for row in rows if row["comparison"] not in (shares.NAME, *on_device.SIZES)):
         times = {name: np.array(values) for name, values in row["times"].items()}
         pixels = row["pixels"] ** 2 * (BATCH if row["comparison"] == BATCHED else 1)
         first = float(np.median(next(iter(times.values()))[:, 1]))
@@ -207,6 +166,8 @@ def page(rows: list[Row], prepared: list[Row], options: Options) -> Page:
     columns = (*BY.values(), *(metric.title for metric in MILLISECONDS), "ns a pixel")
     note = f"Other libraries, where installed: {contestants.installed()}. Batches are of {BATCH} images."
     found = [tables.Table("summary", "Timings", columns, tuple(lines), note)]
+    if within := [row for row in rows if row["comparison"] == shares.NAME]:
+        found.append(shares.table(within))
     if there := [row for row in rows if row["comparison"] in on_device.SIZES]:
         found.append(on_device.table(there))
     return Page("Speed", LEAD, tuple(rows), tuple(found))

@@ -41,6 +41,11 @@ class Canvas(ABC):
     def render(self, z: Tensor) -> Tensor:
         """The images of some coordinates."""
 
+    def pull(self, z: Tensor, x: Tensor, gradient: Tensor) -> Tensor:
+        """The gradient by coordinates z, given that by their images x."""
+        (found,) = torch.autograd.grad(x, z, gradient)
+        return found
+
     @abstractmethod
     def coordinates(self, x: Tensor) -> Tensor:
         """Coordinates whose images are x (N, C, H, W)."""
@@ -83,6 +88,10 @@ class Pixels(Canvas):
     def render(self, z: Tensor) -> Tensor:
         """The pixels."""
         return z + self.frame.centre
+
+    def pull(self, z: Tensor, x: Tensor, gradient: Tensor) -> Tensor:
+        """The gradient by the pixels."""
+        return gradient
 
     def coordinates(self, x: Tensor) -> Tensor:
         """The pixels about the centre."""

@@ -177,7 +177,7 @@ class _Run:
         z = self.solver.point.detach().requires_grad_()
         x = self.canvas.render(z)
         parts, by_pixel = self.objective(x.detach())
-        (gradient,) = torch.autograd.grad(x, z, by_pixel)
+        gradient = self.canvas.pull(z, x, by_pixel)
         value = torch.stack(list(parts.values())).sum(0)
         self.evaluations += 1
         self.history.append({"objective": value, **parts})
@@ -192,7 +192,7 @@ class _Run:
         x.requires_grad_()
         seen = self.viewed(self.jittered(x))
         data, by_seen = self.data(seen.detach())
-        (by_pixel,) = torch.autograd.grad(seen, x, by_seen)
+        by_pixel = by_seen if seen is x else torch.autograd.grad(seen, x, by_seen)[0]
         gradient, *values = self.add_priors(x.detach(), by_pixel)
         return {"data": data} | {prior.name: v for prior, v in zip(self.recipe.priors, values, strict=True)}, gradient
 
@@ -241,8 +241,10 @@ class _Run:
 def _data(terms: Sequence[Term], fidelity: float, seen: Tensor) -> tuple[Tensor, ...]:
     """Σ weight · C · objective(Φ(seen)), (N,), and its gradient by what Φ is shown, (N, C, H, W)."""
     leaf = seen.detach().requires_grad_()
-    data = torch.stack([fidelity * term.weight * term.objective(term.phi(leaf)) for term in terms]).sum(0)
-    return data.detach(), torch.autograd.grad(data.sum(), leaf)[0]
+    codes = [term.phi(leaf) for term in terms]
+    values, slopes = zip(*(term.objective.with_gradient(code.detach(), fidelity * term.weight)
+                           for term, code in zip(terms, codes, strict=True)), strict=True)
+    return sum(values[1:], values[0]), torch.autograd.grad(codes, leaf, slopes)[0]
 
 
 def _add_priors(priors: Sequence[Prior], centre: Tensor, x: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:

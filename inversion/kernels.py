@@ -65,6 +65,18 @@ def variation_with_gradient(x, scale, gradient, values):
 
 
 @jit
+def distance_with_gradient(code, target, slope, scales, values):
+    """values = scale Σ (code − target)² of each sample, and slope its derivative by the code."""
+    for n in range(len(code)):
+        total, twice = code.dtype.type(0), scales[n] + scales[n]
+        for i in range(code.shape[1]):
+            difference = code[n, i] - target[n, i]
+            total += difference * difference
+            slope[n, i] = twice * difference
+        values[n] = scales[n] * total
+
+
+@jit
 def adagrad(gradient, squares, velocity, memory, damping, step):
     """squares ← μ squares + g², velocity ← μ velocity − step g / (damping + √squares)."""
     for i in range(gradient.shape[0]):
@@ -123,10 +135,11 @@ def _inner(a, b):
 
 
 @jit
-def judge(search, values, fresh, precision, accepted, failed):
+def judge(search, ring, values, fresh, precision, accepted, failed):
     """Which samples' trial points become their iterates, and which have been drawn back too often; others are, again.
 
-    Samples whose steps no longer change the objective beyond rounding are done.
+    Samples whose steps no longer change the objective beyond rounding are done, and so are those that fail without a
+    history.
     """
     for n in range(len(search)):
         one, value = search[n], values[n]
@@ -143,18 +156,25 @@ def judge(search, values, fresh, precision, accepted, failed):
             shrink = -0.5 * expected / (change - expected)
             one.length *= min(max(shrink, 0.1), 0.5) if np.isfinite(shrink) else 0.1
             one.tries += 1
-            failed[n] = one.tries > LONGEST_SEARCH
+            failed[n] = one.tries > LONGEST_SEARCH and ring[n].count > 0
+            one.done = one.tries > LONGEST_SEARCH and ring[n].count == 0
+        if one.done:
+            one.length = 0.0
 
 
 @jit
 def begin(search, ring, chosen, first_length):
-    """Begin line searches at length 1 where the history gives a scale, else so that the step has its first length."""
+    """Begin line searches at length 1 where the history gives a scale, else so that the step has its first length.
+
+    Those that do not lead downhill are done; those of them that have a history are chosen again.
+    """
     for n in np.flatnonzero(chosen):
-        one = search[n]
-        one.tries = 0
-        one.done = not one.slope < 0
-        one.length = 1.0
-        if ring[n].count == 0 and not one.done:
+        one, known = search[n], ring[n].count > 0
+        one.tries, one.done, one.length = 0, not one.slope < 0, 1.0
+        chosen[n] = one.done and known
+        if one.done:
+            one.length = 0.0
+        elif not known:
             one.length = first_length / np.sqrt(-one.slope)
 
 

@@ -79,26 +79,24 @@ class LBFGS(Solver):
         g = gradient.reshape(self.iterate.shape)
         trial = self.point.reshape(g.shape)
         accepted, failed = np.empty((2, len(g)), bool)
-        judge(self.search, _host(value), self.fresh, torch.finfo(value.dtype).eps, accepted, failed)
+        judge(self.search, self.pairs.ring, _host(value), self.fresh, torch.finfo(value.dtype).eps, accepted, failed)
         if accepted.any():
             self.pairs.look(trial, self.iterate, g, self.gradient, accepted, self.fresh)
             self.iterate, self.gradient = _choose(accepted, trial, self.iterate), _choose(accepted, g, self.gradient)
-        if failed.any():
-            self.search["done"] |= failed & self.pairs.empty
-            self.pairs.forget(failed)
+        self.pairs.forget(failed)
         self._search_along((accepted | failed) & ~self.search["done"])
         self.fresh = False
-        lengths = torch.from_numpy(np.where(self.search["done"], 0.0, self.search["length"])).to(g)
+        lengths = torch.from_numpy(self.search["length"]).to(g)
         self.point = torch.addcmul(self.iterate, self.direction, lengths[:, None]).view_as(self.point)
 
     def _search_along(self, chosen: NDArray[np.bool_]) -> None:
         """Begin line searches of the chosen samples, along the gradient where the history leads uphill."""
         from .kernels import begin
 
+        reach = self.first_step * self.direction.shape[1] ** 0.5
         while chosen.any():
             self.direction = self.pairs.combine(self.gradient, chosen, self.direction, self.search["slope"])
-            begin(self.search, self.pairs.ring, chosen, self.first_step * self.direction.shape[1] ** 0.5)
-            chosen = chosen & self.search["done"] & ~self.pairs.empty
+            begin(self.search, self.pairs.ring, chosen, reach)
             self.pairs.forget(chosen)
 
 
@@ -117,17 +115,12 @@ class Pairs:
         self.weights = np.zeros((samples, 2 * places + 1))
         self.ring = np.zeros(samples, RING)
 
-    @property
-    def empty(self) -> NDArray[np.bool_]:
-        """Which samples remember nothing."""
-        found: NDArray[np.bool_] = self.ring["count"] == 0
-        return found
-
     def forget(self, chosen: NDArray[np.bool_]) -> None:
         """Drop the pairs of the chosen samples, whose next directions are their gradients."""
-        self.ring["count"][chosen] = 0
-        self.weights[chosen] = 0
-        self.weights[chosen, -1] = -1
+        if chosen.any():
+            self.ring["count"][chosen] = 0
+            self.weights[chosen] = 0
+            self.weights[chosen, -1] = -1
 
     def look(self, trial: Tensor, iterate: Tensor, gradient: Tensor, before: Tensor, chosen: NDArray[np.bool_],
              fresh: bool) -> None:
@@ -140,8 +133,7 @@ class Pairs:
             look(*images, chosen, spare, self.basis.numpy(), self.products)
         else:
             s, y = trial - iterate, gradient - before
-            rows = torch.from_numpy(np.flatnonzero(chosen)).to(s.device)
-            slots = torch.from_numpy(spare[chosen]).to(s.device)
+            rows, slots = torch.from_numpy(np.stack([np.flatnonzero(chosen), spare[chosen]])).to(s.device)
             self.basis[rows, slots], self.basis[rows, slots + self.basis.shape[1] // 2] = s[rows], y[rows]
             with_basis = torch.bmm(self.basis, gradient[:, :, None])[:, :, 0]
             self.products = _host(torch.cat([with_basis, (s * y).sum(1, True), (y * y).sum(1, True)], 1))

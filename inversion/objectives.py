@@ -8,6 +8,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from ..features import kernels
+
 
 class Objective(ABC):
     """A function of codes, (N, D, h, w) or (N, D) → (N,), that the engine makes small."""
@@ -15,6 +17,14 @@ class Objective(ABC):
     @abstractmethod
     def __call__(self, code: Tensor) -> Tensor:
         """The objective of each sample."""
+
+    def with_gradient(self, code: Tensor, weight: float = 1.0) -> tuple[Tensor, Tensor]:
+        """The objective of each sample, (N,), times a weight, and its derivative by the code."""
+        with torch.enable_grad():
+            leaf = code.detach().requires_grad_()
+            values = weight * self(leaf)
+            (slope,) = torch.autograd.grad(values.sum(), leaf)
+        return values.detach(), slope
 
     def with_means(self, weight: float) -> Objective:
         """One that asks for the code's means over positions, too; itself if it knows none."""
@@ -64,6 +74,19 @@ class Euclidean(Objective):
         if not self.means:
             return distance
         return distance + self.means * squared_norm(_mean_response(code) - self.mean) / self.mean_energy
+
+    def with_gradient(self, code: Tensor, weight: float = 1.0) -> tuple[Tensor, Tensor]:
+        """As for every objective, in one compiled pass on the CPU where all of the code counts alike."""
+        plain = self.mask is None and not self.means and code.shape == self.target.shape
+        if not plain or not (kernels.fits(code) and code.dtype == self.target.dtype):
+            return super().with_gradient(code, weight)
+        from .kernels import distance_with_gradient
+
+        values, slope = torch.empty_like(self.energy), torch.empty(code.shape, dtype=code.dtype)
+        scales = (weight / self.energy).numpy()
+        flat = (tensor.detach().contiguous().view(len(code), -1).numpy() for tensor in (code, self.target, slope))
+        distance_with_gradient(*flat, scales, values.numpy())
+        return values, slope
 
     def with_means(self, weight: float) -> Euclidean:
         """The same with another w."""

@@ -37,7 +37,7 @@ from unfeature.inversion.texture import synthesize
 
 CANVASES: dict[str, Callable[[Frame], Canvas]] = {"pixels": Pixels, "fourier": Fourier, "colours": Colours}
 PRESETS = ("cvpr2015", "ijcv2016", "best", "fast")
-STEPS, MOST_WAITS = 4, 8
+STEPS, MOST_WAITS = 4, 6
 IMAGE = np.random.default_rng(0).random((40, 40, 3), dtype=np.float32)
 
 

@@ -11,7 +11,7 @@ import torch
 
 from tests.tiny_networks import tiny
 from unfeature import CNN, HOG
-from unfeature.benchmarks import cnn, contestants, groups, on_device, regularizers, speed, starts, templates
+from unfeature.benchmarks import cnn, contestants, groups, on_device, regularizers, shares, speed, starts, templates
 from unfeature.benchmarks.protocol import Options
 from unfeature.benchmarks.tasks import Row, Task
 from unfeature.images import bundled, resize_longer, write_png
@@ -118,6 +118,16 @@ def test_contestants_compute_on_the_same_image(comparison, photograph):
     assert "scikit-image" in contestants.installed()
 
 
+def test_a_step_is_divided_into_descriptor_canvas_and_all_else(photograph):
+    found = shares.measured(speed.square(photograph(side=48), 64))
+    for times in found["times"].values():
+        descriptor, canvas, whole = np.median(times, axis=0)
+        assert 0 < descriptor < whole and 0 < canvas < whole and descriptor + canvas < whole
+    row = Row("k", {"comparison": shares.NAME, "pixels": 64}, {"times": {"fast": [(0.002, 0.001, 0.004)]}}, {}, {})
+    lines = [[cell.text for cell in line] for line in shares.table([row]).rows]
+    assert lines == [["fast", "64", "4.00", "50", "25", "25"]]
+
+
 def test_a_device_is_compared_with_its_own_bandwidth(photograph):
     image = speed.square(photograph(side=48), 64)
     found = on_device.measured(on_device.GRADIENTS, image, "cpu", 3)
@@ -142,4 +152,4 @@ def test_a_device_inverts_a_batch(photograph):
 def test_only_a_run_on_a_device_measures_it(options):
     chosen = options, dataclasses.replace(options, device="cuda")
     here, there = ({task.settings["comparison"] for task in speed.plan(given).tasks} for given in chosen)
-    assert there - here == set(on_device.SIZES)
+    assert there - here == set(on_device.SIZES) and here - there == {shares.NAME}
