@@ -171,7 +171,7 @@ def fast(phi: Representation) -> Recipe:
     if phi.jitter is not None:
         return _network("fast", phi, (16, 8, 16, 10, 10), partial(Fourier, power=0.5, spread=0.1))
     canvas = partial(Fourier, margin=8, spread=min(0.1, phi.first_spread))
-    return _fourier("fast", phi, phi.quick_sharpening, 10.0, canvas, partial(LBFGS, history=3))
+    return _fourier("fast", phi, phi.quick_sharpening, 10.0, canvas, partial(LBFGS, history=4))
 
 
 PRESETS: dict[str, Callable[[Representation], Recipe]] = {
