@@ -50,6 +50,9 @@ class Representation(nn.Module):
         Gradient evaluations at each softness of the surrogate, by which `best` approaches the descriptor; 0 is itself.
     quick_sharpening : tuple of (int, float)
         The same for `fast`.
+    variation : float
+        Weight of the total variation in `best`. Where codes are fitted closely, a strong one buys smoothness with long
+        false ramps.
     first_spread : float
         Standard deviation of the Fourier coefficients of the noise that `best` starts from.
     recordable : bool
@@ -72,6 +75,7 @@ class Representation(nn.Module):
     fidelity: float = 100.0
     sharpening: Sharpening = ((60, 0.5), (60, 0.2), (60, 0.1), (60, 0.05), (60, 0.025))
     quick_sharpening: Sharpening = ((20, 0.4), (20, 0.15), (20, 0.04))
+    variation: float = 1.0
     first_spread: float = 0.3
     recordable: bool = True
 

@@ -15,6 +15,7 @@ from .oriented import Band, Bins, cell_band, oriented_cells
 
 EPSILON = 1e-4
 CLAMP = 0.2
+LEAK = 0.5
 TEXTURE = {"uoctti": 18**-0.5, "dpm": 0.2357}
 VARIANTS = ("uoctti", "dpm", "dalal-triggs")
 
@@ -54,12 +55,13 @@ class HOG(Representation):
     texture : bool
         Whether to keep the texture (and truncation) channels: without them uoctti and dpm have 3O dimensions.
     softness : float
-        0, or the width of the smooth stand-in for hard bins, in bins; see `oriented.Bins`.
+        0, or s of a smooth stand-in: hard bins are smooth over the width s, in bins (see `oriented.Bins`), and the
+        clamp leaks, h ← min(h, 0.2) + s/2 · max(h − 0.2, 0), so that what is above it has a gradient.
 
     Raises
     ------
     ValueError
-        For an unknown variant, sizes that are not positive, or softness together with bilinear bins.
+        For an unknown variant, sizes that are not positive, or a negative softness.
 
     Notes
     -----
@@ -87,12 +89,12 @@ class HOG(Representation):
                 raise ValueError(f"{name} is a whole number of at least 1, got {number!r}")
         if not (math.isfinite(scale) and scale > 0):
             raise ValueError(f"scale is a positive number, 255 for images in [0, 1], got {scale!r}")
-        if not (math.isfinite(softness) and softness >= 0) or (softness and bilinear):
-            raise ValueError(f"softness is 0, or a positive width for hard bins; got softness={softness!r} with "
-                             f"bilinear={bilinear}")
+        if not (math.isfinite(softness) and softness >= 0):
+            raise ValueError(f"softness is 0, or a positive number, that of a stand-in; got {softness!r}")
         self.variant, self.cell_size, self.orientations = variant, int(cell_size), int(orientations)
         self.bilinear, self.scale, self.texture = bool(bilinear), float(scale), bool(texture)
         self.softness = float(softness)
+        self.variation = 0.5 if bilinear else 1.0
         self.stride = self.cell_size
         self.receptive_field = 4 * self.cell_size + 2 - self.cell_size % 2
         self._trim = 1 if variant == "dpm" else 0
@@ -109,7 +111,7 @@ class HOG(Representation):
     def bins(self) -> Bins:
         """The orientation bins."""
         decimals = 4 if self.variant == "dpm" and not self.bilinear else None
-        return Bins(self.orientations, self.bilinear, self.softness, decimals)
+        return Bins(self.orientations, self.bilinear, 0.0 if self.bilinear else self.softness, decimals)
 
     def forward(self, x: Tensor) -> Tensor:
         """Code of a batch, (N, C, H, W) → (N, D, h, w)."""
@@ -132,7 +134,7 @@ class HOG(Representation):
             from .kernels.gpu_blocks import normalised_code as normalised_on_gpu
 
             return normalised_on_gpu(cells, *self.block_constants)
-        blocks = normalised_blocks(cells)
+        blocks = normalised_blocks(cells, LEAK * self.softness)
         if self.variant == "dalal-triggs":
             return torch.cat([undirected for _, undirected in blocks], 1)
         if self.variant == "dpm":
@@ -148,10 +150,11 @@ class HOG(Representation):
         return whole[:, :, 1:-1, 1:-1] if self._trim else whole
 
     @property
-    def block_constants(self) -> tuple[str, int, bool, float, float, float]:
-        """What the compiled normalisation is told: variant, dimensions, texture channels, ε, clamp, their weight."""
+    def block_constants(self) -> tuple[str, int, bool, float, float, float, float]:
+        """What the compiled normalisation is told: variant, dimensions, texture?, ε, clamp, leak, texture's weight."""
         texture = self.texture and self.variant != "dalal-triggs"
-        return self.variant, self.dimensions, texture, EPSILON, CLAMP, TEXTURE.get(self.variant, 0.0)
+        share = TEXTURE.get(self.variant, 0.0)
+        return self.variant, self.dimensions, texture, EPSILON, CLAMP, LEAK * self.softness, share
 
     def output_shape(self, height: int, width: int) -> tuple[int, ...]:
         """Shape (D, h, w) of the code of a height × width image; ValueError with fewer than two cells (dpm: three)."""
@@ -181,8 +184,8 @@ class HOG(Representation):
         return weights > 0
 
     def surrogate(self, softness: float) -> Representation:
-        """The same descriptor with smooth bins; itself if its bins are bilinear or smooth already."""
-        return self if self.bilinear or self.softness else self.replace(softness=softness)
+        """The same descriptor with smooth bins and a clamp that leaks; itself if it is one already."""
+        return self if self.softness else self.replace(softness=softness)
 
 
 def check_variant(variant: str) -> None:
@@ -198,10 +201,10 @@ def cell_count(pixels: int, cell: int) -> int:
     return (pixels + cell // 2) // cell
 
 
-def normalised_blocks(cells: Tensor) -> list[tuple[Tensor, Tensor]]:
+def normalised_blocks(cells: Tensor, leak: float = 0.0) -> list[tuple[Tensor, Tensor]]:
     """Directed and undirected histograms under each block's factor, clamped: four pairs (N, 2O, R, S), (N, O, R, S).
 
-    The blocks come in the order upper-left, upper-right, lower-left, lower-right.
+    The blocks come in the order upper-left, upper-right, lower-left, lower-right. The clamp leaks with a slope.
     """
     first, second = cells.chunk(2, 1)
     undirected = first + second
@@ -209,7 +212,12 @@ def normalised_blocks(cells: Tensor) -> list[tuple[Tensor, Tensor]]:
     block = energy[..., :-1, :-1] + energy[..., :-1, 1:] + energy[..., 1:, :-1] + energy[..., 1:, 1:]
     factor = torch.rsqrt(block + EPSILON)
     corners = (factor[..., :-1, :-1], factor[..., :-1, 1:], factor[..., 1:, :-1], factor[..., 1:, 1:])
-    return [((cells * f).clamp(max=CLAMP), (undirected * f).clamp(max=CLAMP)) for f in corners]
+    return [(_clamped(cells * f, leak), _clamped(undirected * f, leak)) for f in corners]
+
+
+def _clamped(h: Tensor, leak: float) -> Tensor:
+    clamped = h.clamp(max=CLAMP)
+    return clamped + leak * (h - clamped) if leak else clamped
 
 
 def _bands_of(pixels: int, cell: int, variant: str) -> Band:

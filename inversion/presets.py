@@ -152,8 +152,7 @@ def best(phi: Representation) -> Recipe:
     """Ours: a Fourier canvas and L-BFGS.
 
     Descriptors with surrogates have them sharpened as they say themselves (`Representation.sharpening`), by default
-    in five stages, 300 gradient evaluations. Descriptors that need none are fitted so closely that a strong prior would
-    buy smoothness with long false ramps.
+    in five stages, 300 gradient evaluations.
 
     Deep layers of networks are seen from jittered places by Adam first, 350 evaluations: L-BFGS alone stops in worse
     minima of theirs, but goes farther from strong noise where positions see less than 48 pixels. The last 120
@@ -161,9 +160,8 @@ def best(phi: Representation) -> Recipe:
     """
     if phi.jitter is not None:
         return _network("best", phi, (90, 45, 95, 60, 60), partial(Fourier, power=1.0, spread=0.6, knee=0.02))
-    variation = 0.5 if phi.exact else 1.0
     solver = partial(LBFGS, history=6, first_step=max(0.05, phi.first_spread / 1.5))
-    return _fourier("best", phi, phi.sharpening, variation, partial(Fourier, spread=phi.first_spread), solver)
+    return _fourier("best", phi, phi.sharpening, phi.variation, partial(Fourier, spread=phi.first_spread), solver)
 
 
 def fast(phi: Representation) -> Recipe:

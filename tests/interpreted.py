@@ -49,9 +49,10 @@ def sift(step: int) -> None:
     agree(images((1, 1, 21, 22), torch.float64), *phi.bands(21, 22), Bins(2, cubic=True), 1e-6)
 
 
-def blocks(variant: str, texture: bool, dtype: torch.dtype) -> None:
+def blocks(variant: str, texture: bool, dtype: torch.dtype, softness: float = 0.0) -> None:
     """The normalisation."""
-    cells, phi = images((2, 6, 5, 9), dtype) ** 4 * 20, HOG(variant, orientations=3, texture=texture)
+    cells = images((2, 6, 5, 9), dtype) ** 4 * 20
+    phi = HOG(variant, orientations=3, texture=texture, softness=softness)
     phi.fused = False
     found = value_and_gradient(lambda c: gpu_blocks.normalised_code(c, *phi.block_constants), cells)
     for a, b in zip(found, value_and_gradient(phi.normalise, cells), strict=True):
@@ -103,7 +104,8 @@ def checks() -> dict[str, Callable[[], None]]:
     for case in (("uoctti", 4, 13, 15), ("uoctti", 3, 9, 10), ("dpm", 4, 14, 17), ("dalal-triggs", 5, 12, 13)):
         found[f"hog {case}"] = partial(hog, *case)
     for case in (*itertools.product(("uoctti", "dpm"), (True, False), (torch.float64,)), ("dpm", True, torch.float32),
-                 ("dalal-triggs", True, torch.float64)):
+                 ("dalal-triggs", True, torch.float64), ("uoctti", True, torch.float64, 0.7),
+                 ("dpm", True, torch.float64, 0.7), ("dalal-triggs", True, torch.float64, 0.7)):
         found[f"blocks {case}"] = partial(blocks, *case)
     found |= {f"sift {step}": partial(sift, step) for step in (4, 2, 6)}
     return found | {check.__name__: check for check in (single_images, others, trial)}

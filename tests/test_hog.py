@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import islice
 from pathlib import Path
 
@@ -18,7 +19,8 @@ GOLDEN = Path(__file__).with_name("golden") / "hog.npz"
 NAMES = {"UoCTTI": "uoctti", "DalalTriggs": "dalal-triggs"}
 PATHS = pytest.mark.parametrize("fused", [False, True], ids=["torch", "compiled"])
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-KINDS = [{"variant": v, **kind} for v in VARIANTS for kind in ({}, {"bilinear": True}, {"softness": 0.2})]
+KINDS = [{"variant": v, **kind} for v in VARIANTS for kind in ({}, {"bilinear": True}, {"softness": 0.2},
+                                                           {"bilinear": True, "softness": 0.2})]
 
 
 def batch(image, dtype=torch.float32):
@@ -147,16 +149,28 @@ def test_sizes(variant, cell, height, width, texture):
     assert phi.output_shape(*phi.image_size_for(shape)) == shape
 
 
-def test_hard_bins_have_a_surrogate_that_tends_to_them(photograph):
+@pytest.mark.parametrize("bilinear", [False, True])
+def test_surrogates_tend_to_the_descriptor(bilinear, photograph):
     x = torch.from_numpy(photograph(side=60))[None, None].double()
-    hard = HOG("dpm")
-    errors = [float((hard.surrogate(s)(x) - hard(x)).abs().max()) for s in (0.5, 0.05, 0.005, 1e-7)]
+    phi = HOG("dpm", bilinear=bilinear)
+    errors = [float((phi.surrogate(s)(x) - phi(x)).abs().max()) for s in (0.5, 0.05, 0.005, 1e-7)]
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] < 1e-4
-    assert not hard.exact
-    assert HOG(bilinear=True).exact
-    soft = hard.surrogate(0.2)
+    soft = phi.surrogate(0.2)
     assert soft.surrogate(0.1) is soft
+
+
+def test_what_is_above_the_clamp_has_a_gradient_in_surrogates_alone():
+    cells = torch.full((1, 18, 3, 3), 1e-3, dtype=torch.float64)
+    cells[:, 4] = 1.0
+    for softness, slope in ((0.0, 0.0), (0.4, 0.2)):
+        phi = HOG(bilinear=True, softness=softness)
+        leaf = cells.clone().requires_grad_()
+        code = phi.normalise(leaf)[0, 4, 1, 1]
+        unit = 2 / math.sqrt(4 * (1 + 1e-3) ** 2 + 32e-6 + 1e-4)
+        assert float(code.detach()) == pytest.approx(0.4 + slope * (unit - 0.4), rel=1e-3)
+        (gradient,) = torch.autograd.grad(code, leaf)
+        assert (float(gradient[0, 4, 1, 1]) > 0) == (slope > 0)
 
 
 @pytest.mark.parametrize(("kwargs", "message"), [
@@ -166,7 +180,7 @@ def test_hard_bins_have_a_surrogate_that_tends_to_them(photograph):
     ({"orientations": 2.5}, "orientations is a whole number"),
     ({"scale": -1}, "scale is a positive number"),
     ({"softness": -0.1}, "softness is 0"),
-    ({"softness": 0.1, "bilinear": True}, "softness is 0"),
+    ({"softness": float("nan"), "bilinear": True}, "softness is 0"),
 ])
 def test_bad_arguments(kwargs, message):
     with pytest.raises(ValueError, match=message):

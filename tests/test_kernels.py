@@ -64,13 +64,13 @@ def test_the_core_is_that_of_the_reference(rule, dtype, orientations, channels, 
 
 
 @DTYPES
-@pytest.mark.parametrize("texture", [True, False])
+@pytest.mark.parametrize(("texture", "softness"), [(True, 0.0), (False, 0.0), (True, 0.7)])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_the_normalisation_is_that_of_the_reference(variant, texture, dtype):
+def test_the_normalisation_is_that_of_the_reference(variant, texture, softness, dtype):
     cells = images((3, 10, 4, 7), dtype) ** 4 * 20
     results = []
     for fused in (True, False):
-        phi = HOG(variant, orientations=5, texture=texture)
+        phi = HOG(variant, orientations=5, texture=texture, softness=softness)
         phi.fused = fused
         results.append(value_and_gradient(phi.normalise, cells))
     tolerance = 1e-12 if dtype == torch.float64 else 1e-5

@@ -16,9 +16,9 @@ MODES = {"uoctti": UOCTTI, "dpm": DPM, "dalal-triggs": DALAL_TRIGGS}
 
 
 def normalised_code(cells: Tensor, variant: str, dimensions: int, texture: bool, epsilon: float, clamp: float,
-                    texture_share: float) -> Tensor:
+                    leak: float, texture_share: float) -> Tensor:
     """The code of `hog.HOG` from directed histograms of cells, (N, 2O, R, S)."""
-    constants = epsilon, clamp, 0.5, texture_share
+    constants = epsilon, clamp, leak, 0.5, texture_share
     code: Tensor = _Blocks.apply(cells.permute(0, 2, 1, 3), MODES[variant], dimensions, texture, constants)
     return code
 

@@ -48,6 +48,18 @@ def _factors(energy, r, s, inside, height, width, EPSILON: tl.constexpr):
 
 
 @triton.jit
+def _clamped(h, CLAMP: tl.constexpr, LEAK: tl.constexpr):
+    """min(h, CLAMP) + LEAK · max(h − CLAMP, 0)."""
+    return tl.where(h > CLAMP, CLAMP + LEAK * (h - CLAMP), h)
+
+
+@triton.jit
+def _passed(h, slope, CLAMP: tl.constexpr, LEAK: tl.constexpr):
+    """What of a derivative by clamped h is left by h."""
+    return tl.where(h <= CLAMP, slope, LEAK * slope)
+
+
+@triton.jit
 def energies(cells, energy, height, width, HALF: tl.constexpr, SIZE: tl.constexpr):
     """Σ u² of undirected histograms, (N, R, S)."""
     n, r, s, inside = _place(height, width, SIZE)
@@ -63,8 +75,8 @@ def energies(cells, energy, height, width, HALF: tl.constexpr, SIZE: tl.constexp
 
 @triton.jit
 def normalise(cells, energy, code, height, width, code_plane, code_width, dimensions, EPSILON: tl.constexpr,
-              CLAMP: tl.constexpr, TEXTURE: tl.constexpr, DIRECTED: tl.constexpr, OF_DIRECTED: tl.constexpr,
-              TRIM: tl.constexpr, HALF: tl.constexpr, SIZE: tl.constexpr):
+              CLAMP: tl.constexpr, LEAK: tl.constexpr, TEXTURE: tl.constexpr, DIRECTED: tl.constexpr,
+              OF_DIRECTED: tl.constexpr, TRIM: tl.constexpr, HALF: tl.constexpr, SIZE: tl.constexpr):
     """Codes (N, D, h, w) from cells (N, 2·HALF, R, S) and their energies.
 
     DIRECTED tells the codes of deformable parts from Dalal and Triggs'; TEXTURE is the weight of texture channels,
@@ -83,10 +95,8 @@ def normalise(cells, energy, code, height, width, code_plane, code_width, dimens
         b = tl.load(cells + (o + HALF) * plane, mask=inside, other=0.0)
         sum_a, sum_b, sum_u, after = zero, zero, zero, ()
         for k in tl.static_range(4):
-            clamped_a, clamped_b, clamped_u = factors[k] * a, factors[k] * b, factors[k] * (a + b)
-            clamped_a = tl.where(clamped_a > CLAMP, CLAMP, clamped_a)
-            clamped_b = tl.where(clamped_b > CLAMP, CLAMP, clamped_b)
-            clamped_u = tl.where(clamped_u > CLAMP, CLAMP, clamped_u)
+            clamped_a, clamped_b = _clamped(factors[k] * a, CLAMP, LEAK), _clamped(factors[k] * b, CLAMP, LEAK)
+            clamped_u = _clamped(factors[k] * (a + b), CLAMP, LEAK)
             sum_a, sum_b, sum_u = sum_a + clamped_a, sum_b + clamped_b, sum_u + clamped_u
             after = after + (textures[k] + (clamped_a + clamped_b if OF_DIRECTED else clamped_u),)  # noqa: RUF005
             if not DIRECTED:
@@ -132,8 +142,8 @@ def _textures(slope, plane, shown, TEXTURE: tl.constexpr, TRIM: tl.constexpr, HA
 
 @triton.jit
 def slopes(cells, energy, slope, out, height, width, code_plane, code_width, dimensions, EPSILON: tl.constexpr,
-           CLAMP: tl.constexpr, TEXTURE: tl.constexpr, DIRECTED: tl.constexpr, OF_DIRECTED: tl.constexpr,
-           TRIM: tl.constexpr, HALF: tl.constexpr, SIZE: tl.constexpr):
+           CLAMP: tl.constexpr, LEAK: tl.constexpr, TEXTURE: tl.constexpr, DIRECTED: tl.constexpr,
+           OF_DIRECTED: tl.constexpr, TRIM: tl.constexpr, HALF: tl.constexpr, SIZE: tl.constexpr):
     """The derivatives by the energies of the four blocks of each cell, as far as its own code goes, (N, 4, R, S)."""
     n, r, s, inside = _place(height, width, SIZE)
     plane = height * width
@@ -151,8 +161,8 @@ def slopes(cells, energy, slope, out, height, width, code_plane, code_width, dim
         for k in tl.static_range(4):
             f = factors[k]
             by_a, by_b, by_u = _upstream(slope, o, k, code_plane, shown, textures[k], DIRECTED, OF_DIRECTED, HALF)
-            total = totals[k] + tl.where(f * a <= CLAMP, a * by_a, 0.0) + tl.where(f * b <= CLAMP, b * by_b, 0.0)
-            after = after + (total + tl.where(f * (a + b) <= CLAMP, (a + b) * by_u, 0.0),)  # noqa: RUF005
+            total = totals[k] + _passed(f * a, a * by_a, CLAMP, LEAK) + _passed(f * b, b * by_b, CLAMP, LEAK)
+            after = after + (total + _passed(f * (a + b), (a + b) * by_u, CLAMP, LEAK),)  # noqa: RUF005
         totals = after
     out += n * 4 * plane + r * width + s
     for k in tl.static_range(4):
@@ -180,8 +190,9 @@ def _by_energy(by_block, r, s, inside, height, width):
 
 @triton.jit
 def normalise_derivative(cells, energy, slope, by_block, out, height, width, code_plane, code_width, dimensions,
-                         EPSILON: tl.constexpr, CLAMP: tl.constexpr, TEXTURE: tl.constexpr, DIRECTED: tl.constexpr,
-                         OF_DIRECTED: tl.constexpr, TRIM: tl.constexpr, HALF: tl.constexpr, SIZE: tl.constexpr):
+                         EPSILON: tl.constexpr, CLAMP: tl.constexpr, LEAK: tl.constexpr, TEXTURE: tl.constexpr,
+                         DIRECTED: tl.constexpr, OF_DIRECTED: tl.constexpr, TRIM: tl.constexpr, HALF: tl.constexpr,
+                         SIZE: tl.constexpr):
     """The derivative by the cells (N, 2·HALF, R, S), given that by the codes and `slopes`."""
     n, r, s, inside = _place(height, width, SIZE)
     plane = height * width
@@ -199,26 +210,26 @@ def normalise_derivative(cells, energy, slope, by_block, out, height, width, cod
         for k in tl.static_range(4):
             f = factors[k]
             by_a, by_b, by_u = _upstream(slope, o, k, code_plane, shown, textures[k], DIRECTED, OF_DIRECTED, HALF)
-            to_a += tl.where(f * a <= CLAMP, f * by_a, 0.0)
-            to_b += tl.where(f * b <= CLAMP, f * by_b, 0.0)
-            to_both += tl.where(f * (a + b) <= CLAMP, f * by_u, 0.0)
+            to_a += _passed(f * a, f * by_a, CLAMP, LEAK)
+            to_b += _passed(f * b, f * by_b, CLAMP, LEAK)
+            to_both += _passed(f * (a + b), f * by_u, CLAMP, LEAK)
         tl.store(out + place + o * plane, to_a + to_both, mask=inside)
         tl.store(out + place + (o + HALF) * plane, to_b + to_both, mask=inside)
 
 
 def normalised_code(cells: Tensor, variant: str, dimensions: int, texture: bool, epsilon: float, clamp: float,
-                    texture_share: float) -> Tensor:
+                    leak: float, texture_share: float) -> Tensor:
     """The code of `hog.HOG` from directed histograms of cells, (N, 2O, R, S)."""
-    kinds = constants(cells.shape[1] // 2, variant, dimensions, texture, epsilon, clamp, texture_share)
+    kinds = constants(cells.shape[1] // 2, variant, dimensions, texture, epsilon, clamp, leak, texture_share)
     with torch.cuda.device_of(cells):
         code: Tensor = _Blocks.apply(cells, dimensions, kinds)
     return code
 
 
 def constants(orientations: int, variant: str, dimensions: int, texture: bool, epsilon: float, clamp: float,
-              texture_share: float) -> dict[str, Any]:
+              leak: float, texture_share: float) -> dict[str, Any]:
     """What the kernels are compiled for."""
-    return {"EPSILON": epsilon, "CLAMP": clamp, "TEXTURE": texture_share if texture else 0.0,
+    return {"EPSILON": epsilon, "CLAMP": clamp, "LEAK": leak, "TEXTURE": texture_share if texture else 0.0,
             "DIRECTED": variant != "dalal-triggs", "OF_DIRECTED": variant == "dpm", "TRIM": int(variant == "dpm"),
             "HALF": orientations, "SIZE": CELLS}
 

@@ -54,18 +54,18 @@ def _gather_planes(cells, o, planes):
 
 
 @jit
-def _add_clamped(plane, factor, k, clamp, weight, trim, code):
+def _add_clamped(plane, factor, k, clamp, leak, weight, trim, code):
     below, right = k // 2, k % 2
     for y in range(trim, plane.shape[0] - trim):
         for i in range(trim, plane.shape[1] - trim):
             p = plane[y, i] * factor[y + below, i + right]
-            code[y - trim, i - trim] += weight * (p if p < clamp else clamp)
+            code[y - trim, i - trim] += weight * (p if p < clamp else clamp + leak * (p - clamp))
 
 
 @jit
 def normalise(cells, variant, texture, constants, code, first, last, bands):
     """Fill codes (N, D, h, w), which start as zeros, from cells (N, R, 2O, S)."""
-    epsilon, clamp, share, texture_share = constants
+    epsilon, clamp, leak, share, texture_share = constants
     count, bins, wide = cells.shape[1:]
     half, trim = bins // 2, 1 if variant == DPM else 0
     energy = np.empty((count + 2, wide + 2), cells.dtype)
@@ -78,26 +78,26 @@ def normalise(cells, variant, texture, constants, code, first, last, bands):
             _gather_planes(cells[n], o, planes)
             for k in range(4):
                 if variant == DALAL_TRIGGS:
-                    _add_clamped(planes[2], factor, k, clamp, one, trim, code[n, k * half + o])
+                    _add_clamped(planes[2], factor, k, clamp, leak, one, trim, code[n, k * half + o])
                     continue
                 for part in range(3):
-                    _add_clamped(planes[part], factor, k, clamp, share, trim, code[n, part * half + o])
+                    _add_clamped(planes[part], factor, k, clamp, leak, share, trim, code[n, part * half + o])
                     if texture and (part < 2) == (variant == DPM):
                         target = code[n, _texture_channel(variant, half, k)]
-                        _add_clamped(planes[part], factor, k, clamp, texture_share, trim, target)
+                        _add_clamped(planes[part], factor, k, clamp, leak, texture_share, trim, target)
 
 
 @jit
-def _add_derivative(plane, factor, k, clamp, trim, weight, a, texture_weight, b, dplane, dfactor, g):
+def _add_derivative(plane, factor, k, clamp, leak, trim, weight, a, texture_weight, b, dplane, dfactor, g):
     """Add to the derivatives by a plane and by the factors, given a and b, those by the code and by its texture."""
     below, right = k // 2, k % 2
-    zero, one = clamp - clamp, clamp / clamp
+    one = clamp / clamp
     for y in range(trim, plane.shape[0] - trim):
         for i in range(g.shape[0]):
             g[i] = weight * a[y - trim, i] + texture_weight * b[y - trim, i]
         for i in range(g.shape[0]):
             h, f = plane[y, i + trim], factor[y + below, i + trim + right]
-            passed = g[i] * (one if h * f <= clamp else zero)
+            passed = g[i] * (one if h * f <= clamp else leak)
             dplane[y, i + trim] += passed * f
             dfactor[y + below, i + trim + right] += passed * h
 
@@ -133,7 +133,7 @@ def _energy_derivative(cells, factor, df, denergy, out):
 @jit
 def normalise_derivative(cells, variant, texture, constants, upstream, out, first, last, bands):
     """Fill the derivative by the cells (N, R, 2O, S), given that by the codes (N, D, h, w)."""
-    epsilon, clamp, share, texture_share = constants
+    epsilon, clamp, leak, share, texture_share = constants
     count, bins, wide = cells.shape[1:]
     half, trim = bins // 2, 1 if variant == DPM else 0
     energy, denergy = np.empty((count + 2, wide + 2), cells.dtype), np.empty((count + 2, wide + 2), cells.dtype)
@@ -149,14 +149,14 @@ def normalise_derivative(cells, variant, texture, constants, upstream, out, firs
             for k in range(4):
                 if variant == DALAL_TRIGGS:
                     a = upstream[n, k * half + o]
-                    _add_derivative(planes[2], factor, k, clamp, trim, one, a, zero, a, dplanes[2], dfactor, g)
+                    _add_derivative(planes[2], factor, k, clamp, leak, trim, one, a, zero, a, dplanes[2], dfactor, g)
                     continue
                 b = upstream[n, _texture_channel(variant, half, k) if texture else 0]
                 for part in range(3):
                     weight = texture_share if texture and (part < 2) == (variant == DPM) else zero
                     a = upstream[n, part * half + o]
-                    _add_derivative(planes[part], factor, k, clamp, trim, share, a, weight, b, dplanes[part], dfactor,
-                                    g)
+                    _add_derivative(planes[part], factor, k, clamp, leak, trim, share, a, weight, b, dplanes[part],
+                                    dfactor, g)
             for y in range(count):
                 for i in range(wide):
                     out[n, y, o, i] = dplanes[0, y, i] + dplanes[2, y, i]
