@@ -18,7 +18,7 @@ import pytest
 
 from unfeature import HOG, Result, invert, read_image
 from unfeature.cli import main
-from unfeature.images import bundled, bundled_path, resize_longer, to_grey
+from unfeature.images import bundled, bundled_path, resize_longer, to_grey, write_png
 
 UNFEATURE = [sys.executable, "-m", "unfeature"]
 FILES = {"code.npy", "glyph.png", "image.npy", "preimage.png", "report.html", "result.json"}
@@ -84,6 +84,13 @@ def test_the_command_calls_the_library(call, tmp_path):
     expected = invert(phi, phi(image), preset="fast", size=(40, 40), seed=3, starts=2, weight=50)
     np.testing.assert_array_equal(Result.load(tmp_path, phi).images, expected.images)
     assert {p.name for p in tmp_path.glob("preimage*")} == {"preimage-00.png", "preimage-01.png"}
+
+
+def test_a_photograph_of_one_colour_has_no_correlation(call, tmp_path):
+    write_png(tmp_path / "grey.png", np.full((32, 32), 0.5))
+    status, summary, _ = call("invert", tmp_path / "grey.png", "--feature", "lbp", "--steps", 2, "-o", tmp_path / "out")
+    assert status == 0 and "correlation" not in summary
+    assert "correlation" not in Result.load(tmp_path / "out").provenance["photograph"]
 
 
 def test_a_second_run_leaves_no_pictures_of_the_first(call, tmp_path):

@@ -170,11 +170,9 @@ def with_photograph(result: Result, source: Path, photograph: NDArray[Any] | Non
     """The result, remembering the photograph and the correlation of the image with it."""
     if photograph is None:
         return result
-    same = photograph.shape == result.image.shape
-    correlation = np.corrcoef(photograph.ravel(), result.image.ravel())[0, 1] if same else np.nan
     facts = {"name": source.name, "height": photograph.shape[0], "width": photograph.shape[1]}
-    if np.isfinite(correlation):
-        facts["correlation"] = float(correlation)
+    if photograph.shape == result.image.shape and photograph.std() > 0 and result.image.std() > 0:
+        facts["correlation"] = float(np.corrcoef(photograph.ravel(), result.image.ravel())[0, 1])
     return replace(result, provenance={**result.provenance, "photograph": facts})
 
 
