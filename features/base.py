@@ -117,6 +117,8 @@ class Representation(nn.Module):
         code: Tensor = super().__call__(image)
         return code
 
+    @torch.inference_mode(False)
+    @torch.enable_grad()
     def vjp(self, image: NDArray[Any]) -> tuple[NDArray[Any], Callable[[NDArray[Any]], NDArray[Any]]]:
         """Encode a NumPy image and return, beside the code, the pullback of its gradient.
 
