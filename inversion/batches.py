@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from ..features.base import Representation
 from ..features.sampling import bytes_of
 from .engine import Outcome
-from .presets import Recipe
+from .presets import Recipe, without_steps
 
 VECTORS = 8
 """Of coordinates, that a run holds beside the history of L-BFGS."""
@@ -20,10 +21,16 @@ COORDINATES = 1.5
 """A pixel, at most: a Fourier canvas has a margin."""
 
 
-def in_batches(count: int, most: int | None, descend: Callable[[slice], Outcome]) -> Outcome:
-    """The outcome of `count` samples, of which no more than `most` are sought at once, if that is a number."""
+def in_batches(count: int, most: int | None, recipe: Recipe, descend: Callable[[slice, Recipe], Outcome]) -> Outcome:
+    """The outcome of `count` samples, of which no more than `most` are sought at once, if that is a number.
+
+    After a keyboard interrupt those that are left stay where they start.
+    """
     most = most or count
-    outcomes = [descend(slice(first, min(first + most, count))) for first in range(0, count, most)]
+    outcomes: list[Outcome] = []
+    for first in range(0, count, most):
+        outcomes.append(descend(slice(first, min(first + most, count)), recipe))
+        recipe = without_steps(recipe) if outcomes[-1].interrupted else recipe
     return outcomes[0] if len(outcomes) == 1 else _joined(outcomes)
 
 
@@ -84,16 +91,18 @@ def bytes_of_one(phi: Representation, recipe: Recipe, size: tuple[int, int], lik
 def _joined(outcomes: Sequence[Outcome]) -> Outcome:
     names = dict.fromkeys(name for outcome in outcomes for name in outcome.history)
     steps = max(outcome.evaluations for outcome in outcomes)
-    history = {name: np.concatenate([_lengthened(o.history[name], steps) for o in outcomes], axis=1) for name in names}
-    return Outcome(
-        torch.cat([outcome.x for outcome in outcomes]),
-        history,
-        outcomes[-1].status,
-        steps,
-        sum(outcome.seconds for outcome in outcomes),
+    history = {name: np.concatenate([_lengthened(o, name, steps) for o in outcomes], axis=1) for name in names}
+    telling = next((outcome for outcome in outcomes if outcome.interrupted), outcomes[-1])
+    return replace(
+        telling,
+        x=torch.cat([outcome.x for outcome in outcomes]),
+        history=history,
+        evaluations=steps,
+        seconds=sum(outcome.seconds for outcome in outcomes),
     )
 
 
-def _lengthened(values: NDArray[np.float64], steps: int) -> NDArray[np.float64]:
-    """Values (steps, N); a batch that converged earlier stays at its last."""
+def _lengthened(outcome: Outcome, name: str, steps: int) -> NDArray[np.float64]:
+    """Values (steps, N); a batch that converged earlier stays at its last, and NaN is what was not measured."""
+    values = outcome.history.get(name, np.full((1, len(outcome.x)), np.nan))
     return np.pad(values, ((0, steps - len(values)), (0, 0)), mode="edge")

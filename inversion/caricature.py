@@ -15,12 +15,13 @@ from ..features.base import Representation, image_to_tensor
 from .engine import Outcome, Progress, Term, descend
 from .maximize import maximisation, without_code
 from .objectives import InnerProduct, squared_norm
-from .presets import Recipe
+from .presets import Recipe, without_steps
 from .result import Result
 
 FIDELITY = 30.0
 
 
+@torch.inference_mode(False)
 def caricature(
     phi: Representation,
     image: NDArray[Any],
@@ -69,7 +70,7 @@ def caricature(
     -----
     Sources: Mahendran & Vedaldi 2016, §7; Mordvintsev, Olah & Tyka 2015 (the octaves).
     """
-    if octaves < 1 or octave_scale <= 1:
+    if octaves < 1 or not octave_scale > 1:
         raise ValueError(f"octaves are at least 1 and their ratio above 1, got {octaves} and {octave_scale}")
     original = _in_channels(phi, image)
     recipe = exaggeration(phi, preset)
@@ -77,11 +78,12 @@ def caricature(
     added = torch.zeros_like(original)
     outcomes: list[Outcome] = []
     for octave in reversed(range(octaves)):
-        size = tuple(round(side / octave_scale**octave) for side in original.shape[2:])
+        size = tuple(max(1, round(side * octave_scale**-octave)) for side in original.shape[2:])
         here = _resized(original, size)
         objective = InnerProduct(_own_direction(phi, here))
         start = here + _resized(added, size)
-        outcome = descend([Term(phi, objective)], recipe, (size[0], size[1]), [seed], original, start,
+        shown = without_steps(recipe) if any(outcome.interrupted for outcome in outcomes) else recipe
+        outcome = descend([Term(phi, objective)], shown, (size[0], size[1]), [seed], original, start,
                           progress=progress)
         outcomes.append(outcome)
         added = outcome.x - here
@@ -119,11 +121,12 @@ def _resized(x: Tensor, size: tuple[int, ...]) -> Tensor:
 
 def _joined(outcomes: list[Outcome]) -> Outcome:
     """All octaves as one outcome, of the last one's image."""
-    last = outcomes[-1]
-    names = last.history.keys()
+    telling = next((outcome for outcome in outcomes if outcome.interrupted), outcomes[-1])
+    parts = [outcome.history for outcome in outcomes if outcome.history]
     return replace(
-        last,
-        history={name: np.concatenate([outcome.history[name] for outcome in outcomes]) for name in names},
+        telling,
+        x=outcomes[-1].x,
+        history={name: np.concatenate([part[name] for part in parts]) for name in (parts[0] if parts else ())},
         evaluations=sum(outcome.evaluations for outcome in outcomes),
         seconds=sum(outcome.seconds for outcome in outcomes),
     )

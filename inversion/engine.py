@@ -65,6 +65,7 @@ class Outcome:
     status: str
     evaluations: int
     seconds: float
+    interrupted: bool = False
 
 
 @torch.enable_grad()
@@ -106,7 +107,7 @@ def descend(
     """
     run = _Run(terms, recipe, size, seeds, like, start, flat)
     clock = time.perf_counter()
-    status = ""
+    status, interrupted = "", False
     try:
         for stage in recipe.stages:
             run.enter(stage)
@@ -121,12 +122,13 @@ def descend(
             if status:
                 break
     except KeyboardInterrupt:
+        interrupted = True
         status = f"stopped by the user after {run.evaluations} of {recipe.steps} gradient evaluations"
     if not status and run.solver.converged:
         status = f"converged after {run.evaluations} gradient evaluations: no step along the gradient decreases further"
     status = status or f"step limit reached: all {recipe.steps} gradient evaluations are used"
     x = run.images()
-    return Outcome(x, run.stacked_history(), status, run.evaluations, time.perf_counter() - clock)
+    return Outcome(x, run.stacked_history(), status, run.evaluations, time.perf_counter() - clock, interrupted)
 
 
 class _Run:
@@ -228,7 +230,7 @@ class _Run:
 
     def report(self) -> Progress:
         last = self.history[-1]
-        data = float(last["data"].mean()) / self.recipe.weight
+        data = float(last["data"].mean()) / (self.recipe.weight or math.nan)
         return Progress(self.evaluations, self.recipe.steps, float(last["objective"].mean()), data)
 
     def stacked_history(self) -> dict[str, NDArray[np.float64]]:

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..features.base import Representation, code_to_tensor, image_to_tensor
+from ..features.base import Representation, code_shape, code_to_tensor, image_to_tensor
 from .batches import in_batches, most_at_once
 from .engine import Outcome, Progress, Term, descend
 from .objectives import Euclidean, squared_norm
@@ -24,6 +24,7 @@ from .result import Result, relative_errors
 Code = NDArray[Any] | Tensor | Sequence[NDArray[Any]]
 
 
+@torch.inference_mode(False)
 def invert(
     phi: Representation,
     code: Code,
@@ -91,9 +92,9 @@ def invert(
     codes = target.repeat_interleave(starts, 0)
     weights = _as_mask(mask, target, starts)
     seeds = [seed + j for _ in range(len(target)) for j in range(starts)]
-    first = None if start is None else as_images(start, len(codes)).to(codes)
+    first = None if start is None else as_images(start, len(codes), size).to(codes)
 
-    def find(part: slice) -> Outcome:
+    def find(part: slice, recipe: Recipe) -> Outcome:
         asked = codes[part]
         objective = Euclidean(asked, weights if weights is None or len(weights) == 1 else weights[part])
         flat = phi.flat_pixels(asked, *size) if recipe.levelled and mask is None else None
@@ -105,7 +106,7 @@ def invert(
         begun = None if first is None else first[part]
         return descend([Term(phi, objective)], recipe, size, seeds[part], asked, begun, flat, measure, progress)
 
-    outcome = in_batches(len(codes), most_at_once(phi, recipe, size, codes, memory), find)
+    outcome = in_batches(len(codes), most_at_once(phi, recipe, size, codes, memory), recipe, find)
     if recipe.contrast is not None and phi.blind_to_contrast and mask is None:
         outcome = replace(outcome, x=with_contrast(outcome.x, recipe.contrast))
     return _result(phi, codes, outcome, recipe, seed, starts)
@@ -133,10 +134,12 @@ def as_codes(code: Code) -> Tensor:
                              f"{tuple(code.shape)}")
         if not bool(torch.isfinite(code).all()):
             raise ValueError("the codes have non-finite values (NaN or infinity)")
-        return code.detach()
-    if isinstance(code, np.ndarray):
-        return code_to_tensor(code)
-    tensors = [code_to_tensor(np.asarray(one)) for one in code]
+        if len(code) == 0:
+            raise ValueError("there is no code in this batch: give at least one")
+        return code.detach().to(torch.promote_types(code.dtype, torch.float32))
+    tensors = [code_to_tensor(np.asarray(one)) for one in ([code] if isinstance(code, np.ndarray) else code)]
+    if not tensors:
+        raise ValueError("there is no code in this sequence: give at least one")
     shapes = {tuple(t.shape) for t in tensors}
     if len(shapes) != 1:
         raise ValueError(f"codes that are inverted together have one shape, got {sorted(shapes)}: invert each shape "
@@ -144,11 +147,14 @@ def as_codes(code: Code) -> Tensor:
     return torch.cat(tensors)
 
 
-def as_images(image: NDArray[Any] | Tensor, count: int) -> Tensor:
-    """One image, or a batch of `count`, as a tensor (count, C, H, W)."""
+def as_images(image: NDArray[Any] | Tensor, count: int, size: tuple[int, int]) -> Tensor:
+    """One image, or a batch of `count`, of a height and width, as a tensor (count, C, H, W)."""
     x = image.detach() if isinstance(image, Tensor) else image_to_tensor(image)
     if x.ndim != 4 or len(x) not in (1, count):
         raise ValueError(f"give one image, or a batch (N, C, H, W) of {count}; got shape {tuple(image.shape)}")
+    if tuple(x.shape[2:]) != tuple(size):
+        raise ValueError(f"the image to start from has {x.shape[2]} × {x.shape[3]} pixels, but the one to find "
+                         f"{size[0]} × {size[1]}: resize it, or give the size that it has")
     return x.expand(count, -1, -1, -1)
 
 
@@ -193,16 +199,18 @@ def _as_mask(mask: NDArray[Any] | Tensor | None, target: Tensor, starts: int) ->
     if mask is None:
         return None
     if isinstance(mask, Tensor):
-        weights = mask.to(target)
+        weights = mask.detach().to(target, copy=True)
     else:
         array = np.asarray(mask, dtype=np.float64)
+        array = array.reshape((1,) * (target.ndim - 1 - array.ndim) + array.shape)
         weights = torch.from_numpy(np.moveaxis(array, -1, 0) if array.ndim == 3 else array).to(target)
     try:
         shape = torch.broadcast_shapes(weights.shape, target.shape)
     except RuntimeError:
         shape = torch.Size()
     if shape != target.shape:
-        raise ValueError(f"the mask has shape {tuple(mask.shape)}, which does not fit codes {tuple(target.shape[1:])}: "
+        layout = target.shape[1:] if isinstance(mask, Tensor) else code_shape(target)
+        raise ValueError(f"the mask has shape {tuple(np.shape(mask))}, which does not fit codes {tuple(layout)}: "
                          "give one weight for each entry of a code")
     if not bool(torch.isfinite(weights).all()) or bool((weights < 0).any()):
         raise ValueError("the mask's weights are finite and not negative")

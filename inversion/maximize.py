@@ -38,6 +38,7 @@ LEAST_SIDE = 128
 FIDELITY = 2.0
 
 
+@torch.inference_mode(False)
 def maximize(
     phi: Representation,
     *,
@@ -124,14 +125,14 @@ def maximize(
     like = target.directions
     directions, scale = (t.repeat_interleave(starts, 0) for t in (target.directions, target.scale))
     seeds = [seed + j for _ in target.directions for j in range(starts)]
-    first = None if start is None else as_images(start, count).to(like)
+    first = None if start is None else as_images(start, count, target.size).to(like)
 
-    def find(part: slice) -> Outcome:
+    def find(part: slice, recipe: Recipe) -> Outcome:
         objective = InnerProduct(directions[part], scale[part])
         begun = None if first is None else first[part]
         return descend([Term(phi, objective)], recipe, target.size, seeds[part], like, begun, progress=progress)
 
-    outcome = in_batches(count, most_at_once(phi, recipe, target.size, like, memory), find)
+    outcome = in_batches(count, most_at_once(phi, recipe, target.size, like, memory), recipe, find)
     if recipe.contrast is not None and phi.blind_to_contrast:
         outcome = replace(outcome, x=with_contrast(outcome.x, recipe.contrast))
     with torch.no_grad():
@@ -227,19 +228,28 @@ def _target(phi: Representation, asked: dict[str, Any], size: tuple[int, int] | 
     if what == "direction":
         return _template(phi, value, size)
     if what == "mosaic":
-        return _mosaic(phi, [int(c) for c in value], size, statistics)
+        return _mosaic(phi, _indices(what, value), size, statistics)
     if what == "neuron":
-        places = [value] if isinstance(value[0], int) else list(value)
+        places = [_indices(what, place) for place in (value if len(value) and np.ndim(value[0]) else [value])]
         size = size or _covering(phi, (min(phi.receptive_field, max(_whole(phi))),) * 2)
         directions = torch.cat([one_hot(phi.output_shape(*size), *place) for place in places])
     else:
-        places = [(value,)] if isinstance(value, int) else [(int(c),) for c in value]
+        places = [[c] for c in _indices(what, value)]
         size = size or _whole(phi)
         shape = phi.output_shape(*size)
         directions = torch.cat([channel_mask(shape, place) for place in places]) / math.prod(shape[1:])
     peaks = channel_peaks(phi, size, statistics)
     scale = torch.stack([peaks[place[0]] for place in places]) * _area(phi, size)
     return Target(directions.to(phi.device), scale, size, {what: value, "size": size})
+
+
+def _indices(what: str, value: Any) -> list[int]:
+    """One whole number or several as a list; ValueError for anything else."""
+    numbers = np.atleast_1d(value)
+    if numbers.ndim != 1 or numbers.size == 0 or numbers.dtype.kind not in "iu":
+        raise ValueError(f"{what} is a whole number, or several, got {value!r}")
+    found: list[int] = numbers.tolist()
+    return found
 
 
 def _template(phi: Representation, value: NDArray[Any] | Tensor, size: tuple[int, int] | None) -> Target:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -87,6 +88,10 @@ class Recipe:
     weight: float
     levelled: bool = False
     contrast: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.weight < math.inf:
+            raise ValueError(f"C, the weight of the data term, is finite and not negative, got {self.weight}")
 
     @property
     def steps(self) -> int:
@@ -191,6 +196,11 @@ def recipe_for(
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"unknown preset {preset!r}: one of {', '.join(recipes)}{hint}")
     return recipes[preset](phi)
+
+
+def without_steps(recipe: Recipe) -> Recipe:
+    """A recipe that leaves images where they start."""
+    return replace(recipe, stages=tuple(replace(stage, steps=0) for stage in recipe.stages))
 
 
 def _fourier(name: str, phi: Representation, sharpening: Sequence[tuple[int, float]], variation: float,

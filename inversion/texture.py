@@ -66,6 +66,7 @@ class OverLayers(Objective):
         return torch.stack([weight * value for value, (_, _, weight) in values]).sum(0)
 
 
+@torch.inference_mode(False)
 def synthesize(
     phi: Layers,
     image: NDArray[Any],
@@ -120,6 +121,7 @@ def synthesize(
     return _find(phi, parts, size, seeds, texture_recipe(preset, weight), None, progress)
 
 
+@torch.inference_mode(False)
 def style_transfer(
     phi: Layers,
     content: NDArray[Any],
@@ -180,7 +182,7 @@ def style_transfer(
         codes = phi.split(phi(x), *size)
     parts: list[Part] = [(layer, Euclidean(codes[layer]), 1 / len(shown)) for layer in shown]
     parts += _gram_parts(phi, _colour(phi, style), {layer: style_weight / len(styled) for layer in styled})
-    first = x if start is None else as_images(start, 1).to(x)
+    first = x if start is None else as_images(start, 1, size).to(x)
     return _find(phi, parts, size, [seed], texture_recipe(preset, weight), first, progress)
 
 

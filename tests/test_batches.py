@@ -58,6 +58,24 @@ def test_maximisation_in_batches_changes_nothing(phi):
     np.testing.assert_allclose(parts.provenance["responses"], whole.provenance["responses"], rtol=1e-3)
 
 
+def test_an_interrupt_ends_all_batches(phi, codes):
+    recipe = short(phi)
+    steps = []
+
+    def stop(progress):
+        steps.append(progress.step)
+        if len(steps) == 6:
+            raise KeyboardInterrupt
+
+    result = invert(phi, codes, preset=recipe, size=SIZE, memory=bytes_of_one(phi, recipe, SIZE, codes), progress=stop)
+    assert steps == [1, 2, 3, 4, 1, 2]
+    assert result.status == "stopped by the user after 2 of 4 gradient evaluations"
+    alone = invert(phi, codes[:1], preset=recipe, size=SIZE)
+    np.testing.assert_allclose(result.images[0], alone.images[0], atol=1e-4)
+    assert result.images.shape == (3, *SIZE, 3) and np.isfinite(result.errors).all()
+    assert np.isnan(result.history["error"][:, 1:]).all() and np.isnan(result.history["objective"][:, 2]).all()
+
+
 def test_larger_images_and_longer_histories_take_more():
     phi = HOG()
     small, large = (bytes_of_one(phi, best(phi), (side, side), torch.zeros(1)) for side in (64, 128))

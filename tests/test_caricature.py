@@ -39,7 +39,26 @@ def test_octaves_follow_one_another(phi, photograph):
     assert result.provenance["evaluations"] == 8
 
 
+def test_an_interrupt_ends_all_octaves(phi, photograph):
+    image = photograph(side=48, grey=False)
+    steps = []
+
+    def stop(progress):
+        steps.append(progress.step)
+        if len(steps) == 3:
+            raise KeyboardInterrupt
+
+    result = caricature(phi, image, preset=short(phi, steps=4), octaves=2, progress=stop)
+    assert steps == [1, 2, 3] and result.images.shape == (1, *image.shape)
+    assert result.status == "stopped by the user after 3 of 4 gradient evaluations"
+    assert len(result.history["objective"]) == result.provenance["evaluations"] == 3
+
+
 def test_mistakes_are_named(phi):
+    with pytest.raises(ValueError, match="ratio above 1"):
+        caricature(phi, np.zeros((40, 40, 3), np.float32), octave_scale=np.nan)
+    with pytest.raises(ValueError, match=r"cannot take|too small"):
+        caricature(phi, np.full((28, 28, 3), 0.5, np.float32), octaves=5000)
     with pytest.raises(ValueError, match="octaves are at least 1"):
         caricature(phi, np.zeros((40, 40, 3), np.float32), octaves=0)
     with pytest.raises(ValueError, match=r"cannot take|too small"):

@@ -124,6 +124,37 @@ def test_a_masked_part_is_free():
     assert np.abs(found[2:] - code[2:]).max() > 0.2
 
 
+def test_a_mask_has_the_layout_of_its_code():
+    phi = HOG()
+    code = phi(np.random.default_rng(3).random((32, 40)).astype(np.float32))
+    channels = np.arange(31) % 2
+    found = [invert(phi, code, preset=short("fast", phi, 3), mask=mask).image for mask in (
+        channels, np.tile(channels, (4, 5, 1)), torch.from_numpy(channels).float()[:, None, None])]
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
+    with pytest.raises(ValueError, match=r"mask has shape \(4, 5\), which does not fit codes \(4, 5, 31\)"):
+        invert(phi, code, mask=np.ones((4, 5)))
+
+
+def test_a_code_of_no_weight_leaves_the_priors():
+    phi = Blur()
+    seen = []
+    result = invert(phi, phi(np.ones((16, 16), np.float32)), preset="fast", weight=0.0, progress=seen.append)
+    assert np.isnan(seen[-1].error) and result.history["data"][-1] == 0
+    assert result.image.std() < 0.01
+
+
+@pytest.mark.parametrize("preset", ["fast", "ijcv2016"])
+def test_modes_of_torch_and_half_precision_make_no_difference(preset):
+    phi, recipe = HOG(), short(preset, HOG(), 3)
+    x = torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    mask = torch.arange(31.0)[:, None, None]
+    expected = invert(phi, phi(x).half().float(), preset=recipe, mask=mask).image
+    with torch.inference_mode():
+        found = invert(phi, phi(x).half(), preset=recipe, mask=mask + 0).image
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_the_start_is_where_a_run_begins(photograph, preset):
     phi = HOG(bilinear=True)
     image = photograph(side=64)
@@ -278,6 +309,9 @@ BAD = {
     "negative mask": ({"mask": -np.ones((4, 4, 31))}, "not negative"),
     "zero mask": ({"mask": np.zeros((4, 4, 31))}, "nothing to invert"),
     "start": ({"start": np.zeros((5, 5, 5, 5))}, "shape"),
+    "size of the start": ({"start": np.zeros((32, 40))}, "32 × 40 pixels, but the one to find 32 × 32"),
+    "negative C": ({"weight": -1.0}, "not negative"),
+    "C": ({"weight": np.nan}, "finite"),
 }
 
 
@@ -299,6 +333,8 @@ def test_mistakes_are_explained(kind):
         (np.zeros((4, 4), np.float32), r"\(h, w, D\)"),
         ([np.ones((4, 4, 31)), np.ones((4, 5, 31))], "one shape"),
         (torch.ones(4, 4, 31), "N, D, h, w"),
+        (torch.ones(0, 31, 4, 4), "no code"),
+        ([], "no code"),
     ],
 )
 def test_codes_that_are_none_are_refused(code, message):
