@@ -28,8 +28,8 @@ QUICK_STAGES = ((30, 0.5), (30, 0.3), (30, 0.15), (10, 0.08))
 class WordCode(Representation):
     """What all encodings of visual words share: a dense descriptor, shares among words, a spatial pyramid.
 
-    A subclass says how one descriptor shares itself among the words (`shares`), which statistics of a region are
-    summed (`statistics`), and how a region's sums (`finish`) and the whole code (`normalise`) are completed.
+    A subclass says which statistics of regions there are (`pool`), and how a region's (`finish`) and the whole code
+    (`normalise`) are completed.
 
     Parameters
     ----------
@@ -78,17 +78,9 @@ class WordCode(Representation):
         """Whether the code takes square roots."""
         return False
 
-    def shares(self, local: Tensor) -> Tensor:
-        """Shares (N, P, K) of the words in descriptors (N, P, D)."""
+    def pool(self, local: Tensor, regions: Sequence[Tensor | slice]) -> Tensor:
+        """Statistics (N, R, ...) of R regions, each some positions, of descriptors (N, P, D)."""
         raise NotImplementedError
-
-    def statistics(self, shares: Tensor, local: Tensor) -> Tensor:
-        """Statistics (N, ...) of the descriptors of one region."""
-        raise NotImplementedError
-
-    def merge(self, one: Tensor, other: Tensor) -> Tensor:
-        """Statistics of two parts of a region as those of both."""
-        return one + other
 
     def finish(self, statistics: Tensor, count: Tensor) -> Tensor:
         """Code (N, R, region_dimension) from the statistics (N, R, ...) of regions with `count` (R,) descriptors."""
@@ -112,14 +104,10 @@ class WordCode(Representation):
         dense = self.phi(x)
         local = self.vocabulary.descriptors(dense)
         places = *dense.shape[2:], stacked(self.phi)
-        regions = [kept(_region, (rows, columns, k, *places), x.device)
+        regions = [slice(None) if rows == columns == 1 else kept(_region, (rows, columns, k, *places), x.device)
                    for rows, columns in self.grids for k in range(rows * columns)]
-        block = max(1, LARGEST_BLOCK // (len(x) * len(self.words)))
-        if local.shape[1] <= block:
-            statistics = self._pool(local, regions)
-        else:
-            statistics = self._pool_in_blocks(local, regions, block)
-        return self.normalise(self.finish(statistics, constant(tuple(map(len, regions)), x)).flatten(1))
+        counts = tuple(local.shape[1] if isinstance(region, slice) else len(region) for region in regions)
+        return self.normalise(self.finish(self.pool(local, regions), constant(counts, x)).flatten(1))
 
     def surrogate(self: Self, softness: float) -> Self:
         """The descriptor's surrogate, softer assignment, and square roots with bounded gradients.
@@ -136,23 +124,11 @@ class WordCode(Representation):
         inner = self.phi.surrogate(softness)
         return changes if inner is self.phi else changes | {"vocabulary": self.vocabulary.with_phi(inner)}
 
-    def _pool(self, local: Tensor, regions: Sequence[Tensor | slice]) -> Tensor:
-        shares = self.shares(local)
-        return torch.stack([self.statistics(shares[:, r], local[:, r]) for r in regions], dim=1)
-
-    def _pool_in_blocks(self, local: Tensor, regions: Sequence[Tensor], block: int) -> Tensor:
-        """Pool block by block of positions, and compute each again for its gradient: memory stays bounded."""
-        parts = []
-        for region in regions:
-            pooled = []
-            for piece in local[:, region].split(block, dim=1):
-                pooled.append(checkpoint(self._pool, piece, [slice(None)], use_reentrant=False))
-            parts.append(functools.reduce(self.merge, pooled))
-        return torch.cat(parts, dim=1)
-
-
 class AssignedCode(WordCode):
-    """A word code whose descriptors are assigned to words hard, softly, or hard with a soft gradient."""
+    """A word code whose descriptors are assigned to words hard, softly, or hard with a soft gradient.
+
+    A subclass says which statistics of the shares in a region are summed (`statistics`).
+    """
 
     assignments: tuple[str, ...] = ("hard", "soft", "straight-through")
 
@@ -177,11 +153,24 @@ class AssignedCode(WordCode):
 
     def shares(self, local: Tensor) -> Tensor:
         """Shares (N, P, K) of the words in descriptors (N, P, D), which sum to 1."""
-        distances = squared_distances(local, self.words)
         if self.assignment == "hard":
-            return nearest(distances)
+            return nearest(squared_distances(local.detach(), self.words)) + 0 * local[..., :1]
+        distances = squared_distances(local, self.words)
         soft = gaussian_shares(distances, self.width, self.neighbours)
         return soft if self.assignment == "soft" else nearest(distances) + (soft - soft.detach())
+
+    def statistics(self, shares: Tensor, local: Tensor) -> Tensor:
+        """Statistics (N, ...) of the descriptors of one region."""
+        raise NotImplementedError
+
+    def merge(self, one: Tensor, other: Tensor) -> Tensor:
+        """Statistics of two parts of a region as those of both."""
+        return one + other
+
+    def pool(self, local: Tensor, regions: Sequence[Tensor | slice]) -> Tensor:
+        """Statistics of regions, in blocks of positions where there are many."""
+        block = max(1, LARGEST_BLOCK // (len(local) * len(self.words)))
+        return self._pool(local, regions) if local.shape[1] <= block else self._pool_in_blocks(local, regions, block)
 
     def _softer(self, softness: float) -> dict[str, Any]:
         changes, wider = super()._softer(softness), softness * self.vocabulary.spacing
@@ -190,6 +179,20 @@ class AssignedCode(WordCode):
         if self.assignment in ("hard", "straight-through"):
             return changes | {"assignment": "soft", "neighbours": None, "sigma": wider}
         return changes
+
+    def _pool(self, local: Tensor, regions: Sequence[Tensor | slice]) -> Tensor:
+        shares = self.shares(local)
+        return torch.stack([self.statistics(shares[:, r], local[:, r]) for r in regions], dim=1)
+
+    def _pool_in_blocks(self, local: Tensor, regions: Sequence[Tensor | slice], block: int) -> Tensor:
+        """Pool block by block of positions, and compute each again for its gradient: memory stays bounded."""
+        parts = []
+        for region in regions:
+            pooled = []
+            for piece in local[:, region].split(block, dim=1):
+                pooled.append(checkpoint(self._pool, piece, [slice(None)], use_reentrant=False))
+            parts.append(functools.reduce(self.merge, pooled))
+        return torch.cat(parts, dim=1)
 
 
 def _region(rows: int, columns: int, k: int, h: int, w: int, layers: int) -> Tensor:
@@ -208,9 +211,8 @@ def squared_distances(local: Tensor, words: Tensor) -> Tensor:
 
 
 def nearest(distances: Tensor) -> Tensor:
-    """1 for the nearest word, 0 for the others; of equally near words the first. Its gradient is zero."""
-    hard = torch.zeros_like(distances).scatter_(-1, distances.argmin(-1, keepdim=True), 1.0)
-    return hard + 0 * distances
+    """1 for the nearest word, 0 for the others; of equally near words the first."""
+    return torch.zeros_like(distances).scatter_(-1, distances.argmin(-1, keepdim=True), 1.0)
 
 
 def gaussian_shares(distances: Tensor, sigma: float, neighbours: int | None) -> Tensor:

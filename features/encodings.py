@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from .assignment import AssignedCode, Level, WordCode
+from .moments import soft_moments
 from .vocabulary import Mixture, Vocabulary, signed_root
 
 TINY = 1e-12
@@ -17,7 +19,27 @@ STAGES = ((50, 1.0), (60, 0.7), (80, 0.5), (80, 0.35), (80, 0.25), (80, 0.15), (
 QUICK_STAGES = ((30, 1.0), (30, 0.5), (30, 0.25), (30, 0.1))
 
 
-class VLAD(AssignedCode):
+class ResidualCode(AssignedCode):
+    """A word code of what the descriptors of each word differ from it by."""
+
+    def statistics(self, shares: Tensor, local: Tensor) -> Tensor:
+        """Mass of each word, and sum of its descriptors' differences from it: (N, K, 1 + D)."""
+        mass = shares.sum(1).unsqueeze(-1)
+        return torch.cat([mass, shares.transpose(1, 2) @ local - mass * self.words.to(local)], -1)
+
+    def pool(self, local: Tensor, regions: Sequence[Tensor | slice]) -> Tensor:
+        """The statistics of regions, (N, R, K, 1 + D); those of a soft assignment to all words in blocks."""
+        if self.assignment != "soft" or self.neighbours not in (None, len(self.words)):
+            return super().pool(local, regions)
+        centre = self.words.mean(0)
+        words = self.words.double() - centre
+        given = centre, words.square().sum(1) / (-2 * self.width**2), words / self.width**2
+        found = torch.stack([soft_moments(local[:, region], *given) for region in regions], 1)
+        mass, first = found.split([1, *centre.shape], -1)
+        return torch.cat([mass, first - mass * words], -1).to(local)
+
+
+class VLAD(ResidualCode):
     r"""Vector of locally aggregated descriptors: for each word, the sum of what its descriptors differ from it by.
 
     v_k = Σ_i u_ik (d_i − w_k), with the shares u of a hard or soft assignment; stacked, word by word.
@@ -84,10 +106,6 @@ class VLAD(AssignedCode):
         """Words × dimensions of the descriptor."""
         return self.words.numel()
 
-    def statistics(self, shares: Tensor, local: Tensor) -> Tensor:
-        """Mass of each word, and sum of its descriptors' differences from it: (N, K, 1 + D)."""
-        return _residuals(shares, local, self.words)
-
     def finish(self, statistics: Tensor, count: Tensor) -> Tensor:
         """The code of each region, its words normalised."""
         v = statistics[..., 1:]
@@ -104,7 +122,7 @@ class VLAD(AssignedCode):
         return normalize(code, dim=1, eps=TINY) if self.normalise_code else code
 
 
-class SuperVector(AssignedCode):
+class SuperVector(ResidualCode):
     r"""Super-vector coding: for each word its mass, and its descriptors' mean difference from it.
 
     With p_k = Σ_i u_ik / n the share of word k in a region of n descriptors, its part of the code is
@@ -155,10 +173,6 @@ class SuperVector(AssignedCode):
     def region_dimension(self) -> int:
         """Words × (1 + dimensions of the descriptor)."""
         return self.words.numel() + len(self.words)
-
-    def statistics(self, shares: Tensor, local: Tensor) -> Tensor:
-        """Mass of each word, and sum of its descriptors' differences from it: (N, K, 1 + D)."""
-        return _residuals(shares, local, self.words)
 
     def finish(self, statistics: Tensor, count: Tensor) -> Tensor:
         """The code of each region."""
@@ -245,21 +259,16 @@ class Fisher(WordCode):
         """2 × components × dimensions of the descriptor."""
         return 2 * self.words.numel()
 
-    def shares(self, local: Tensor) -> Tensor:
-        """Posteriors (N, P, K) of the components, in float64, since squares nearly cancel where variances are small."""
-        local, means, precisions = local.double(), self.words.double(), 1 / self.variances.double()
-        distance = (local.square() @ precisions.T - 2 * local @ (means * precisions).T
-                    + (means.square() * precisions).sum(1))
-        log_weight = self.priors.double().log() + precisions.log().sum(1) / 2
-        return torch.softmax((log_weight - distance / 2) / self.temperature, dim=-1)
-
-    def statistics(self, shares: Tensor, local: Tensor) -> Tensor:
-        """Mass, and first and second moments about the mean, of each component: (N, K, 1 + 2D), in float64."""
-        local, means = local.double(), self.words.double()
-        mass, across = shares.sum(1).unsqueeze(-1), shares.transpose(1, 2)
-        first = across @ local
-        second = across @ local.square() - 2 * means * first + mass * means.square()
-        return torch.cat([mass, first - mass * means, second], dim=-1)
+    def pool(self, local: Tensor, regions: Sequence[Tensor | slice]) -> Tensor:
+        """Mass, and first and second moments about the mean, of each component: (N, R, K, 1 + 2D), in float64."""
+        centre, precisions = self.words.mean(0), 1 / self.variances.double()
+        means = self.words.double() - centre
+        offsets = self.priors.double().log() + (precisions.log() - means.square() * precisions).sum(1) / 2
+        weights = torch.cat([means * precisions, -precisions / 2], 1)
+        given = centre, offsets / self.temperature, weights / self.temperature
+        found = torch.stack([soft_moments(local[:, region], *given) for region in regions], 1)
+        mass, first, second = found.split([1, *centre.shape, *centre.shape], -1)
+        return torch.cat([mass, first - mass * means, second - 2 * means * first + mass * means.square()], -1)
 
     def finish(self, statistics: Tensor, count: Tensor) -> Tensor:
         """The Fisher vector of each region, before norms."""
@@ -277,8 +286,3 @@ class Fisher(WordCode):
 
     def _softer(self, softness: float) -> dict[str, Any]:
         return super()._softer(softness) | {"temperature": 1 + WARMTH * softness**2}
-
-
-def _residuals(shares: Tensor, local: Tensor, words: Tensor) -> Tensor:
-    mass = shares.sum(1).unsqueeze(-1)
-    return torch.cat([mass, shares.transpose(1, 2) @ local - mass * words.to(local)], dim=-1)

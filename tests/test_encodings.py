@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from unfeature.features import assignment
+from unfeature.features import assignment, moments
 from unfeature.features.base import Representation
 from unfeature.features.brief import BRIEF
+from unfeature.features.dsift import DSIFT
 from unfeature.features.encodings import VLAD, Fisher, SuperVector
 from unfeature.features.vocabulary import Mixture, Vocabulary
 
@@ -115,6 +116,20 @@ def test_vlad_and_fisher_against_vlfeat_on_a_photograph(photograph):
                                               improved=True).ravel())  # fmt: skip
 
 
+def test_narrow_components_cost_single_precision_little(photograph):
+    image = photograph("astronaut", 96)
+    phi = DSIFT(bin_size=3, step=2)
+    local = torch.from_numpy(phi(image)).flatten(0, 1)[None]
+    words = local[0, :: local.shape[1] // 16].numpy()
+    mixture = Mixture(phi, words, variances=np.full_like(words, 1e-3), priors=np.full(len(words), 1 / len(words)))
+    fisher = Fisher(mixture, square_root=False)
+    count = local.new_tensor([local.shape[1]])
+    found, exact = (fisher.normalise(fisher.finish(fisher.pool(d, [slice(None)]), count.to(d)).flatten(1))
+                    for d in (local, local.double()))
+    assert found.dtype == torch.float32
+    assert (found - exact).norm() < 1e-5 * exact.norm()
+
+
 def test_fisher_is_the_gradient_of_the_likelihood(descriptors):
     _, mixture = codebooks(6, 3, Channels())
     x = torch.from_numpy(descriptors).double().reshape(-1, 6)
@@ -165,6 +180,7 @@ def test_blocks_batches_and_constant_images(name, monkeypatch):
     assert tuple(code.shape[1:]) == phi.output_shape(28, 36)
     torch.testing.assert_close(phi(x[1:]), code[1:], atol=1e-5, rtol=1e-4)
     monkeypatch.setattr(assignment, "LARGEST_BLOCK", 2 * 4 * 5)
+    monkeypatch.setattr(moments, "POSITIONS", 5)
     torch.testing.assert_close(phi(x), code, atol=1e-5, rtol=1e-4)
     flat = torch.full((1, 1, 28, 36), 0.5, requires_grad=True)
     (gradient,) = torch.autograd.grad(phi(flat).sum(), flat)
