@@ -71,8 +71,8 @@ class LBP(Representation):
         super().__init__()
         if not 2 <= points <= 24:
             raise ValueError(f"points on the circle lie between 2 and 24, got {points}")
-        if radius <= 0 or cell_size < 1 or softness < 0:
-            raise ValueError("radius and cell_size are positive and softness is not negative, "
+        if not (0 < radius < np.inf and cell_size >= 1 and softness >= 0):
+            raise ValueError("radius and cell_size are positive numbers and softness is not negative, "
                              f"got {radius}, {cell_size} and {softness}")
         self.points, self.radius, self.cell_size, self.softness = points, radius, cell_size, softness
         self.rotation_invariant = rotation_invariant
@@ -80,7 +80,8 @@ class LBP(Representation):
         self.stride = cell_size
         self.reach = int(np.ceil(radius))
         self.receptive_field = cell_size + 2 * self.reach
-        self.register_buffer("taps", torch.from_numpy(_circle(points, radius, self.reach)), persistent=False)
+        self.places, weights = _circle(points, radius)
+        self.register_buffer("taps", torch.from_numpy(weights), persistent=False)
         arcs, labels = _uniform_patterns(points, rotation_invariant)
         self.register_buffer("arcs", torch.from_numpy(arcs), persistent=False)
         self.register_buffer("labels", torch.from_numpy(labels), persistent=False)
@@ -91,6 +92,9 @@ class LBP(Representation):
         if h < 1 or w < 1:
             raise ValueError(f"an image of {height} × {width} pixels is smaller than one cell of "
                              f"{self.cell_size} × {self.cell_size}")
+        if self.reach >= max(height, width):
+            raise ValueError(f"a circle of radius {self.radius:g} lies outside an image of {height} × {width} pixels: "
+                             "take a smaller radius")
         return (self.dimensions, h, w)
 
     def image_size_for(self, code_shape: tuple[int, ...]) -> tuple[int, int]:
@@ -109,9 +113,8 @@ class LBP(Representation):
         """x(p) − x(centre) for every pixel and point, (N, C, H, W) → (N, P, H, W): a linear map of the image."""
         image = grey(x)
         height, width = image.shape[-2:]
-        around = pad(image, (self.reach,) * 4)
-        side = range(2 * self.reach + 1)
-        steps = [around[..., i : i + height, j : j + width] - image for i in side for j in side]
+        around, r = pad(image, (self.reach,) * 4), self.reach
+        steps = [around[..., r + i : r + i + height, r + j : r + j + width] - image for i, j in self.places]
         return conv2d(torch.cat(steps, dim=1), self.taps.to(x)[:, :, None, None])
 
     def surrogate(self, softness: float) -> LBP:
@@ -144,13 +147,15 @@ def grey(x: Tensor) -> Tensor:
     return (x * constant(GREY, x)[:, None, None]).sum(1, keepdim=True)
 
 
-def _circle(points: int, radius: float, reach: int) -> NDArray[np.float64]:
-    """Bilinear weights (P, k·k) of the pixels around the centre, row by row, at each point of the circle."""
+def _circle(points: int, radius: float) -> tuple[list[tuple[int, int]], NDArray[np.float64]]:
+    """Pixels near the circle, as (down, across) from its centre, and their bilinear weights (P, K) at its points."""
     angles = 2 * np.pi * np.arange(points) / points
-    rows, columns = np.round(-radius * np.sin(angles), 5), np.round(radius * np.cos(angles), 5)
-    pixels = np.arange(-reach, reach + 1)
-    down, across = (np.maximum(0, 1 - np.abs(v[:, None] - pixels)) for v in (rows, columns))
-    return np.reshape(down[:, :, None] * across[:, None, :], (points, -1))
+    circle = np.round(np.stack([-radius * np.sin(angles), radius * np.cos(angles)], 1), 5)
+    corners = np.floor(circle)[:, None] + np.array([*product((0, 1), repeat=2)])
+    pixels = np.unique(corners.reshape(-1, 2), axis=0)
+    weights = np.maximum(0, 1 - np.abs(circle[:, None] - pixels)).prod(2)
+    used = weights.any(0)
+    return [(int(i), int(j)) for i, j in pixels[used]], weights[:, used]
 
 
 def _oriented_label(ones: Tensor, start: Tensor, points: int) -> Tensor:

@@ -36,6 +36,16 @@ def test_against_scikit_image_on_a_photograph():
     assert differing < 0.03, "only ties on flat parts may differ"
 
 
+def test_a_wide_circle_takes_no_more_memory():
+    image = np.random.default_rng(0).random((40, 400))
+    np.testing.assert_allclose(LBP(16, 250.0, 8)(image), reference(image, 16, 250.0, 8), atol=1e-12)
+    with pytest.raises(ValueError, match="radius 1000 lies outside an image of 40 × 400 pixels"):
+        LBP(radius=1000.0)(image)
+    for radius in (np.nan, np.inf):
+        with pytest.raises(ValueError, match="positive numbers"):
+            LBP(radius=radius)
+
+
 def test_flat_regions_tie_as_ones():
     code = LBP(8, 1.5, 4)(np.full((24, 24), 0.3))
     np.testing.assert_array_equal(code[1:-1, 1:-1, 8], 1)
