@@ -96,7 +96,7 @@ class PairedDictionary(Baseline):
         ValueError
             If there are fewer usable windows than atoms, the memory does not suffice, or see `Stream`.
         """
-        if atoms < 1 or penalty <= 0:
+        if atoms < 1 or not penalty > 0:
             raise ValueError(f"a dictionary has at least one atom and a positive penalty, "
                              f"got atoms={atoms}, penalty={penalty}")
         shape = Windows.of(phi, cells)

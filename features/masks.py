@@ -83,6 +83,8 @@ def neuron(code_shape: Shape, channel: int, row: int | None = None, column: int 
     ValueError
         For a neuron that does not exist.
     """
+    if len(code_shape) == 1 and (row, column) != (None, None):
+        raise ValueError(f"a code of shape {tuple(code_shape)} has no rows and columns: name the channel alone")
     target = torch.zeros(1, *code_shape)
     places = [n // 2 if i is None else _index(i, n, axis)
               for i, n, axis in zip((row, column), code_shape[1:], ("row", "column"), strict=False)]

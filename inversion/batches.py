@@ -61,7 +61,7 @@ def most_at_once(
     room = bytes_of(memory) // one
     if room < 1:
         raise ValueError(f"memory={memory!r} does not hold one image of {size[0]} × {size[1]} pixels, which takes "
-                         f"{one / 1e6:.0f} MB while it is sought: give more, or a smaller size")
+                         f"{one / 1e6:.3g} MB while it is sought: give more, or a smaller size")
     return room
 
 

@@ -231,6 +231,8 @@ def _target(phi: Representation, asked: dict[str, Any], size: tuple[int, int] | 
         return _mosaic(phi, _indices(what, value), size, statistics)
     if what == "neuron":
         places = [_indices(what, place) for place in (value if len(value) and np.ndim(value[0]) else [value])]
+        if not {len(place) for place in places} <= {1, 3}:
+            raise ValueError(f"a neuron is (channel,) or (channel, row, column), got {value!r}")
         size = size or _covering(phi, (min(phi.receptive_field, max(_whole(phi))),) * 2)
         directions = torch.cat([one_hot(phi.output_shape(*size), *place) for place in places])
     else:

@@ -181,6 +181,9 @@ def place(tmp_path):
         ("invert PHOTO --feature hog --size 8", "at least"),
         ("invert PHOTO --feature hog --cell-size 0", "--cell-size"),
         ("invert PHOTO --feature hog --sede 3", "--seed"),
+        (f"invert PHOTO --feature hog --seed {2**32}", "--seed"),
+        (f"invert PHOTO --feature hog -o {'n' * 300}", "nnn: File name too long"),
+        (f"invert {'n' * 300} --feature hog", "nnn: File name too long"),
         ("invert PHOTO --feature hog -o text.jpg", "text.jpg: a file of that name is in the way"),
         ("invert PHOTO --feature hog -o text.jpg/out", "cannot make the folder text.jpg/out"),
         ("invert PHOTO", "Missing option '--feature'"),
@@ -198,6 +201,20 @@ def test_mistakes_get_one_clear_line(call, place, monkeypatch, arguments, messag
     assert message in line
     assert line.startswith("unfeature: ") and line.count("\n") == 1
     assert sorted(p.name for p in place.rglob("*")) == before
+
+
+@pytest.mark.parametrize(("error", "message"), [
+    (MemoryError(), "not enough memory"),
+    (RuntimeError("can't allocate memory: you tried to allocate 4757372928 bytes"), "not enough memory"),
+    (OSError(28, "No space left on device", "out/image.npy"), "out/image.npy: No space left on device"),
+])
+def test_a_machine_at_its_end_gets_one_clear_line(call, monkeypatch, tmp_path, error, message):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("unfeature.images.read_image", fail)
+    status, _, line = call("features", "a.png", "--feature", "hog", "-o", tmp_path / "a.npy")
+    assert status == 2 and message in line and line.count("\n") == 1
 
 
 def test_a_mistake_has_no_traceback_in_a_shell(tmp_path):

@@ -333,7 +333,8 @@ def test_masks_mark_parts_of_a_code():
 @pytest.mark.parametrize(("make", "message"), [
     (lambda: channel_mask((4, 2, 2), [4]), "no channel 4: the code has 4"), (lambda: group_mask((5,), 0), "5 channels"),
     (lambda: group_mask((4,), 2), "no group 2"), (lambda: centre_mask((4,)), "neighbourhood"),
-    (lambda: neuron((4, 2, 2), 0, row=2), "no row 2"), (lambda: centre_mask((1, 2, 2), 0), "side 0")])
+    (lambda: neuron((4, 2, 2), 0, row=2), "no row 2"), (lambda: neuron((4,), 0, 1, 1), "no rows and columns"),
+    (lambda: centre_mask((1, 2, 2), 0), "side 0")])
 def test_parts_that_are_not_there_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()

@@ -107,6 +107,7 @@ def test_a_direction_among_channels_fits_every_position(phi):
     ({"channel": 99}, "no channel 99"),
     ({"channel": []}, "a whole number, or several"),
     ({"channel": 1.5}, "a whole number, or several"),
+    ({"neuron": (1, 2)}, "channel, row, column"),
     ({"neuron": ()}, "a whole number, or several"),
     ({"mosaic": []}, "a whole number, or several"),
     ({"neuron": (1, 50, 0), "size": (25, 25)}, "no row 50"),

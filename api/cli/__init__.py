@@ -61,8 +61,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(0)
     except click.ClickException as error:
         message = error.format_message()
-    except (ValueError, FileNotFoundError) as error:
+    except OSError as error:
+        message = f"{error.filename or 'a file'}: {error.strerror}" if error.strerror else str(error)
+    except ValueError as error:
         message = str(error)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "allocate" not in str(error):
+            raise
+        message = "there is not enough memory: take smaller images, or fewer at once"
     except (click.Abort, KeyboardInterrupt):
         click.echo("unfeature: stopped", err=True)
         sys.exit(130)

@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from .options import SEED
+
 SUMMARIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "hog": ("Invert descriptors with every method, beside the published figures.",
             ("methods", "features", "train", "models", "side", "steps")),
@@ -103,7 +105,7 @@ def _command(table: str, summary: str, names: tuple[str, ...]) -> click.Command:
         click.option("--images", type=click.Path(path_type=Path), required=True, help="Folder of test photographs."),
         click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run."),
         click.option("--count", type=click.IntRange(1), help="Only the first so many photographs."),
-        click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of all that is drawn."),
+        click.option("--seed", type=SEED, default=0, show_default=True, help="Of all that is drawn."),
         click.option("--device", type=click.Choice(("cpu", "cuda")), default="cpu", help="For presets [cpu]."),
         click.option("--jobs", type=click.IntRange(1), help="Processes [as many as cores]."),
         click.option("--scheduler", metavar="tcp://HOST:PORT", help="Run on a Dask cluster with the same files."),

@@ -10,7 +10,7 @@ import click
 from .families import FeatureCommand, takes_feature
 from .invert import LONGER_SIDE, with_steps
 from .maximize import save
-from .options import Size
+from .options import SEED, Size
 from .photographs import read_photograph
 from .progress import step_bar
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.option("--preset", default="best", show_default=True, help="best or ijcv2016.")
 @click.option("--steps", type=click.IntRange(1), help="Gradient evaluations at each size [the preset's].")
 @click.option("--C", "weight", type=click.FloatRange(0, min_open=True), help="Weight of the response.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the jitter.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the jitter.")
 @click.option("--size", type=Size(), help=f"Longer side that the photograph is reduced to [{LONGER_SIDE}].")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default="out", show_default=True, help="Folder.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..baselines import METHODS
 from ..baselines import find as find_method
 from .families import FeatureCommand, takes_feature
-from .options import Name, Size
+from .options import SEED, Name, Size
 from .photographs import read_photograph
 from .progress import step_bar
 
@@ -37,7 +37,7 @@ LONGER_SIDE = 256
               help="Start from this: a picture, image.npy, or what `unfeature learn upconv` made, .npz.")
 @click.option("--method", type=Name(tuple(METHODS)), help="Not the pre-image, but this method, with its --model.")
 @click.option("--model", metavar="FILE", type=click.Path(path_type=Path), help="What `unfeature learn` made for it.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the noise to start from.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the noise to start from.")
 @click.option("--starts", type=click.IntRange(1), default=1, show_default=True, help="Attempts from different noise.")
 @click.option("--memory", metavar="AMOUNT", help="For the images sought at once, as 2GB; the others follow [all].")
 @click.option(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .families import FeatureCommand, takes_feature
+from .options import SEED
 from .progress import image_bar
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def learn() -> None:
 def _shared(function: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option("--memory", default="2GB", show_default=True, help="Bound on what is held while learning."),
-        click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="The same, the same model."),
+        click.option("--seed", type=SEED, default=0, show_default=True, help="The same, the same model."),
         click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The .npz file to write."),
         IMAGES,
     ):

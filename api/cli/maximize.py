@@ -9,7 +9,7 @@ import click
 
 from .families import FeatureCommand, takes_feature
 from .invert import with_steps
-from .options import Indices, Size
+from .options import SEED, Indices, Size
 from .progress import step_bar
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @click.option("--preset", default="best", show_default=True, help="best or ijcv2016.")
 @click.option("--steps", type=click.IntRange(1), help="Gradient evaluations [the preset's].")
 @click.option("--C", "weight", type=click.FloatRange(0, min_open=True), help="Weight of the response.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the noise to start from.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the noise to start from.")
 @click.option("--starts", type=click.IntRange(1), default=1, show_default=True, help="Attempts from different noise.")
 @click.option("--memory", metavar="AMOUNT", help="For the images sought at once, as 2GB; the others follow [all].")
 @click.option("--size", type=Size(), help="Side of the image, or HEIGHTxWIDTH [as the request tells].")

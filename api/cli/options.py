@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+SEED = click.IntRange(0, 2**32 - 1)
+
 
 def suggestion(name: str, known: Iterable[str]) -> str:
     """What to add to a message about an unknown name: the nearest known one, and all of them."""
