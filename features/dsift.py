@@ -18,7 +18,7 @@ from .oriented import FAST_LEAST, Band, Bins, oriented_cells
 
 EPSILON = float(np.finfo(np.float32).eps)
 CLAMP = 0.2
-LEAK = 0.2
+LEAK = {"vlfeat": 0.2, "network": 0.5}
 LEVELS = 512.0
 VARIANTS = ("vlfeat", "network")
 WINDOWS = ("gaussian", "flat")
@@ -255,7 +255,7 @@ class DSIFT(Representation):
 
     def surrogate(self, softness: float) -> Representation:
         """The same with a clamp that leaks, so that bins above it have a gradient; itself if it leaks already."""
-        return self if self.leak else self.replace(leak=LEAK * softness)
+        return self if self.leak else self.replace(leak=min(1.0, LEAK[self.variant] * softness))
 
     def flat_pixels(self, code: Tensor, height: int, width: int) -> Tensor:
         """Pixels that are pooled into a spatial bin whose directions are all zero, bool (N, H, W)."""
