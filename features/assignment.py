@@ -159,6 +159,17 @@ class AssignedCode(WordCode):
         soft = gaussian_shares(distances, self.width, self.neighbours)
         return soft if self.assignment == "soft" else nearest(distances) + (soft - soft.detach())
 
+    @property
+    def spreads(self) -> bool:
+        """Whether all words have a soft share in each descriptor."""
+        return self.assignment == "soft" and self.neighbours in (None, len(self.words))
+
+    def softmax(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Centre, offsets and weights by which `moments` knows the soft assignment to all words."""
+        centre = self.words.mean(0)
+        words = self.words.double() - centre
+        return centre, words.square().sum(1) / (-2 * self.width**2), words / self.width**2
+
     def statistics(self, shares: Tensor, local: Tensor) -> Tensor:
         """Statistics (N, ...) of the descriptors of one region."""
         raise NotImplementedError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from .assignment import AssignedCode, Level, squared_distances
+from .moments import soft_masses
 from .vocabulary import Vocabulary, signed_root
 
 POOLINGS = ("sum", "max")
@@ -105,6 +107,18 @@ class BoVW(AssignedCode):
         if self.assignment == "llc":
             return llc_shares(local, self.words, min(self.neighbours or 5, len(self.words)), self.ridge)
         return super().shares(local)
+
+    def pool(self, local: Tensor, regions: Sequence[Tensor | slice]) -> Tensor:
+        """Histograms of regions, (N, R, K), or maxima; those of a soft assignment to all words in blocks."""
+        if not self.spreads or self.pooling != "sum":
+            return super().pool(local, regions)
+        members = local.new_zeros(local.shape[1], len(regions))
+        for number, region in enumerate(regions):
+            if isinstance(region, slice):
+                members[region, number] = 1
+            else:
+                members[:, number].index_fill_(0, region, 1)
+        return soft_masses(local, *self.softmax(), members).to(local)
 
     def statistics(self, shares: Tensor, local: Tensor) -> Tensor:
         """Sum or maximum of the shares over a region, (N, K)."""

@@ -29,14 +29,12 @@ class ResidualCode(AssignedCode):
 
     def pool(self, local: Tensor, regions: Sequence[Tensor | slice]) -> Tensor:
         """The statistics of regions, (N, R, K, 1 + D); those of a soft assignment to all words in blocks."""
-        if self.assignment != "soft" or self.neighbours not in (None, len(self.words)):
+        if not self.spreads:
             return super().pool(local, regions)
-        centre = self.words.mean(0)
-        words = self.words.double() - centre
-        given = centre, words.square().sum(1) / (-2 * self.width**2), words / self.width**2
+        given = self.softmax()
         found = torch.stack([soft_moments(local[:, region], *given) for region in regions], 1)
-        mass, first = found.split([1, *centre.shape], -1)
-        return torch.cat([mass, first - mass * words], -1).to(local)
+        mass, first = found[..., :1], found[..., 1:]
+        return torch.cat([mass, first - mass * (self.words.double() - given[0])], -1).to(local)
 
 
 class VLAD(ResidualCode):

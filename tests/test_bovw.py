@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unfeature.features import assignment
+from unfeature.features import assignment, moments
 from unfeature.features.base import Representation
 from unfeature.features.bovw import BoVW
 from unfeature.features.brief import BRIEF
@@ -73,6 +73,7 @@ def test_blocks_give_the_same_code_and_gradient(how, pooling, monkeypatch):
     whole = phi(x)
     (gradient,) = torch.autograd.grad((whole @ weights).sum(), x)
     monkeypatch.setattr(assignment, "LARGEST_BLOCK", 2 * 9 * 7)
+    monkeypatch.setattr(moments, "BLOCK", 7 * (9 + 6))
     parts = phi(x)
     (again,) = torch.autograd.grad((parts @ weights).sum(), x)
     torch.testing.assert_close(parts, whole)

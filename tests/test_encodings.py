@@ -180,7 +180,7 @@ def test_blocks_batches_and_constant_images(name, monkeypatch):
     assert tuple(code.shape[1:]) == phi.output_shape(28, 36)
     torch.testing.assert_close(phi(x[1:]), code[1:], atol=1e-5, rtol=1e-4)
     monkeypatch.setattr(assignment, "LARGEST_BLOCK", 2 * 4 * 5)
-    monkeypatch.setattr(moments, "POSITIONS", 5)
+    monkeypatch.setattr(moments, "BLOCK", 60)
     torch.testing.assert_close(phi(x), code, atol=1e-5, rtol=1e-4)
     flat = torch.full((1, 1, 28, 36), 0.5, requires_grad=True)
     (gradient,) = torch.autograd.grad(phi(flat).sum(), flat)

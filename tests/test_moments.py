@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from unfeature.features import moments
-from unfeature.features.moments import soft_moments
+from unfeature.features.moments import soft_masses, soft_moments
 
 DOUBLE = torch.float64
+REGIONS = torch.tensor([[1, 1, 0], [1, 0, 1], [1, 0, 0]], dtype=DOUBLE).repeat(13, 1)
 
 
 def given(squares, samples=2, positions=37, dimensions=5, words=4, dtype=DOUBLE):
@@ -34,7 +35,7 @@ def value_and_gradient(function, local, *others):
 
 
 def small_blocks(patch):
-    patch.setattr(moments, "POSITIONS", 10)
+    patch.setattr(moments, "BLOCK", 120)
 
 
 def no_shares_kept(patch):
@@ -49,6 +50,24 @@ def test_moments_by_hand(squares, how, monkeypatch):
         how(monkeypatch)
     for found, expected in zip(value_and_gradient(soft_moments, *given(squares)),
                                value_and_gradient(by_hand, *given(squares)), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+def masses(local, *others):
+    return soft_masses(local, *others, REGIONS[: local.shape[1]])
+
+
+def masses_by_hand(local, centre, offsets, weights):
+    shares = torch.softmax((local - centre) @ weights.to(local).T + offsets, 2)
+    return torch.einsum("npk,pr->nrk", shares, REGIONS[: local.shape[1]])
+
+
+@pytest.mark.parametrize("how", [None, small_blocks, no_shares_kept])
+def test_masses_by_hand(how, monkeypatch):
+    if how:
+        how(monkeypatch)
+    for found, expected in zip(value_and_gradient(masses, *given(False)),
+                               value_and_gradient(masses_by_hand, *given(False)), strict=True):
         torch.testing.assert_close(found, expected)
 
 
