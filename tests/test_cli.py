@@ -203,6 +203,14 @@ def test_mistakes_get_one_clear_line(call, place, monkeypatch, arguments, messag
     assert sorted(p.name for p in place.rglob("*")) == before
 
 
+def test_an_interrupt_before_there_is_anything_says_so(call, monkeypatch, tmp_path):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("unfeature.images.read_image", stop)
+    assert call("invert", "a.png", "--feature", "hog", "-o", tmp_path / "out") == (130, "", "\nunfeature: stopped\n")
+
+
 @pytest.mark.parametrize(("error", "message"), [
     (MemoryError(), "not enough memory"),
     (RuntimeError("can't allocate memory: you tried to allocate 4757372928 bytes"), "not enough memory"),

@@ -56,6 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 if all went well, 2 with one line for a mistake, 130 if stopped by the user."""
     try:
         sys.exit(cli.main(arguments, prog_name="unfeature", standalone_mode=False) or 0)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("unfeature: stopped", err=True)
+        sys.exit(130)
     except click.exceptions.NoArgsIsHelpError as help_wanted:
         click.echo(help_wanted.format_message())
         sys.exit(0)
@@ -69,8 +72,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if isinstance(error, RuntimeError) and "allocate" not in str(error):
             raise
         message = "there is not enough memory: take smaller images, or fewer at once"
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("unfeature: stopped", err=True)
-        sys.exit(130)
     click.echo(f"unfeature: {' '.join(message.split())}", err=True)
     sys.exit(2)
