@@ -122,12 +122,21 @@ def _charts(history: dict[str, Any], recipe: dict[str, Any] | None, best: int) -
     steps = np.arange(1, len(curves["objective"]) + 1)
     charts = []
     measured = curves.pop("error", np.full(len(steps), np.nan))
-    if recipe and "data" in curves and np.isfinite(measured).any():
+    kept = _kept(curves["objective"])
+    curves = {name: np.where(kept, values, np.nan) for name, values in curves.items()}
+    if recipe and recipe["weight"] and "data" in curves and np.isfinite(measured).any():
         standing_in = np.sqrt(np.maximum(curves["data"], 0) / recipe["weight"])
         series = [Series("of what is optimised", steps, standing_in), Series("measured", steps, measured, dots=True)]
         charts.append(line_chart(series, "gradient evaluations", "relative error", log=True))
     series = [Series(name.replace("_", " "), steps, values) for name, values in curves.items()]
     return [*charts, line_chart(series, "gradient evaluations", "objective and its terms", log=True)]
+
+
+def _kept(objective: NDArray[Any]) -> NDArray[np.bool_]:
+    """Evaluations to draw: all but those far above the rest, which a line search tried and took back."""
+    finite = objective[np.isfinite(objective)]
+    bound = 10 * max(finite[0], np.quantile(finite, 0.95)) if finite.size else np.inf
+    return np.asarray(np.isfinite(objective) & ((objective <= bound) | (objective <= 0)))
 
 
 def _tables(provenance: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:

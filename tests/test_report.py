@@ -97,6 +97,17 @@ def test_several_starts_and_strange_names(tmp_path, photograph):
     assert "<b>&.jpg" in words and "<b>&" not in text
 
 
+def test_steps_that_were_taken_back_do_not_hide_the_curves(tmp_path):
+    falling = np.geomspace(100, 1, 60)[:, None]
+    history = {"objective": falling.copy(), "data": falling / 2, "error": np.full((60, 1), 0.1)}
+    history["objective"][[1, 30]] = 1e9
+    numbers = np.ones(1)
+    facts = {"recipe": {"weight": 0.0}, "descriptor": HOG().to_config()}
+    Result(np.zeros((1, 8, 8), np.float32), numbers, numbers, "done", history=history, provenance=facts).save(tmp_path)
+    lines = re.findall(r'<polyline class="c." points="([^"]*)"', write_report(tmp_path).read_text())
+    assert [len(line.split()) for line in lines] == [58, 58]
+
+
 def test_results_of_other_methods_have_no_curves(tmp_path, photograph):
     phi = HOG()
     image = photograph("camera", 40)
