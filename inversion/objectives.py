@@ -83,7 +83,7 @@ class Euclidean(Objective):
         from .kernels import distance_with_gradient
 
         values, slope = torch.empty_like(self.energy), torch.empty(code.shape, dtype=code.dtype)
-        scales = (weight / self.energy).numpy()
+        scales = (weight / self.energy.detach()).numpy()
         flat = (tensor.detach().contiguous().view(len(code), -1).numpy() for tensor in (code, self.target, slope))
         distance_with_gradient(*flat, scales, values.numpy())
         return values, slope

@@ -14,7 +14,7 @@ from unfeature.features.hog import HOG
 from unfeature.inversion.canvas import Fourier, Frame, Pixels
 from unfeature.inversion.engine import Term, descend
 from unfeature.inversion.invert import invert
-from unfeature.inversion.objectives import Euclidean, Gram, InnerProduct
+from unfeature.inversion.objectives import Euclidean, Gram, InnerProduct, Objective
 from unfeature.inversion.presets import PRESETS, Stage, ijcv2016, recipe_for
 from unfeature.inversion.priors import BoundedRange, BoundedVariation
 from unfeature.inversion.solvers import Momentum
@@ -345,6 +345,17 @@ def test_codes_that_are_none_are_refused(code, message):
 def test_a_target_of_zero_energy_names_the_sample():
     with pytest.raises(ValueError, match="code 1"):
         Euclidean(torch.tensor([[1.0, 0.0], [0.0, 0.0]]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_compiled_distance_is_that_of_autograd(dtype):
+    draws = torch.Generator().manual_seed(0)
+    code, target = (torch.rand(2, 5, 4, 3, generator=draws, dtype=dtype).transpose(2, 3) for _ in range(2))
+    objective = Euclidean(target.requires_grad_())
+    for found, expected in zip(objective.with_gradient(code, 7.0), Objective.with_gradient(objective, code, 7.0),
+                               strict=True):
+        torch.testing.assert_close(found, expected)
+        assert not found.requires_grad
 
 
 def test_means_over_positions_count_beside_the_code():
