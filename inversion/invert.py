@@ -76,12 +76,13 @@ def invert(
     Raises
     ------
     ValueError
-        If the code is not one of Φ, is zero under the mask, or the image's size is unknown; if the memory does not
-        hold one image.
+        If the code is not one of Φ, is zero under the mask, or the image's size is unknown; if the start has another
+        size, C is negative or not finite, or the memory does not hold one image.
 
     Notes
     -----
-    Source: Mahendran & Vedaldi 2016. A keyboard interrupt returns the best image so far.
+    Source: Mahendran & Vedaldi 2016. A keyboard interrupt returns the best image so far; images that memory
+    has kept waiting stay where they start.
     """
     if starts < 1:
         raise ValueError(f"starts is at least 1, got {starts}")
