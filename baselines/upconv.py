@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
@@ -24,9 +23,7 @@ from .generators import is_flat, network_for
 from .windows import Floats
 
 RATE = 2e-3
-START_CONTRAST, START_NOISE = 0.35, 0.04
-BLUR, SHARPENING = 4.0, 6.0
-LARGEST_START = 3.0
+START_CONTRAST, START_NOISE = 0.25, 0.06
 LARGEST_STORED, HALF_PRECISION = 1e3, (-6e4, 6e4)
 
 
@@ -163,9 +160,8 @@ class UpConvolution(Baseline):
               seed: int = 0) -> Floats:
         """An image for `unfeature.invert` to start from.
 
-        It is the network's image. For descriptors that are blind to contrast it is sharpened (its difference from
-        itself under a Gaussian of 4 pixels counts seven times) and gets more contrast than photographs have and a
-        little noise with their spectrum, from which the descent comes nearer to the code.
+        It is the network's image. For descriptors that are blind to contrast it gets more contrast than it has, and a
+        little noise with the spectrum of photographs, from which the descent comes nearer to the code.
 
         Parameters
         ----------
@@ -182,14 +178,11 @@ class UpConvolution(Baseline):
         guess = self.invert(phi, code, size=size).image
         if not phi.blind_to_contrast:
             return guess
-        spatial = (BLUR, BLUR) if guess.ndim == 2 else (BLUR, BLUR, 0)
-        x, blurred = image_to_tensor(guess), image_to_tensor(gaussian_filter(guess, spatial))
-        x = x + SHARPENING * (x - blurred)
+        x = image_to_tensor(guess)
         centre = torch.tensor(phi.centre).expand(x.shape[1]).view(-1, 1, 1)
         canvas = Fourier(Frame(x.shape[2], x.shape[3], centre), spread=START_NOISE)
         noise = canvas.render(canvas.start([seed])) - centre
-        contrasted = (x - x.mean()) * (START_CONTRAST / x.std().clamp_min(1e-3))
-        contrasted = contrasted.clamp(-LARGEST_START, LARGEST_START)
+        contrasted = (x - x.mean()) * (START_CONTRAST / x.std().clamp_min(1e-2))
         return np.asarray(tensor_to_image(centre + contrasted + noise), dtype=np.float32)
 
     def standardised(self, codes: Tensor) -> Tensor:
