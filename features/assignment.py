@@ -124,6 +124,7 @@ class WordCode(Representation):
         inner = self.phi.surrogate(softness)
         return changes if inner is self.phi else changes | {"vocabulary": self.vocabulary.with_phi(inner)}
 
+
 class AssignedCode(WordCode):
     """A word code whose descriptors are assigned to words hard, softly, or hard with a soft gradient.
 

@@ -253,7 +253,7 @@ class DSIFT(Representation):
             raise ValueError(f"no image has a code of shape {tuple(code_shape)} within bounds={self.bounds}")
         return height, width
 
-    def surrogate(self, softness: float) -> Representation:
+    def surrogate(self, softness: float) -> DSIFT:
         """The same with a clamp that leaks, so that bins above it have a gradient; itself if it leaks already."""
         return self if self.leak else self.replace(leak=min(1.0, LEAK[self.variant] * softness))
 

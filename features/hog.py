@@ -113,6 +113,11 @@ class HOG(Representation):
         decimals = 4 if self.variant == "dpm" and not self.bilinear else None
         return Bins(self.orientations, self.bilinear, 0.0 if self.bilinear else self.softness, decimals)
 
+    @property
+    def leak(self) -> float:
+        """Slope above the clamp."""
+        return LEAK * self.softness
+
     def forward(self, x: Tensor) -> Tensor:
         """Code of a batch, (N, C, H, W) → (N, D, h, w)."""
         rows, columns = self.bands(*x.shape[-2:])
@@ -134,7 +139,7 @@ class HOG(Representation):
             from .kernels.gpu_blocks import normalised_code as normalised_on_gpu
 
             return normalised_on_gpu(cells, *self.block_constants)
-        blocks = normalised_blocks(cells, LEAK * self.softness)
+        blocks = normalised_blocks(cells, self.leak)
         if self.variant == "dalal-triggs":
             return torch.cat([undirected for _, undirected in blocks], 1)
         if self.variant == "dpm":
@@ -154,7 +159,7 @@ class HOG(Representation):
         """What the compiled normalisation is told: variant, dimensions, texture?, ε, clamp, leak, texture's weight."""
         texture = self.texture and self.variant != "dalal-triggs"
         share = TEXTURE.get(self.variant, 0.0)
-        return self.variant, self.dimensions, texture, EPSILON, CLAMP, LEAK * self.softness, share
+        return self.variant, self.dimensions, texture, EPSILON, CLAMP, self.leak, share
 
     def output_shape(self, height: int, width: int) -> tuple[int, ...]:
         """Shape (D, h, w) of the code of a height × width image; ValueError with fewer than two cells (dpm: three)."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .base import Representation, image_to_tensor
 from .constants import constant, kept
-from .dsift import DSIFT, LEAK, check_choice, check_count, check_positive, quantise
+from .dsift import DSIFT, check_choice, check_count, check_positive, quantise
 
 COLOURS = ("gray", "rgb", "hsv", "opponent")
 VARIANTS = ("cyvlfeat", "vlfeat")
@@ -88,9 +88,9 @@ class PHOW(Representation):
         self.contrast_threshold, self.softness = float(contrast_threshold), float(softness)
         largest, first = max(self.sizes), 1 if variant == "cyvlfeat" else 0
         offsets = [first + math.floor(1.5 * (largest - b)) for b in self.sizes]
-        leak = min(1.0, LEAK["vlfeat"] * self.softness)
-        self._layers = [DSIFT(b, self.step, (o, o, None, None), window, self.window_size, scale=1.0, leak=leak)
-                        for b, o in zip(self.sizes, offsets, strict=True)]
+        layers = [DSIFT(b, self.step, (o, o, None, None), window, self.window_size, scale=1.0)
+                  for b, o in zip(self.sizes, offsets, strict=True)]
+        self._layers = [layer.surrogate(self.softness) for layer in layers] if self.softness else layers
         self._grid = self._layers[self.sizes.index(largest)]
         self.in_channels = (1, 3) if colour == "gray" else (3, 1)
         self.stride = self.step

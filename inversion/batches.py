@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..features.base import Representation
 from ..features.sampling import bytes_of
-from .engine import Outcome
+from .engine import Outcome, telling
 from .presets import Recipe, without_steps
 
 VECTORS = 8
@@ -92,9 +92,8 @@ def _joined(outcomes: Sequence[Outcome]) -> Outcome:
     names = dict.fromkeys(name for outcome in outcomes for name in outcome.history)
     steps = max(outcome.evaluations for outcome in outcomes)
     history = {name: np.concatenate([_lengthened(o, name, steps) for o in outcomes], axis=1) for name in names}
-    telling = next((outcome for outcome in outcomes if outcome.interrupted), outcomes[-1])
     return replace(
-        telling,
+        telling(outcomes),
         x=torch.cat([outcome.x for outcome in outcomes]),
         history=history,
         evaluations=steps,

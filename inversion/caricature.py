@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..features.base import Representation, image_to_tensor
-from .engine import Outcome, Progress, Term, descend
+from .engine import Outcome, Progress, Term, descend, telling
 from .maximize import maximisation, without_code
 from .objectives import InnerProduct, squared_norm
 from .presets import Recipe, without_steps
@@ -121,10 +121,9 @@ def _resized(x: Tensor, size: tuple[int, ...]) -> Tensor:
 
 def _joined(outcomes: list[Outcome]) -> Outcome:
     """All octaves as one outcome, of the last one's image."""
-    telling = next((outcome for outcome in outcomes if outcome.interrupted), outcomes[-1])
     parts = [outcome.history for outcome in outcomes if outcome.history]
     return replace(
-        telling,
+        telling(outcomes),
         x=outcomes[-1].x,
         history={name: np.concatenate([part[name] for part in parts]) for name in (parts[0] if parts else ())},
         evaluations=sum(outcome.evaluations for outcome in outcomes),

@@ -68,6 +68,11 @@ class Outcome:
     interrupted: bool = False
 
 
+def telling(outcomes: Sequence[Outcome]) -> Outcome:
+    """The outcome whose status is that of all: the one that was interrupted, else the last."""
+    return next((outcome for outcome in outcomes if outcome.interrupted), outcomes[-1])
+
+
 @torch.enable_grad()
 def descend(
     terms: Sequence[Term],

@@ -68,11 +68,14 @@ def variation_with_gradient(x, scale, gradient, values):
 def distance_with_gradient(code, target, slope, scales, values):
     """values = scale Σ (code − target)² of each sample, and slope its derivative by the code."""
     for n in range(len(code)):
-        total, twice = code.dtype.type(0), scales[n] + scales[n]
-        for i in range(code.shape[1]):
-            difference = code[n, i] - target[n, i]
-            total += difference * difference
-            slope[n, i] = twice * difference
+        total, twice = 0.0, scales[n] + scales[n]
+        for start in range(0, code.shape[1], BLOCK):
+            squares = code.dtype.type(0)
+            for i in range(start, min(start + BLOCK, code.shape[1])):
+                difference = code[n, i] - target[n, i]
+                squares += difference * difference
+                slope[n, i] = twice * difference
+            total += squares
         values[n] = scales[n] * total
 
 

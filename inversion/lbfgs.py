@@ -110,7 +110,6 @@ class Pairs:
         places = history + 1
         self.basis = like.new_zeros(samples, 2 * places, size)
         self.curvature = np.zeros((samples, 2, places, places))
-        self.products = np.zeros((samples, 2 * places + 2))
         self.before = np.zeros((samples, 2 * places))
         self.weights = np.zeros((samples, 2 * places + 1))
         self.ring = np.zeros(samples, RING)
@@ -127,17 +126,19 @@ class Pairs:
         """Let the chosen samples remember s = trial − iterate and y = gradient − before, unless they are fresh."""
         from .kernels import look, remember
 
-        spare = (self.ring["newest"] + 1) % len(self.curvature[0, 0])
+        rows = self.basis.shape[1]
+        spare = (self.ring["newest"] + 1) % (rows // 2)
         if kernels.fits(trial):
+            products = np.empty((len(trial), rows + 2))
             images = (image.contiguous().numpy() for image in (trial, iterate, gradient, before))
-            look(*images, chosen, spare, self.basis.numpy(), self.products)
+            look(*images, chosen, spare, self.basis.numpy(), products)
         else:
             s, y = trial - iterate, gradient - before
-            rows, slots = torch.from_numpy(np.stack([np.flatnonzero(chosen), spare[chosen]])).to(s.device)
-            self.basis[rows, slots], self.basis[rows, slots + self.basis.shape[1] // 2] = s[rows], y[rows]
+            who, where = torch.from_numpy(np.stack([np.flatnonzero(chosen), spare[chosen]])).to(s.device)
+            self.basis[who, where], self.basis[who, where + rows // 2] = s[who], y[who]
             with_basis = torch.bmm(self.basis, gradient[:, :, None])[:, :, 0]
-            self.products = _host(torch.cat([with_basis, (s * y).sum(1, True), (y * y).sum(1, True)], 1))
-        remember(self.ring, self.curvature, self.before, self.products, chosen, fresh, self.weights)
+            products = _host(torch.cat([with_basis, (s * y).sum(1, True), (y * y).sum(1, True)], 1))
+        remember(self.ring, self.curvature, self.before, products, chosen, fresh, self.weights)
 
     def combine(self, gradient: Tensor, chosen: NDArray[np.bool_], direction: Tensor,
                 slopes: NDArray[np.float64]) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -20,11 +21,7 @@ class Objective(ABC):
 
     def with_gradient(self, code: Tensor, weight: float = 1.0) -> tuple[Tensor, Tensor]:
         """The objective of each sample, (N,), times a weight, and its derivative by the code."""
-        with torch.enable_grad():
-            leaf = code.detach().requires_grad_()
-            values = weight * self(leaf)
-            (slope,) = torch.autograd.grad(values.sum(), leaf)
-        return values.detach(), slope
+        return value_and_gradient(lambda leaf: weight * self(leaf), code)
 
     def with_means(self, weight: float) -> Objective:
         """One that asks for the code's means over positions, too; itself if it knows none."""
@@ -167,6 +164,15 @@ def gram_matrix(code: Tensor) -> Tensor:
     """Channel correlations of codes, (N, D, h, w) → (N, D, D)."""
     flat = code.flatten(2)
     return flat @ flat.transpose(1, 2) / flat.shape[2]
+
+
+def value_and_gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+    """A function of samples, (N, ...) → (N,), at x, and its derivative there."""
+    with torch.enable_grad():
+        leaf = x.detach().requires_grad_()
+        values = function(leaf)
+        (slope,) = torch.autograd.grad(values.sum(), leaf)
+    return values.detach(), slope
 
 
 def squared_norm(code: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..features import kernels
+from .objectives import value_and_gradient
 
 TYPICAL_COLOUR = 80 / 255
 TYPICAL_GRADIENT = TYPICAL_COLOUR / 6.5
@@ -29,11 +30,9 @@ class Prior(ABC):
 
     def with_gradient(self, x: Tensor, centre: Tensor, gradient: Tensor) -> Tensor:
         """The prior of each sample, (N,), whose derivative by x is added to gradient (N, C, H, W), in place."""
-        with torch.enable_grad():
-            leaf = x.detach().requires_grad_()
-            values = self(leaf, centre)
-            gradient += torch.autograd.grad(values.sum(), leaf)[0]
-        return values.detach()
+        values, slope = value_and_gradient(lambda leaf: self(leaf, centre), x)
+        gradient += slope
+        return values
 
     @property
     def name(self) -> str:

@@ -241,13 +241,13 @@ def test_compiled_norms_have_the_gradient_of_the_plain_ones(window):
     torch.testing.assert_close(*gradients, rtol=1e-8, atol=1e-8)
 
 
-@pytest.mark.parametrize("variant", ["vlfeat", "network"])
-def test_stand_ins_leak_beyond_the_clamp(variant):
+@pytest.mark.parametrize(("variant", "softness"), [("vlfeat", 0.5), ("network", 0.2)])
+def test_stand_ins_leak_beyond_the_clamp(variant, softness):
     image = noise()
     image[:, 20:] = 0.5
     phi = DSIFT(bin_size=4, step=3, variant=variant)
-    soft = phi.surrogate(0.5)
-    assert soft.leak == {"vlfeat": 0.1, "network": 0.25}[variant] and soft.surrogate(0.5) is soft
+    soft = phi.surrogate(softness)
+    assert soft.leak == 0.1 and soft.surrogate(0.5) is soft
     x = torch.from_numpy(image)[None, None]
     expected = []
     for descriptor in (phi, soft):
@@ -255,7 +255,7 @@ def test_stand_ins_leak_beyond_the_clamp(variant):
         expected.append(descriptor(x))
         descriptor.fused = True
         torch.testing.assert_close(descriptor(x), expected[-1], rtol=1e-6, atol=1e-8)
-    assert 0.005 < float((expected[0] - expected[1]).abs().max()) < 0.2
+    assert 0.005 < float((expected[0] - expected[1]).abs().max()) < 0.1
 
 
 @pytest.mark.parametrize("case", [{"bin_size": 4, "step": 3}, {"bin_size": 5, "variant": "network", "step": 7}])
