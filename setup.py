@@ -46,7 +46,6 @@ setup(
             "ruff>=0.6",
         ],
         "vlfeat": ["cyvlfeat>=0.7"],
-        "gpu": ["triton>=3.2; sys_platform == 'linux'"],
         "cluster": ["distributed>=2024.5"],
     },
     entry_points={"console_scripts": ["unfeature = unfeature.cli:main"]},

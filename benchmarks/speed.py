@@ -12,7 +12,7 @@ from ..features.base import Representation, image_to_tensor
 from ..features.dsift import DSIFT
 from ..features.hog import HOG
 from ..inversion.invert import invert
-from . import contestants, on_device, shares, tables
+from . import contestants, tables
 from .protocol import Options, image_settings, photograph
 from .tables import Cell, Metric, Page, Plan
 from .tasks import Outcome, Row, Task
@@ -46,9 +46,6 @@ def plan(options: Options) -> Plan:
     batch = {"comparison": BATCHED, "pixels": SIZE, **shared}
     found += [Task("speed", {"name": f"batch {threads}", **batch}, inputs, threads=threads, device=options.device)
               for threads in (1, 2)]
-    others = on_device.SIZES if options.device == "cuda" else {shares.NAME: options.side}
-    found += [Task("speed", {"name": name, "comparison": name, "pixels": pixels, **shared}, inputs,
-                   device=options.device) for name, pixels in others.items()]
     return Plan(tuple(found))
 
 
@@ -56,10 +53,6 @@ def work(task: Task) -> Outcome:
     """Time one comparison."""
     settings = task.settings
     image = square(photograph(task.inputs["image"], 2 * settings["pixels"]), settings["pixels"])
-    if settings["comparison"] == shares.NAME:
-        return Outcome(shares.measured(image))
-    if settings["comparison"] in on_device.SIZES:
-        return Outcome(on_device.measured(settings["comparison"], image, task.device))
     calls = COMPARISONS.get(settings["comparison"], hog_batch)(image, task.device)
     return Outcome({"times": interleaved(calls, task.device)})
 
@@ -150,7 +143,7 @@ PRESET_ROWS = ("inversion, hog hard", "inversion, hog bilinear")
 def page(rows: list[Row], prepared: list[Row], options: Options) -> Page:
     """One line for each contestant."""
     lines = []
-    for row in (row for row in rows if row["comparison"] not in (shares.NAME, *on_device.SIZES)):
+    for row in rows:
         times = {name: np.array(values) for name, values in row["times"].items()}
         pixels = row["pixels"] ** 2 * (BATCH if row["comparison"] == BATCHED else 1)
         first = float(np.median(next(iter(times.values()))[:, 1]))
@@ -165,9 +158,5 @@ def page(rows: list[Row], prepared: list[Row], options: Options) -> Page:
             ))
     columns = (*BY.values(), *(metric.title for metric in MILLISECONDS), "ns a pixel")
     note = f"Other libraries, where installed: {contestants.installed()}. Batches are of {BATCH} images."
-    found = [tables.Table("summary", "Timings", columns, tuple(lines), note)]
-    if within := [row for row in rows if row["comparison"] == shares.NAME]:
-        found.append(shares.table(within))
-    if there := [row for row in rows if row["comparison"] in on_device.SIZES]:
-        found.append(on_device.table(there))
-    return Page("Speed", LEAD, tuple(rows), tuple(found))
+    timings = tables.Table("summary", "Timings", columns, tuple(lines), note)
+    return Page("Speed", LEAD, tuple(rows), (timings,))

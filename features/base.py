@@ -55,9 +55,6 @@ class Representation(nn.Module):
         false ramps.
     first_spread : float
         Standard deviation of the Fourier coefficients of the noise that `best` starts from.
-    recordable : bool
-        Whether a CUDA device may record the launches of an evaluation and replay them; False for a code that hangs on
-        more than the image.
 
     Notes
     -----
@@ -77,7 +74,6 @@ class Representation(nn.Module):
     quick_sharpening: Sharpening = ((20, 0.4), (20, 0.15), (20, 0.04))
     variation: float = 1.0
     first_spread: float = 0.3
-    recordable: bool = True
 
     _registry: ClassVar[dict[str, type[Representation]]] = {}
 

@@ -322,13 +322,13 @@ def _window_band(pixels: int, first: int, frames: int, step: int, size: int, bin
     if window_size is None:
         pitch = math.gcd(size, step)
         centre = first + pitch * np.arange(((frames - 1) * step + (bins - 1) * size) // pitch + 1)
-        weights, grid = np.tile(weight, (len(centre), 1)), (first, pitch)
+        weights = np.tile(weight, (len(centre), 1))
     else:
         centre = (first + step * np.arange(frames)[:, None] + size * np.arange(bins)).ravel()
-        weights, grid = np.tile(weight * window_profile(size, bins, window_size), (frames, 1)), None
+        weights = np.tile(weight * window_profile(size, bins, window_size), (frames, 1))
     pixel = np.clip(centre[:, None] + offset, 0, pixels - 1)
     row = np.broadcast_to(np.arange(len(centre))[:, None], pixel.shape)
-    return Band(len(centre), pixels, row, pixel, weights, grid)
+    return Band(len(centre), pixels, row, pixel, weights)
 
 
 def _gather(cells: Tensor, shape: tuple[int, ...], layout: tuple[tuple[int, int], tuple[int, int]],

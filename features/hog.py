@@ -135,10 +135,6 @@ class HOG(Representation):
             from .kernels.blocks import normalised_code
 
             return normalised_code(cells, *self.block_constants)
-        if self.fused is not False and kernels.fits_gpu(cells):
-            from .kernels.gpu_blocks import normalised_code as normalised_on_gpu
-
-            return normalised_on_gpu(cells, *self.block_constants)
         blocks = normalised_blocks(cells, self.leak)
         if self.variant == "dalal-triggs":
             return torch.cat([undirected for _, undirected in blocks], 1)

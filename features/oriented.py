@@ -98,8 +98,6 @@ class Band:
     row, pixel : ndarray of int
     weight : ndarray
         The entries; those at the same place add up, and zeros are dropped.
-    grid : tuple of int, optional
-        Where the rows lie, if they lie evenly: the first pixel of row 0, and the pixels from row to row.
 
     Attributes
     ----------
@@ -111,11 +109,11 @@ class Band:
     """
 
     def __init__(self, rows: int, pixels: int, row: NDArray[np.integer], pixel: NDArray[np.integer],
-                 weight: NDArray[np.floating], grid: tuple[int, int] | None = None) -> None:
+                 weight: NDArray[np.floating]) -> None:
         place, inverse = np.unique(np.ravel(pixel) * rows + np.ravel(row), return_inverse=True)
         summed = np.bincount(inverse, np.ravel(weight), len(place))
         place, summed = place[summed != 0], summed[summed != 0]
-        self.rows, self.pixels, self.grid = rows, pixels, grid or (0, pixels)
+        self.rows, self.pixels = rows, pixels
         self.row = (place % rows).astype(np.int64)
         self.weight = summed.astype(np.float64)
         self.start = np.searchsorted(place // rows, np.arange(pixels + 1)).astype(np.int64)
@@ -146,7 +144,7 @@ def cell_band(pixels: int, cells: int, cell: int, visited: int) -> Band:
     weight = np.concatenate([1 - (place - lower), place - lower])
     pixel = np.tile(np.minimum(position, pixels - 2), 2)
     inside = (row >= 0) & (row < cells)
-    return Band(cells, pixels, row[inside], pixel[inside], weight[inside], (cell // 2, cell))
+    return Band(cells, pixels, row[inside], pixel[inside], weight[inside])
 
 
 def oriented_cells(x: Tensor, rows: Band, columns: Band, bins: Bins, scale: float = 1.0, *,
@@ -179,11 +177,6 @@ def oriented_cells(x: Tensor, rows: Band, columns: Band, bins: Bins, scale: floa
         from .kernels.core import oriented_cells as fused_cells
 
         return fused_cells(x, rows, columns, bins, scale)
-    if fused is not False and kernels.fits_gpu(x):
-        from .kernels import gpu_core
-
-        if gpu_core.suits(rows, columns, bins):
-            return gpu_core.oriented_cells(x, rows, columns, bins, scale)
     magnitude, bin0, bin1, share = assign(*strongest_gradient(x * scale), bins)
     n, h, w = magnitude.shape
     pooled = magnitude.new_zeros(n, 2 * bins.orientations, h, w)

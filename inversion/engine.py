@@ -16,7 +16,6 @@ from torch import Tensor
 
 from ..features.base import Representation
 from .canvas import Canvas, Frame, Levelled
-from .graphs import Recorder
 from .objectives import Objective
 from .presets import Recipe, Stage
 from .priors import Prior
@@ -162,17 +161,13 @@ class _Run:
         self.stage: Stage | None = None
         self.evaluations = 0
         self.history: list[dict[str, Tensor]] = []
-        wanted = all(term.phi.recordable for term in terms)
-        self.recorder = Recorder(", ".join(repr(term.phi) for term in terms), z, wanted)
-        add_priors = partial(_add_priors, recipe.priors, self.canvas.frame.centre)
-        self.add_priors = self.recorder.recorded(add_priors, recipe.steps)
 
     def enter(self, stage: Stage) -> None:
         previous = self.stage
         changed = previous is not None and stage.asks != previous.asks
         if changed or previous is None:
             terms = tuple(term.at(stage, self.recipe.weight) for term in self.terms)
-            self.data = self.recorder.recorded(partial(_data, terms, self.recipe.weight), stage.steps)
+            self.data = partial(_data, terms, self.recipe.weight)
         if stage.solver is not None:
             z, self.solver = self.solver.best, stage.solver()
             self.solver.begin(z, self.canvas.project)
@@ -200,7 +195,7 @@ class _Run:
         seen = self.viewed(self.jittered(x))
         data, by_seen = self.data(seen.detach())
         by_pixel = by_seen if seen is x else torch.autograd.grad(seen, x, by_seen)[0]
-        gradient, *values = self.add_priors(x.detach(), by_pixel)
+        gradient, values = _add_priors(self.recipe.priors, self.canvas.frame.centre, x.detach(), by_pixel)
         return {"data": data} | {prior.name: v for prior, v in zip(self.recipe.priors, values, strict=True)}, gradient
 
     def jittered(self, x: Tensor) -> Tensor:
@@ -245,7 +240,7 @@ class _Run:
         return {name: torch.stack(values).numpy() for name, values in columns.items()}
 
 
-def _data(terms: Sequence[Term], fidelity: float, seen: Tensor) -> tuple[Tensor, ...]:
+def _data(terms: Sequence[Term], fidelity: float, seen: Tensor) -> tuple[Tensor, Tensor]:
     """Σ weight · C · objective(Φ(seen)), (N,), and its gradient by what Φ is shown, (N, C, H, W)."""
     leaf = seen.detach().requires_grad_()
     codes = [term.phi(leaf) for term in terms]
@@ -254,11 +249,12 @@ def _data(terms: Sequence[Term], fidelity: float, seen: Tensor) -> tuple[Tensor,
     return sum(values[1:], values[0]), torch.autograd.grad(codes, leaf, slopes)[0]
 
 
-def _add_priors(priors: Sequence[Prior], centre: Tensor, x: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
+def _add_priors(priors: Sequence[Prior], centre: Tensor, x: Tensor,
+                gradient: Tensor) -> tuple[Tensor, list[Tensor]]:
     """The gradient with those of the priors added, and each prior of each sample, (N,)."""
     total = gradient.clone(memory_format=torch.contiguous_format)
     values = [prior.with_gradient(x, centre, total).detach() for prior in priors]
-    return total, *values
+    return total, values
 
 
 def _canvas(recipe: Recipe, phi: Representation, size: tuple[int, int], like: Tensor) -> Canvas:

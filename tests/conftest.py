@@ -17,7 +17,7 @@ from unfeature.images import bundled, resize_longer, to_grey
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 IN_CI = os.environ.get("CI") == "true"
-EXPECTED_SKIPS = ("the shared data is not here", "no CUDA device", "could not import 'triton'")
+EXPECTED_SKIPS = ("the shared data is not here", "no CUDA device")
 
 hypothesis.settings.register_profile("deterministic", derandomize=True, deadline=None, max_examples=15)
 hypothesis.settings.load_profile("deterministic")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ import torch
 
 from tests.tiny_networks import tiny
 from unfeature import CNN, HOG
-from unfeature.benchmarks import cnn, contestants, groups, on_device, regularizers, shares, speed, starts, templates
+from unfeature.benchmarks import cnn, contestants, groups, regularizers, speed, starts, templates
 from unfeature.benchmarks.protocol import Options
 from unfeature.benchmarks.tasks import Row, Task
 from unfeature.images import bundled, resize_longer, write_png
@@ -116,40 +115,3 @@ def test_contestants_compute_on_the_same_image(comparison, photograph):
         for call in calls.values():
             call()
     assert "scikit-image" in contestants.installed()
-
-
-def test_a_step_is_divided_into_descriptor_canvas_and_all_else(photograph):
-    found = shares.measured(speed.square(photograph(side=48), 64))
-    for times in found["times"].values():
-        descriptor, canvas, whole = np.median(times, axis=0)
-        assert 0 < descriptor < whole and 0 < canvas < whole and descriptor + canvas < whole
-    row = Row("k", {"comparison": shares.NAME, "pixels": 64}, {"times": {"fast": [(0.002, 0.001, 0.004)]}}, {}, {})
-    lines = [[cell.text for cell in line] for line in shares.table([row]).rows]
-    assert lines == [["fast", "64", "4.00", "50", "25", "25"]]
-
-
-def test_a_device_is_compared_with_its_own_bandwidth(photograph):
-    image = speed.square(photograph(side=48), 64)
-    found = on_device.measured(on_device.GRADIENTS, image, "cpu", 3)
-    assert all(len(times) >= 3 and min(times)[0] > 0 for times in found["times"].values())
-    settings = {"comparison": on_device.GRADIENTS, "pixels": 64}
-    row = Row("k", settings, found | {"times": {name: [(1.5, 0.0)] for name in found["times"]}}, {}, {})
-    lines = [[cell.text for cell in line] for line in on_device.table([row]).rows]
-    images, codes = 3 * 64 * 64 * 4, 3 * 31 * 8 * 8 * 4
-    assert [line[1] for line in lines[:3]] == ["copy", "hard, kernels", "hard, plain torch"]
-    assert float(lines[1][5]) == pytest.approx((3 * images + 2 * codes) / (16 * images), abs=1e-3)
-    assert lines[0][5:] == ["1.000", "–"] and lines[1][6] == "2"
-
-
-def test_a_device_inverts_a_batch(photograph):
-    calls, _ = on_device.inversions(speed.square(photograph(side=48), 64), "cpu", 9)
-    result = calls["fast"]()
-    assert len(result.images) == 9 and np.median(result.errors) < 0.3
-    np.testing.assert_array_equal(result.images[0], result.images[8])
-    np.testing.assert_array_equal(result.images, calls["fast, not recorded"]().images)
-
-
-def test_only_a_run_on_a_device_measures_it(options):
-    chosen = options, dataclasses.replace(options, device="cuda")
-    here, there = ({task.settings["comparison"] for task in speed.plan(given).tasks} for given in chosen)
-    assert there - here == set(on_device.SIZES) and here - there == {shares.NAME}

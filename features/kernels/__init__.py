@@ -1,4 +1,4 @@
-"""Compiled kernels of the core that HOG and SIFT share; numba or triton is imported when the first one is called."""
+"""Compiled kernels of the core that HOG and SIFT share; Numba is imported when the first one is called."""
 
 from __future__ import annotations
 
@@ -20,20 +20,6 @@ def available() -> bool:
 def fits(x: Tensor) -> bool:
     """Whether the kernels take this tensor: float32 or float64, on the CPU."""
     return x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64) and available()
-
-
-def fits_gpu(x: Tensor) -> bool:
-    """Whether the GPU's kernels take this tensor: float32 or float64, on a CUDA device where they have been proven."""
-    return x.device.type == "cuda" and x.dtype in (torch.float32, torch.float64) and _proven_on(x.device)
-
-
-@cache
-def _proven_on(device: torch.device) -> bool:
-    if importlib.util.find_spec("triton") is None:
-        return False
-    from .gpu_trial import proven
-
-    return proven(device)
 
 
 def scalars(like: Tensor, *numbers: float) -> list[np.floating[Any]]:
