@@ -19,7 +19,7 @@ setup(
     python_requires=">=3.10",
     packages=["unfeature", *(f"unfeature.{p}" for p in INNER)],
     package_dir={"unfeature": "api", **{f"unfeature.{r}": r for r in ROOMS}},
-    package_data={"unfeature": ["py.typed", "__init__.pyi", "templates/*.html"]},
+    package_data={"unfeature": ["py.typed", "__init__.pyi"], "unfeature.show": ["templates/*.html"]},
     install_requires=[
         "click>=8.2",
         "jinja2>=3.1",
@@ -38,6 +38,9 @@ setup(
     ],
     extras_require={
         "test": [
+            "basedpyright>=1.20",
+            "build>=1.0",
+            "import-linter>=2.1",
             "distributed>=2024.5",
             "hypothesis>=6.100",
             "mypy>=1.10",

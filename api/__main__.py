@@ -1,5 +1,5 @@
 """``python -m unfeature`` is ``unfeature``."""
 
-from .cli import main
+from unfeature.cli import main
 
 main()

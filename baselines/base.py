@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..features.base import Representation, code_to_numpy, code_to_tensor
-from ..features.sampling import bytes_of
-from ..files import load_arrays, save_arrays
-from ..images import list_images, read_image, resize_longer, to_grey
+from unfeature.features.base import Representation, code_to_numpy, code_to_tensor
+from unfeature.features.words.sampling import bytes_of
+from unfeature.io.files import load_arrays, save_arrays
+from unfeature.io.images import list_images, read_image, resize_longer, to_grey
 
 if TYPE_CHECKING:
-    from ..inversion.result import Result
+    from unfeature.inversion.result import Result
 
 Self = TypeVar("Self", bound="Baseline")
 Images = str | Path | Iterable[str | Path | NDArray[Any]]
@@ -137,7 +137,7 @@ class Baseline:
         ValueError
             If the code is not one of this descriptor's, or the model was learned for another descriptor.
         """
-        from ..inversion.result import Result
+        from unfeature.inversion.result import Result
 
         self.check(phi)
         tensor = code_to_tensor(code) if isinstance(code, np.ndarray) else code

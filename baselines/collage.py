@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import dctn, idctn
 
-from ..features.base import Representation
+from unfeature.features.base import Representation
+
 from .base import Images, Progress, Stream
 from .collection import Collected
 from .windows import Floats, Windows, spread

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..images import to_bytes
+from unfeature.io.images import to_bytes
+
 from .base import Baseline, Learner, Stream
 from .windows import Floats, Windows
 

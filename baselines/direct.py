@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import fold
 
-from ..features.base import Representation, code_to_tensor
+from unfeature.features.base import Representation, code_to_tensor
+
 from .base import Baseline, Images, Learner, Progress, Stream
 from .windows import Floats
 

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..features.base import Representation
+from unfeature.features.base import Representation
+
 from .base import Images, Progress, Stream
 from .collection import Collected, Collection
 from .windows import Floats, Windows, normalised, spread

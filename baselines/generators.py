@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..features.base import Representation
+from unfeature.features.base import Representation
+
 from .windows import first_centre
 
 SCALE = 3

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..features.assignment import AssignedCode
-from ..features.base import Representation
+from unfeature.features.base import Representation
+from unfeature.features.words.word_code import AssignedCode
+
 from .base import Baseline, Images, Learner, Progress, Stream
 from .collage import poisson
 from .windows import Floats, Windows, spread

@@ -11,14 +11,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..files import load_arrays, save_arrays
-from ..images import to_bytes, to_grey
+from unfeature.io.files import load_arrays, save_arrays
+from unfeature.io.images import to_bytes, to_grey
+
 from .base import Images, Learner, Progress, Stream
 from .collage import poisson
 from .windows import Floats, spread
 
 if TYPE_CHECKING:
-    from ..inversion.result import Result
+    from unfeature.inversion.result import Result
 
 SIDE = 32
 SUPPORT = 6.0
@@ -175,7 +176,7 @@ class KeypointCollage:
         ValueError
             If the shapes do not fit together.
         """
-        from ..inversion.result import Result
+        from unfeature.inversion.result import Result
 
         frames, descriptors = np.asarray(frames, dtype=np.float64), np.asarray(descriptors)
         if frames.ndim != 2 or frames.shape[1] != 4 or descriptors.shape != (len(frames), 128):

@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..features.base import Representation
+from unfeature.features.base import Representation
+
 from .base import Baseline, Images, Learner, Progress, Stream
 from .lasso import nonnegative_lasso
 from .windows import Floats, Windows, normalised, spread

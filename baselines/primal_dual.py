@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..features.base import Representation, code_to_tensor
+from unfeature.features.base import Representation, code_to_tensor
+
 from .base import Baseline
 from .windows import Floats, spread
 

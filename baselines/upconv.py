@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from ..features.base import Representation, image_to_tensor, tensor_to_image
-from ..images import resize_longer, to_bytes
-from ..inversion.canvas import Fourier, Frame
+from unfeature.features.base import Representation, image_to_tensor, tensor_to_image
+from unfeature.inversion.parameterizations import Fourier, Frame
+from unfeature.io.images import resize_longer, to_bytes
+
 from .base import Baseline, Images, Learner, Progress, Stream
 from .generators import is_flat, network_for
 from .windows import Floats

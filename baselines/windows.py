@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..features.base import Representation
+from unfeature.features.base import Representation
 
 Floats = NDArray[np.float32]
 

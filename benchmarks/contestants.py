@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..images import to_bytes
+from unfeature.io.images import to_bytes
 
 Call = Callable[[], Any]
 LIBRARIES = {"cyvlfeat": "cyvlfeat", "skimage": "scikit-image", "cv2": "opencv-python", "kornia": "kornia"}

@@ -6,9 +6,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..baselines import find
-from ..baselines.keypoints import KeypointCollage
-from ..images import list_images
+from unfeature.baselines import find
+from unfeature.baselines.keypoints import KeypointCollage
+from unfeature.io.images import list_images
+
 from .protocol import DESCRIPTORS, LEARNED, WORDS, Options, collection_digest, descriptor, image_for, image_settings
 from .protocol import normaliser as pair_normaliser
 from .tasks import Outcome, Task, digest
@@ -93,7 +94,7 @@ def _model(task: Task) -> Outcome:
 
 
 def _words(task: Task) -> Outcome:
-    from ..features.vocabulary import Vocabulary
+    from unfeature.features.words.vocabulary import Vocabulary
 
     settings, begin = task.settings, time.perf_counter()
     files = [file for folder in task.inputs["train"].splitlines() for file in list_images(folder)]

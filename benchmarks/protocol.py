@@ -12,14 +12,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..features.base import Representation, code_to_tensor
-from ..features.brief import BRIEF
-from ..features.cnn import CNN
-from ..features.dsift import DSIFT
-from ..features.hog import HOG
-from ..features.lbp import LBP
-from ..images import list_images, read_image, resize_longer, to_grey
-from ..inversion.result import Result
+from unfeature.features.base import Representation, code_to_tensor
+from unfeature.features.gradients.dsift import DSIFT
+from unfeature.features.gradients.hog import HOG
+from unfeature.features.networks.cnn import CNN
+from unfeature.features.patterns.brief import BRIEF
+from unfeature.features.patterns.lbp import LBP
+from unfeature.inversion.result import Result
+from unfeature.io.images import list_images, read_image, resize_longer, to_grey
+
 from .tasks import digest
 
 Image = NDArray[np.float32]
@@ -89,7 +90,7 @@ class Options:
         Models learned before, as ``METHOD-FEATURE.npz``.
     net, weights : str, Path, optional
         A network of `CNN` and its weights.
-    fidelities : tuple of float, optional
+    data_weights : tuple of float, optional
         Values of C.
     starts : int
     side : int
@@ -110,7 +111,7 @@ class Options:
     models: Path | None = None
     net: str | None = None
     weights: Path | None = None
-    fidelities: tuple[float, ...] | None = None
+    data_weights: tuple[float, ...] | None = None
     starts: int = 4
     side: int = SIDE
     steps: int | None = None
@@ -172,8 +173,8 @@ def descriptor(settings: dict[str, Any], inputs: dict[str, str]) -> Representati
     if "net" in settings:
         return CNN(settings["net"], settings["feature"], weights=inputs.get("weights"))
     if settings["feature"] in BAGS:
-        from ..features.bovw import BoVW
-        from ..features.vocabulary import Vocabulary
+        from unfeature.features.words.bovw import BoVW
+        from unfeature.features.words.vocabulary import Vocabulary
 
         return BoVW(Vocabulary.load(inputs["words"]), levels=BAGS[settings["feature"]])
     return DESCRIPTORS[settings["feature"]]()

@@ -11,10 +11,11 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from ..files import read_json, write_json, write_text
-from ..report import render
+from unfeature.io.files import read_json, write_json, write_text
+from unfeature.show.report import render
+
+from .page import Cell, Page, Table
 from .protocol import Options
-from .tables import Cell, Page, Table
 from .tasks import Row
 
 PATHS = ("images", "out", "train", "models", "weights")

@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
-from ..files import make_folder
+from unfeature.io.files import make_folder
+
+from .page import Plan
 from .protocol import Options
 from .report import write
 from .runner import Dask, Local, Pool, Progress, run
-from .tables import Plan
 from .tasks import Row, Store, Task
 
 TABLES = ("hog", "cnn", "regularizers", "starts", "groups", "templates", "speed")
@@ -51,7 +52,7 @@ def bench(
     ValueError, FileNotFoundError
         For options that do not fit the table, before anything runs.
     """
-    module = import_module(f".{table}", __package__)
+    module = import_module(f".tables.{table}", __package__)
     plan: Plan = module.plan(options)
     store = Store(make_folder(options.out))
     first = [[task for task in plan.preparations if task.kind == kind] for kind in ("words", "model")]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from . import preparations
-from .cnn import layers_of, network
 from .protocol import DESCRIPTORS, Options, image_settings
+from .tables.cnn import layers_of, network
 from .tasks import Task
 
 FEATURES = ("hog",)

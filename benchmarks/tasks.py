@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..files import atomic, read_json, write_json
-from ..images import to_bytes
+from unfeature.io.files import atomic, read_json, write_json
+from unfeature.io.images import to_bytes
+
 from .machine import facts, limit_threads
 
 KINDS = {
@@ -26,13 +27,13 @@ KINDS = {
     "normaliser": "preparations",
     "model": "preparations",
     "words": "preparations",
-    "hog": "hog",
-    "cnn": "cnn",
-    "regularizers": "regularizers",
-    "starts": "starts",
-    "groups": "groups",
-    "templates": "templates",
-    "speed": "speed",
+    "hog": "tables.hog",
+    "cnn": "tables.cnn",
+    "regularizers": "tables.regularizers",
+    "starts": "tables.starts",
+    "groups": "tables.groups",
+    "templates": "tables.templates",
+    "speed": "tables.speed",
 }
 PICTURE_SIDE = 256
 PICTURE_QUALITY = 82

@@ -11,7 +11,7 @@ import sys
 import numpy as np
 
 import unfeature as uf
-from unfeature.images import resize_longer, write_png
+from unfeature.io.images import resize_longer, write_png
 
 SIDE = 256
 NAMES = ("astronaut", "chelsea")

@@ -44,7 +44,7 @@ class Representation(nn.Module):
         Height and width of the images that the code was made for; None if it was made for no size in particular.
     blind_to_contrast : bool
         Whether (all but very small) changes of the image's contrast leave the code as it is.
-    fidelity : float
+    data_weight : float
         C of the papers: how much an inversion weighs the code's relative error against the priors.
     sharpening : tuple of (int, float)
         Gradient evaluations at each softness of the surrogate, by which `best` approaches the descriptor; 0 is itself.
@@ -69,7 +69,7 @@ class Representation(nn.Module):
     jitter: int | None = None
     usual_size: tuple[int, int] | None = None
     blind_to_contrast: bool = False
-    fidelity: float = 100.0
+    data_weight: float = 100.0
     sharpening: Sharpening = ((60, 0.5), (60, 0.2), (60, 0.1), (60, 0.05), (60, 0.025))
     quick_sharpening: Sharpening = ((20, 0.4), (20, 0.15), (20, 0.04))
     variation: float = 1.0
@@ -229,8 +229,8 @@ class Representation(nn.Module):
 def _import_descriptors() -> None:
     """Import the modules of this room, which registers their descriptors."""
     package = importlib.import_module(__package__)
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"{__package__}.{module.name}")
+    for module in pkgutil.walk_packages(package.__path__, f"{__package__}."):
+        importlib.import_module(module.name)
 
 
 def image_to_tensor(image: NDArray[Any]) -> Tensor:

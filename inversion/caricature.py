@@ -11,11 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..features.base import Representation, image_to_tensor
+from unfeature.features.base import Representation, image_to_tensor
+
 from .engine import Outcome, Progress, Term, descend, telling
 from .maximize import maximisation, without_code
 from .objectives import InnerProduct, squared_norm
-from .presets import Recipe, without_steps
+from .recipes import Recipe, without_steps
 from .result import Result
 
 FIDELITY = 30.0

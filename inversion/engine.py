@@ -14,13 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..features.base import Representation
-from .canvas import Canvas, Frame, Levelled
+from unfeature.features.base import Representation
+
 from .objectives import Objective
-from .presets import Recipe, Stage
+from .parameterizations import Canvas, Frame, Levelled
 from .priors import Prior
-from .solvers import Solver
-from .transforms import view
+from .recipes import Recipe, Stage
+from .solvers.first_order import Solver
+from .views import view
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,11 @@ class Term:
     objective: Objective
     weight: float = 1.0
 
-    def at(self, stage: Stage, fidelity: float) -> Term:
+    def at(self, stage: Stage, data_weight: float) -> Term:
         """The term as a stage of a recipe of weight C sees it: with the surrogate, its leaky twin, and the means."""
         phi = self.phi if stage.softness is None else self.phi.surrogate(stage.softness)
         phi = phi.leaky(stage.leak) if stage.leak else phi
-        scale = fidelity * self.weight
+        scale = data_weight * self.weight
         objective = self.objective.with_means(stage.means / scale) if stage.means and scale else self.objective
         return replace(self, phi=phi, objective=objective)
 
@@ -240,11 +241,11 @@ class _Run:
         return {name: torch.stack(values).numpy() for name, values in columns.items()}
 
 
-def _data(terms: Sequence[Term], fidelity: float, seen: Tensor) -> tuple[Tensor, Tensor]:
+def _data(terms: Sequence[Term], data_weight: float, seen: Tensor) -> tuple[Tensor, Tensor]:
     """Σ weight · C · objective(Φ(seen)), (N,), and its gradient by what Φ is shown, (N, C, H, W)."""
     leaf = seen.detach().requires_grad_()
     codes = [term.phi(leaf) for term in terms]
-    values, slopes = zip(*(term.objective.with_gradient(code.detach(), fidelity * term.weight)
+    values, slopes = zip(*(term.objective.with_gradient(code.detach(), data_weight * term.weight)
                            for term, code in zip(terms, codes, strict=True)), strict=True)
     return sum(values[1:], values[0]), torch.autograd.grad(codes, leaf, slopes)[0]
 

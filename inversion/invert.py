@@ -14,12 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..features.base import Representation, code_shape, code_to_tensor, image_to_tensor
-from .batches import in_batches, most_at_once
+from unfeature.features.base import Representation, code_shape, code_to_tensor, image_to_tensor
+
 from .engine import Outcome, Progress, Term, descend
 from .objectives import Euclidean, squared_norm
-from .presets import Recipe, recipe_for
+from .recipes import Recipe, recipe_for
 from .result import Result, relative_errors
+from .search import in_batches, most_at_once
 
 Code = NDArray[Any] | Tensor | Sequence[NDArray[Any]]
 

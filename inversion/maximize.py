@@ -13,21 +13,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..features.base import Representation, code_to_tensor
-from ..features.masks import channel_mask
-from ..features.masks import neuron as one_hot
-from ..features.statistics import Statistics
-from . import presets
-from .batches import in_batches, most_at_once
-from .canvas import Colours, Fourier, Frame
+from unfeature.features.base import Representation, code_to_tensor
+from unfeature.features.channel_statistics import Statistics
+from unfeature.features.masks import channel_mask
+from unfeature.features.masks import neuron as one_hot
+
+from . import recipes as presets
 from .engine import Outcome, Progress, Term, descend
 from .invert import as_images, provenance, to_arrays, with_contrast
 from .objectives import InnerProduct
-from .presets import Recipe, Stage, ijcv2016
+from .parameterizations import Colours, Fourier, Frame
 from .priors import BoundedRange, BoundedVariation
+from .recipes import Recipe, Stage, ijcv2016
 from .result import Result
-from .solvers import Adam
-from .transforms import robustness
+from .search import in_batches, most_at_once
+from .solvers.first_order import Adam
+from .views import robustness
 
 Indices = int | Sequence[int]
 Neuron = tuple[int, ...]

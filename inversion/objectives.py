@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..features import kernels
+from unfeature.features.gradients import compiled as kernels
 
 
 class Objective(ABC):
@@ -77,7 +77,7 @@ class Euclidean(Objective):
         plain = self.mask is None and not self.means and code.shape == self.target.shape
         if not plain or not (kernels.fits(code) and code.dtype == self.target.dtype):
             return super().with_gradient(code, weight)
-        from .kernels import distance_with_gradient
+        from .solvers.compiled import distance_with_gradient
 
         values, slope = torch.empty_like(self.energy), torch.empty(code.shape, dtype=code.dtype)
         scales = (weight / self.energy.detach()).numpy()

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..features import kernels
+from unfeature.features.gradients import compiled as kernels
+
 from .objectives import value_and_gradient
 
 TYPICAL_COLOUR = 80 / 255
@@ -77,7 +78,7 @@ class BoundedRange(Prior):
         """As for every prior, in one compiled pass on the CPU."""
         if not _fits(x, gradient):
             return super().with_gradient(x, centre, gradient)
-        from .kernels import range_with_gradient
+        from .solvers.compiled import range_with_gradient
 
         scale = self.weight / (self.typical**self.alpha * x.shape[2] * x.shape[3])
         numbers = kernels.scalars(x, self.alpha / 2 - 1, scale, self.alpha * scale)
@@ -127,7 +128,7 @@ class BoundedVariation(Prior):
         """As for every prior; for β = 2 in one compiled pass on the CPU."""
         if self.beta != 2 or not _fits(x, gradient):
             return super().with_gradient(x, centre, gradient)
-        from .kernels import variation_with_gradient
+        from .solvers.compiled import variation_with_gradient
 
         scale = self.weight / (self.typical**2 * x.shape[2] * x.shape[3])
         return _swept(variation_with_gradient, x, gradient, *kernels.scalars(x, scale))

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..features.base import Representation, code_to_numpy
-from ..files import load_array, read_json, save_array, write_json
-from ..images import write_png
+from unfeature.features.base import Representation, code_to_numpy
+from unfeature.io.files import load_array, read_json, save_array, write_json
+from unfeature.io.images import write_png
 
 FORMAT = 1
 

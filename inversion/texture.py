@@ -12,17 +12,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..features.base import image_to_tensor
-from ..features.layers import Layers
-from .canvas import Colours, Pixels
+from unfeature.features.base import image_to_tensor
+from unfeature.features.networks.multi_layer import Layers
+
 from .engine import Progress, Term, descend
 from .invert import as_images
-from .lbfgs import LBFGS
 from .maximize import without_code
 from .objectives import Euclidean, Gram, Objective
-from .presets import Recipe, Stage
+from .parameterizations import Colours, Pixels
 from .priors import BoundedVariation
+from .recipes import Recipe, Stage
 from .result import Result
+from .solvers.lbfgs import LBFGS
 
 Part = tuple[str, Objective, float]
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from unfeature.images import bundled, resize_longer, to_grey
+from unfeature.io.images import bundled, resize_longer, to_grey
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"

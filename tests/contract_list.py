@@ -9,19 +9,19 @@ import numpy as np
 
 from tests.tiny_networks import tiny
 from unfeature.features.base import Representation
-from unfeature.features.bovw import BoVW
-from unfeature.features.brief import BRIEF
-from unfeature.features.cnn import CNN
-from unfeature.features.dsift import DSIFT
-from unfeature.features.encodings import VLAD, Fisher, SuperVector
-from unfeature.features.hog import HOG
-from unfeature.features.layers import Layers
-from unfeature.features.lbp import LBP
-from unfeature.features.phow import PHOW
-from unfeature.features.vocabulary import Mixture, Vocabulary
-from unfeature.inversion.lbfgs import LBFGS
+from unfeature.features.gradients.dsift import DSIFT
+from unfeature.features.gradients.hog import HOG
+from unfeature.features.gradients.phow import PHOW
+from unfeature.features.networks.cnn import CNN
+from unfeature.features.networks.multi_layer import Layers
+from unfeature.features.patterns.brief import BRIEF
+from unfeature.features.patterns.lbp import LBP
+from unfeature.features.words.bovw import BoVW
+from unfeature.features.words.encodings import VLAD, Fisher, SuperVector
+from unfeature.features.words.vocabulary import Mixture, Vocabulary
 from unfeature.inversion.priors import BoundedRange, BoundedVariation, HyperLaplacian, Prior
-from unfeature.inversion.solvers import AdaGrad, Adam, Momentum, Solver
+from unfeature.inversion.solvers.first_order import AdaGrad, Adam, Momentum, Solver
+from unfeature.inversion.solvers.lbfgs import LBFGS
 
 PATCHES = BRIEF(bits=6, patch_size=8, step=3, softness=1.0)
 GENERATOR = np.random.default_rng(0)

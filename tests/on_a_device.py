@@ -19,18 +19,18 @@ from tests.checking import report
 from tests.contract_list import PRIORS, REPRESENTATIONS, SOLVERS
 from tests.tiny_networks import tiny
 from unfeature.cli.invert import with_steps
-from unfeature.features import kernels
 from unfeature.features.base import Representation
-from unfeature.features.brief import BRIEF
-from unfeature.features.cnn import CNN
-from unfeature.features.dsift import DSIFT
-from unfeature.features.hog import HOG
-from unfeature.features.layers import Layers
-from unfeature.inversion.canvas import Canvas, Colours, Fourier, Frame, Levelled, Pixels
+from unfeature.features.gradients import compiled as kernels
+from unfeature.features.gradients.dsift import DSIFT
+from unfeature.features.gradients.hog import HOG
+from unfeature.features.networks.cnn import CNN
+from unfeature.features.networks.multi_layer import Layers
+from unfeature.features.patterns.brief import BRIEF
 from unfeature.inversion.caricature import caricature
 from unfeature.inversion.invert import invert
 from unfeature.inversion.maximize import RECIPES, maximize
-from unfeature.inversion.presets import recipe_for
+from unfeature.inversion.parameterizations import Canvas, Colours, Fourier, Frame, Levelled, Pixels
+from unfeature.inversion.recipes import recipe_for
 from unfeature.inversion.texture import RECIPES as TEXTURES
 from unfeature.inversion.texture import synthesize
 

@@ -15,14 +15,14 @@ import pytest
 from unfeature import baselines
 from unfeature.baselines.base import Baseline, Stream
 from unfeature.baselines.keypoints import KeypointCollage
-from unfeature.features.bovw import BoVW
-from unfeature.features.brief import BRIEF
-from unfeature.features.dsift import DSIFT
-from unfeature.features.hog import HOG
-from unfeature.features.sampling import bytes_of
-from unfeature.features.vocabulary import Vocabulary
-from unfeature.files import load_arrays, save_arrays
-from unfeature.images import resize_longer, write_png
+from unfeature.features.gradients.dsift import DSIFT
+from unfeature.features.gradients.hog import HOG
+from unfeature.features.patterns.brief import BRIEF
+from unfeature.features.words.bovw import BoVW
+from unfeature.features.words.sampling import bytes_of
+from unfeature.features.words.vocabulary import Vocabulary
+from unfeature.io.files import load_arrays, save_arrays
+from unfeature.io.images import resize_longer, write_png
 
 PHI = HOG(variant="dpm", cell_size=6)
 SMALL = {

@@ -15,9 +15,9 @@ from unfeature.baselines.collection import Collection, CollectionLearner
 from unfeature.baselines.lasso import nonnegative_lasso
 from unfeature.baselines.primal_dual import _divergence, _slopes
 from unfeature.baselines.windows import Windows, normalised, spread
-from unfeature.features.dsift import DSIFT
-from unfeature.features.hog import HOG
-from unfeature.images import list_images, read_image, resize_longer
+from unfeature.features.gradients.dsift import DSIFT
+from unfeature.features.gradients.hog import HOG
+from unfeature.io.images import list_images, read_image, resize_longer
 
 PHI = HOG(variant="dpm", cell_size=6)
 
@@ -113,8 +113,8 @@ def test_laid_patches_sum_to_the_image_times_their_number(photograph):
 
 
 def test_a_code_without_positions_has_no_windows():
-    from unfeature.features.bovw import BoVW
-    from unfeature.features.vocabulary import Vocabulary
+    from unfeature.features.words.bovw import BoVW
+    from unfeature.features.words.vocabulary import Vocabulary
 
     words = Vocabulary(DSIFT(bin_size=3, step=6), np.eye(4, 128))
     with pytest.raises(ValueError, match="without positions"):

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from tests.tiny_networks import tiny
-from unfeature.features.cnn import CNN
-from unfeature.features.hog import HOG
-from unfeature.inversion.batches import bytes_of_one, most_at_once
+from unfeature.features.gradients.hog import HOG
+from unfeature.features.networks.cnn import CNN
 from unfeature.inversion.invert import invert
 from unfeature.inversion.maximize import maximize
-from unfeature.inversion.presets import Recipe, Stage, best, ijcv2016
+from unfeature.inversion.recipes import Recipe, Stage, best, ijcv2016
+from unfeature.inversion.search import bytes_of_one, most_at_once
 
 SIZE = (25, 25)
 

@@ -16,16 +16,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unfeature.benchmarks import hog, machine, protocol, report, runner, study, tables
-from unfeature.benchmarks.hog import PUBLISHED, beside_published
+from unfeature.benchmarks import machine, protocol, report, runner, study
+from unfeature.benchmarks import page as tables
 from unfeature.benchmarks.preparations import photographs as photographs_of
 from unfeature.benchmarks.protocol import Options
 from unfeature.benchmarks.runner import Local, Progress
-from unfeature.benchmarks.starts import spread
+from unfeature.benchmarks.tables import hog
+from unfeature.benchmarks.tables.hog import PUBLISHED, beside_published
+from unfeature.benchmarks.tables.starts import spread
 from unfeature.benchmarks.tasks import Record, Row, Store, Task, execute, to_webp
 from unfeature.benchmarks.timing import interleaved
 from unfeature.cli import main
-from unfeature.images import bundled, read_image, resize_longer, write_png
+from unfeature.io.images import bundled, read_image, resize_longer, write_png
 
 SHORT = ("--features", "hog,hogb", "--methods", "best,ijcv2016", "--side", 64, "--steps", 30, "--jobs", 2)
 NOT_THE_SAME = ("seconds", "task_seconds", "cpu_seconds")

@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from unfeature.images import bundled, resize_longer, write_png
+from unfeature.io.images import bundled, resize_longer, write_png
 
 pytest.importorskip("distributed", reason="Dask is not installed")
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}

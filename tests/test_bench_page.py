@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unfeature.benchmarks import hog, report, tables
-from unfeature.benchmarks.cnn import by_layer
+from unfeature.benchmarks import page as tables
+from unfeature.benchmarks import report
 from unfeature.benchmarks.protocol import Options
+from unfeature.benchmarks.tables import hog
+from unfeature.benchmarks.tables.cnn import by_layer
 from unfeature.benchmarks.tasks import Row, to_webp
-from unfeature.images import bundled, resize_longer, to_grey
+from unfeature.io.images import bundled, resize_longer, to_grey
 
 METHODS = ("best", "fast", "ijcv2016", "cvpr2015", "ridge", "elda")
 COUNT = 20
@@ -66,7 +68,7 @@ def page(tmp_path_factory) -> Path:
     rows = [row(name, method, error=float(rng.random()), squared_error=1.0, positions=4, correlation=0.5)
             for method in METHODS for name in names]
     made = hog.page(rows, originals, Options(folder, folder))
-    chart = by_layer([tables.with_values(r, fidelity=1.0) for r in rows], tables.ERROR)
+    chart = by_layer([tables.with_values(r, data_weight=1.0) for r in rows], tables.ERROR)
     made = tables.Page(made.title, made.lead, made.rows, made.tables, (chart,), made.sheets)
     return report.write("hog", made, {"a task": "ValueError: <no>"}, Options(folder, folder))
 

@@ -10,10 +10,11 @@ import torch
 
 from tests.tiny_networks import tiny
 from unfeature import CNN, HOG
-from unfeature.benchmarks import cnn, contestants, groups, regularizers, speed, starts, templates
+from unfeature.benchmarks import contestants
 from unfeature.benchmarks.protocol import Options
+from unfeature.benchmarks.tables import cnn, groups, regularizers, speed, starts, templates
 from unfeature.benchmarks.tasks import Row, Task
-from unfeature.images import bundled, resize_longer, write_png
+from unfeature.io.images import bundled, resize_longer, write_png
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +98,7 @@ def test_labels_are_the_highest_score():
 
 def test_a_layer_is_inverted_and_its_label_compared(shared, tmp_path):
     options = Options(shared / "data" / "imagenet_sample", tmp_path, layers=("fire2",), methods=("best",), count=1,
-                      fidelities=(300.0,), net="squeezenet1_0", steps=60,
+                      data_weights=(300.0,), net="squeezenet1_0", steps=60,
                       weights=shared / "data" / "networks" / "squeezenet1_0.safetensors")
     row = finished(cnn.plan(options).tasks[0], cnn)
     assert 0 < row["error"] < 1 and row["consistent"] in (0.0, 1.0) and 0 < row["naturalness"] <= 1

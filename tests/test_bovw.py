@@ -6,12 +6,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unfeature.features import assignment, moments
 from unfeature.features.base import Representation
-from unfeature.features.bovw import BoVW
-from unfeature.features.brief import BRIEF
-from unfeature.features.phow import PHOW
-from unfeature.features.vocabulary import Vocabulary
+from unfeature.features.gradients.phow import PHOW
+from unfeature.features.patterns.brief import BRIEF
+from unfeature.features.words import soft_sums as moments
+from unfeature.features.words import word_code as assignment
+from unfeature.features.words.bovw import BoVW
+from unfeature.features.words.vocabulary import Vocabulary
 
 PHI = BRIEF(bits=6, patch_size=8, step=4, softness=1.0)
 VOCABULARY = Vocabulary(PHI, np.random.default_rng(0).uniform(-0.8, 0.8, (9, 6)))

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
-from unfeature.features.brief import BRIEF
+from unfeature.features.patterns.brief import BRIEF
 
 
 def test_bits_are_comparisons_of_a_smoothed_image():

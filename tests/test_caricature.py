@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.tiny_networks import tiny
-from unfeature.features.cnn import CNN
+from unfeature.features.networks.cnn import CNN
 from unfeature.inversion.caricature import caricature, exaggeration
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from unfeature import HOG, Result, invert, read_image
 from unfeature.cli import main
-from unfeature.images import bundled, bundled_path, resize_longer, to_grey, write_png
+from unfeature.io.images import bundled, bundled_path, resize_longer, to_grey, write_png
 
 UNFEATURE = [sys.executable, "-m", "unfeature"]
 FILES = {"code.npy", "glyph.png", "image.npy", "preimage.png", "report.html", "result.json"}
@@ -207,7 +207,7 @@ def test_an_interrupt_before_there_is_anything_says_so(call, monkeypatch, tmp_pa
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("unfeature.images.read_image", stop)
+    monkeypatch.setattr("unfeature.io.images.read_image", stop)
     assert call("invert", "a.png", "--feature", "hog", "-o", tmp_path / "out") == (130, "", "\nunfeature: stopped\n")
 
 
@@ -220,7 +220,7 @@ def test_a_machine_at_its_end_gets_one_clear_line(call, monkeypatch, tmp_path, e
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr("unfeature.images.read_image", fail)
+    monkeypatch.setattr("unfeature.io.images.read_image", fail)
     status, _, line = call("features", "a.png", "--feature", "hog", "-o", tmp_path / "a.npy")
     assert status == 2 and message in line and line.count("\n") == 1
 

@@ -8,8 +8,8 @@ from click.testing import CliRunner
 from safetensors.torch import save_file
 
 from unfeature.cli import cli
-from unfeature.features.networks import network, randomise
-from unfeature.images import bundled, resize_longer, write_png
+from unfeature.features.networks.zoo import network, randomise
+from unfeature.io.images import bundled, resize_longer, write_png
 
 
 @pytest.fixture(scope="module")

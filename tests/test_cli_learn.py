@@ -9,8 +9,8 @@ import unfeature as uf
 from unfeature.baselines import METHODS, find
 from unfeature.cli import main
 from unfeature.cli.learn import MODELS
-from unfeature.features.statistics import Statistics
-from unfeature.images import BUNDLED, bundled_path, resize_longer, to_grey, write_png
+from unfeature.features.channel_statistics import Statistics
+from unfeature.io.images import BUNDLED, bundled_path, resize_longer, to_grey, write_png
 
 
 @pytest.fixture(scope="module")

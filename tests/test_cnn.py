@@ -14,14 +14,14 @@ from torch import nn
 
 from tests.tiny_networks import Residual, tiny
 from unfeature.features.base import Representation
-from unfeature.features.cnn import CNN
+from unfeature.features.channel_statistics import Statistics, statistics
 from unfeature.features.masks import centre_mask, channel_mask, group_mask, neuron
-from unfeature.features.networks import network, randomise
-from unfeature.features.stack import LayerStack
-from unfeature.features.statistics import Statistics, statistics
-from unfeature.features.taps import run
-from unfeature.images import list_images, read_image, resize_longer
-from unfeature.inversion.presets import best, ijcv2016
+from unfeature.features.networks.cnn import CNN
+from unfeature.features.networks.hooks import run
+from unfeature.features.networks.layer_stack import LayerStack
+from unfeature.features.networks.zoo import network, randomise
+from unfeature.inversion.recipes import best, ijcv2016
+from unfeature.io.images import list_images, read_image, resize_longer
 
 PLAIN = {"mean": 0, "std": 1}
 
@@ -179,8 +179,8 @@ def test_fields_of_modules_are_derived_or_measured():
 
 def test_published_settings_follow_from_the_field():
     phi = CNN(tiny(), "pool1")
-    assert (phi.receptive_field, phi.stride, phi.jitter, phi.fidelity) == (9, 4, 1, 300)
-    assert [CNN(tiny(), layer).fidelity for layer in ("conv2", "fire3", "fc4")] == [100, 20, 20]
+    assert (phi.receptive_field, phi.stride, phi.jitter, phi.data_weight) == (9, 4, 1, 300)
+    assert [CNN(tiny(), layer).data_weight for layer in ("conv2", "fire3", "fc4")] == [100, 20, 20]
     assert CNN(Residual(), "down", **PLAIN, stride=6).jitter == 2
     np.testing.assert_allclose(phi.centre, np.array([123, 117, 104]) / 255)
 

@@ -123,7 +123,7 @@ def test_vjp_is_the_gradient(phi):
 @pytest.fixture
 def plain_arithmetic(monkeypatch):
     """No compiled kernels: they round angles as VLFeat does, coarser than the steps of finite differences."""
-    monkeypatch.setattr("unfeature.features.kernels.fits", lambda x: False)
+    monkeypatch.setattr("unfeature.features.gradients.compiled.fits", lambda x: False)
 
 
 def test_gradient_is_that_of_finite_differences(name, phi, plain_arithmetic):
@@ -142,7 +142,7 @@ def test_compiled_and_plain_arithmetic_have_one_gradient(phi, monkeypatch):
         weights = torch.randn(code.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         (gradient,) = torch.autograd.grad(code, x, weights)
         with monkeypatch.context() as patch:
-            patch.setattr("unfeature.features.kernels.fits", lambda x: False)
+            patch.setattr("unfeature.features.gradients.compiled.fits", lambda x: False)
             plain = descriptor(x)
         (plain_gradient,) = torch.autograd.grad(plain, x, weights)
         torch.testing.assert_close(code, plain, rtol=1e-3, atol=2e-4 * float(plain.detach().abs().max()))

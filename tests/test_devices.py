@@ -10,7 +10,7 @@ import torch
 
 from tests.checking import outcomes_of
 from tests.on_a_device import checks
-from unfeature.features.hog import HOG
+from unfeature.features.gradients.hog import HOG
 from unfeature.inversion.invert import invert
 
 

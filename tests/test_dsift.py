@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from tests.golden.sift import DSIFT_CASES, PATH, vlfeat_dsift
 from unfeature.features.base import Representation
-from unfeature.features.dsift import DSIFT, quantise
-from unfeature.features.phow import PHOW
-from unfeature.images import bundled, list_images, read_image, to_grey
-from unfeature.pictures import glyph
+from unfeature.features.gradients.dsift import DSIFT, quantise
+from unfeature.features.gradients.phow import PHOW
+from unfeature.io.images import bundled, list_images, read_image, to_grey
+from unfeature.show.pictures import glyph
 
 EIGHT_BITS = 255 / 512
 
@@ -115,7 +115,7 @@ def test_running_sums_are_those_of_triangles_but_for_rounding():
 
 
 def test_running_sums_repeat_bit_by_bit(monkeypatch):
-    monkeypatch.setattr("unfeature.features.kernels.threads.PIXELS_PER_THREAD", 100)
+    monkeypatch.setattr("unfeature.features.gradients.compiled.threads.PIXELS_PER_THREAD", 100)
     monkeypatch.setattr("numba.config.NUMBA_NUM_THREADS", 3)
     phi = DSIFT(bin_size=4, step=3, window="flat")
     x = torch.from_numpy(np.stack([noise(61, 83, seed) for seed in range(3)]).astype(np.float32))[:, None]

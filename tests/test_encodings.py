@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from unfeature.features import assignment, moments
 from unfeature.features.base import Representation
-from unfeature.features.brief import BRIEF
-from unfeature.features.dsift import DSIFT
-from unfeature.features.encodings import VLAD, Fisher, SuperVector
-from unfeature.features.vocabulary import Mixture, Vocabulary
+from unfeature.features.gradients.dsift import DSIFT
+from unfeature.features.patterns.brief import BRIEF
+from unfeature.features.words import soft_sums as moments
+from unfeature.features.words import word_code as assignment
+from unfeature.features.words.encodings import VLAD, Fisher, SuperVector
+from unfeature.features.words.vocabulary import Mixture, Vocabulary
 
 GOLDEN = Path(__file__).parent / "golden" / "encodings.npz"
 FLAGS = ("normalise_mass", "square_root", "normalise_components", "normalise_code")

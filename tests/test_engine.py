@@ -9,15 +9,15 @@ import torch
 
 from tests.tiny_networks import tiny
 from unfeature.features.base import Representation
-from unfeature.features.cnn import CNN
-from unfeature.features.hog import HOG
-from unfeature.inversion.canvas import Fourier, Frame, Pixels
+from unfeature.features.gradients.hog import HOG
+from unfeature.features.networks.cnn import CNN
 from unfeature.inversion.engine import Term, descend
 from unfeature.inversion.invert import invert
 from unfeature.inversion.objectives import Euclidean, Gram, InnerProduct, Objective
-from unfeature.inversion.presets import PRESETS, Stage, ijcv2016, recipe_for
+from unfeature.inversion.parameterizations import Fourier, Frame, Pixels
 from unfeature.inversion.priors import BoundedRange, BoundedVariation
-from unfeature.inversion.solvers import Momentum
+from unfeature.inversion.recipes import PRESETS, Stage, ijcv2016, recipe_for
+from unfeature.inversion.solvers.first_order import Momentum
 
 
 class Blur(Representation):

@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
-from unfeature import files
+from unfeature.io import files
 
 
 def test_atomic_replaces_only_when_the_block_ends(tmp_path):

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skimage.io import imread
 
-from unfeature.features.hog import HOG, VARIANTS
+from unfeature.features.gradients.hog import HOG, VARIANTS
 
 GOLDEN = Path(__file__).with_name("golden") / "hog.npz"
 NAMES = {"UoCTTI": "uoctti", "DalalTriggs": "dalal-triggs"}

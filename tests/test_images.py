@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from unfeature import images
+from unfeature.io import images
 
 
 @pytest.fixture

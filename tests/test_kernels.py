@@ -12,9 +12,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unfeature.features.hog import HOG, VARIANTS
-from unfeature.features.kernels import fits
-from unfeature.features.oriented import Band, Bins, cell_band, oriented_cells
+from unfeature.features.gradients.compiled import fits
+from unfeature.features.gradients.histograms import Band, Bins, cell_band, oriented_cells
+from unfeature.features.gradients.hog import HOG, VARIANTS
 
 RULES = [{}, {"linear": True}, {"softness": 0.5}, {"softness": 0.02}, {"cubic": True}, {"decimals": 4},
          {"decimals": 4, "softness": 0.1}]
@@ -133,7 +133,7 @@ def test_other_dtypes_take_the_reference():
 
 
 def test_numba_is_not_imported_before_it_is_needed():
-    program = ("import sys, torch; from unfeature.features.hog import HOG; assert 'numba' not in sys.modules; "
+    program = ("import sys, torch; from unfeature.features.gradients.hog import HOG; assert 'numba' not in sys.modules; "
                "HOG()(torch.rand(1, 1, 32, 32)); assert 'numba' in sys.modules")
     subprocess.run([sys.executable, "-c", program], check=True)
 
@@ -151,7 +151,7 @@ def test_what_is_not_finite_stays_so(rule):
 
 FORKED = """
 import os, torch
-from unfeature.features.hog import HOG
+from unfeature.features.gradients.hog import HOG
 
 torch.set_num_threads(2)
 x = torch.rand(2, 1, 256, 256)

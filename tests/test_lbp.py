@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.feature import local_binary_pattern
 
-from unfeature.features.lbp import LBP
-from unfeature.images import bundled, to_grey
+from unfeature.features.patterns.lbp import LBP
+from unfeature.io.images import bundled, to_grey
 
 
 def reference(image, points, radius, cell, invariant=True):

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from tests.tiny_networks import tiny
-from unfeature.features.cnn import CNN
-from unfeature.features.hog import HOG
-from unfeature.features.statistics import statistics
+from unfeature.features.channel_statistics import statistics
+from unfeature.features.gradients.hog import HOG
+from unfeature.features.networks.cnn import CNN
 from unfeature.inversion.maximize import maximisation, maximize
-from unfeature.inversion.presets import Stage
+from unfeature.inversion.recipes import Stage
 
 
 def short(phi, preset="best", steps=25):

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from unfeature.features import moments
-from unfeature.features.moments import soft_masses, soft_moments
+from unfeature.features.words import soft_sums as moments
+from unfeature.features.words.soft_sums import soft_masses, soft_moments
 
 DOUBLE = torch.float64
 REGIONS = torch.tensor([[1, 1, 0], [1, 0, 1], [1, 0, 0]], dtype=DOUBLE).repeat(13, 1)

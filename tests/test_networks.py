@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tests.tiny_networks import tiny
-from unfeature.features.geometry import Field, derive, measure, step
-from unfeature.features.networks import ClippedAvgPool2d, LocalNorm, Preprocessing, network, randomise
-from unfeature.features.taps import FoldedConv2d, frozen, run
+from unfeature.features.networks.hooks import FoldedConv2d, frozen, run
+from unfeature.features.networks.receptive_field import Field, derive, measure, step
+from unfeature.features.networks.zoo import ClippedAvgPool2d, LocalNorm, Preprocessing, network, randomise
 
 # name: receptive field, stride, offset, channels, side of the map
 TABLES = {

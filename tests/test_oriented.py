@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unfeature.features.oriented import Band, Bins, assign, cell_band, oriented_cells, strongest_gradient
+from unfeature.features.gradients.histograms import Band, Bins, assign, cell_band, oriented_cells, strongest_gradient
 
 SHARED_BINS = [Bins(linear=True), Bins(softness=0.3), Bins(cubic=True)]
 

@@ -10,8 +10,8 @@ from skimage.color import rgb2hsv
 
 from tests.golden.sift import PATH, PHOW_CASES, vlfeat_phow
 from unfeature.features.base import Representation
-from unfeature.features.phow import PHOW, colour_channels, hsv
-from unfeature.images import bundled, list_images, read_image
+from unfeature.features.gradients.phow import PHOW, colour_channels, hsv
+from unfeature.io.images import bundled, list_images, read_image
 
 EIGHT_BITS = 255 / 512
 

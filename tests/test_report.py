@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from unfeature import HOG, Result, invert, write_report
-from unfeature.files import read_json, write_json
-from unfeature.images import write_png
+from unfeature.io.files import read_json, write_json
+from unfeature.io.images import write_png
 
 VOID = {"meta", "link", "img", "br", "line", "circle"}
 

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from unfeature.features.hog import HOG
-from unfeature.images import read_image
+from unfeature.features.gradients.hog import HOG
 from unfeature.inversion.invert import invert
 from unfeature.inversion.result import Result, relative_errors
+from unfeature.io.images import read_image
 
 
 @pytest.fixture(scope="module")

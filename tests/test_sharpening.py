@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import unfeature
-from unfeature.features.bovw import BoVW
-from unfeature.features.dsift import DSIFT
-from unfeature.features.encodings import VLAD, Fisher, SuperVector
-from unfeature.features.hog import HOG
-from unfeature.features.vocabulary import Mixture, Vocabulary
-from unfeature.inversion.presets import best, fast
+from unfeature.features.gradients.dsift import DSIFT
+from unfeature.features.gradients.hog import HOG
+from unfeature.features.words.bovw import BoVW
+from unfeature.features.words.encodings import VLAD, Fisher, SuperVector
+from unfeature.features.words.vocabulary import Mixture, Vocabulary
+from unfeature.inversion.recipes import best, fast
 
 LOCAL = DSIFT(bin_size=3, step=2)
 
@@ -39,7 +39,7 @@ def test_presets_take_the_stages_of_the_descriptor(words):
     phi = VLAD(words)
     assert stages(best(phi)) == [*phi.sharpening[:-1], (phi.sharpening[-1][0], None)]
     assert stages(fast(phi)) == list(phi.quick_sharpening)
-    assert best(phi).weight == phi.fidelity != best(HOG()).weight
+    assert best(phi).weight == phi.data_weight != best(HOG()).weight
     assert BoVW(words).sharpening != BoVW(words, "soft").sharpening
 
 

@@ -6,9 +6,9 @@ import torch
 from scipy.optimize import minimize
 
 from tests.contract_list import SOLVERS
-from unfeature.features import kernels
-from unfeature.inversion.lbfgs import LBFGS
-from unfeature.inversion.solvers import AdaGrad, Momentum
+from unfeature.features.gradients import compiled as kernels
+from unfeature.inversion.solvers.first_order import AdaGrad, Momentum
+from unfeature.inversion.solvers.lbfgs import LBFGS
 
 SIZE = (3, 1, 4, 5)
 

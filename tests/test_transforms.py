@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from unfeature.inversion.canvas import Colours, Frame
-from unfeature.inversion.transforms import Jitter, Pad, Rotate, Scale, robustness, view
+from unfeature.inversion.parameterizations import Colours, Frame
+from unfeature.inversion.views import Jitter, Pad, Rotate, Scale, robustness, view
 
 
 def generators(*seeds):

@@ -10,7 +10,7 @@ from torch.nn.functional import avg_pool2d
 from tests.tiny_networks import tiny
 from unfeature.baselines.upconv import UpConvolution, _CropLearner
 from unfeature.features.base import Representation
-from unfeature.features.cnn import CNN
+from unfeature.features.networks.cnn import CNN
 
 SMALL = {"crop": 48, "crops": 4, "width": 32, "batch": 4}
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from unfeature.features.brief import BRIEF
-from unfeature.features.lbp import LBP
-from unfeature.features.sampling import _reservoir, bytes_of, position_centres, sample_descriptors
-from unfeature.features.vocabulary import Mixture, Vocabulary
-from unfeature.files import save_arrays
-from unfeature.images import write_png
+from unfeature.features.patterns.brief import BRIEF
+from unfeature.features.patterns.lbp import LBP
+from unfeature.features.words.sampling import _reservoir, bytes_of, position_centres, sample_descriptors
+from unfeature.features.words.vocabulary import Mixture, Vocabulary
+from unfeature.io.files import save_arrays
+from unfeature.io.images import write_png
 
 PHI = BRIEF(bits=12, patch_size=12, step=4, softness=1.0)
 
@@ -155,7 +155,7 @@ def test_words_of_another_dimension(words):
     with pytest.raises(ValueError, match=r"12 dimensions, but the descriptors of BRIEF.* have 9"):
         words.with_phi(PHI.replace(bits=9))
     with pytest.raises(ValueError, match="positions"):
-        from unfeature.features.bovw import BoVW
+        from unfeature.features.words.bovw import BoVW
 
         Vocabulary(BoVW(words), words.words)
     with pytest.raises(ValueError, match="finite"):

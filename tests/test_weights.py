@@ -14,10 +14,10 @@ from scipy.signal import correlate2d
 from torch import nn
 
 from tests.tiny_networks import COLOURS, tiny
-from unfeature.features import weights as weights_module
-from unfeature.features.matconvnet import read_matconvnet
-from unfeature.features.networks import NETWORKS, network, randomise
-from unfeature.features.weights import SOURCES, fill, load_network, read_tensors
+from unfeature.features.networks import weights as weights_module
+from unfeature.features.networks.matconvnet import read_matconvnet
+from unfeature.features.networks.weights import SOURCES, fill, load_network, read_tensors
+from unfeature.features.networks.zoo import NETWORKS, network, randomise
 
 RANDOM = np.random.default_rng(0)
 

@@ -15,9 +15,9 @@ SUMMARIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "hog": ("Invert descriptors with every method, beside the published figures.",
             ("methods", "features", "train", "models", "side", "steps")),
     "cnn": ("Invert layers of a network: error, consistency and naturalness by layer and C.",
-            ("net", "weights", "layers", "methods", "fidelities", "steps")),
+            ("net", "weights", "layers", "methods", "data_weights", "steps")),
     "regularizers": ("Invert without priors, with other β, with and without jitter, with other C.",
-                     ("features", "net", "weights", "layers", "fidelities", "side", "steps")),
+                     ("features", "net", "weights", "layers", "data_weights", "side", "steps")),
     "starts": ("Invert from several starts, and see how far apart the images are.",
                ("features", "net", "weights", "layers", "starts", "methods", "side", "steps")),
     "groups": ("Invert parts of codes: half of the channels, the central positions.",
@@ -64,7 +64,7 @@ OPTIONS: dict[str, Callable[..., Any]] = {
     "train": click.option("--train", type=click.Path(path_type=Path), multiple=True,
                           help="Folder of photographs that methods learn from; may be given again."),
     "models": click.option("--models", type=click.Path(path_type=Path), help="Learned before: METHOD-FEATURE.npz."),
-    "fidelities": click.option("--C", "fidelities", type=Numbers(), help="Values of C [the table's own]."),
+    "data_weights": click.option("--C", "data_weights", type=Numbers(), help="Values of C [the table's own]."),
     "starts": click.option("--starts", type=click.IntRange(2, 25), default=4, show_default=True, help="For each code."),
     "side": click.option("--side", type=click.IntRange(32), default=256, show_default=True, help="Longer side."),
     "steps": click.option("--steps", type=click.IntRange(1), help="Gradient evaluations [the presets' own]."),
@@ -89,8 +89,8 @@ def bench() -> None:
 
 def _command(table: str, summary: str, names: tuple[str, ...]) -> click.Command:
     def command(images: Path, out: Path, jobs: int | None, scheduler: str | None, quiet: bool, **given: Any) -> None:
-        from ..benchmarks.protocol import Options
-        from ..benchmarks.study import bench as make
+        from unfeature.benchmarks.protocol import Options
+        from unfeature.benchmarks.study import bench as make
 
         options = Options(images, out, **{name: value for name, value in given.items() if value is not None})
         with _task_bar(quiet) as progress:
@@ -143,8 +143,8 @@ for _table, (_summary, _names) in SUMMARIES.items():
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The Markdown file to write.")
 def tables(runs: tuple[Path, ...], output: Path) -> None:
     """Write the summaries of finished RUNS, folders of `unfeature bench`, as one Markdown page."""
-    from ..benchmarks.report import markdown
-    from ..files import write_text
+    from unfeature.benchmarks.report import markdown
+    from unfeature.io.files import write_text
 
     write_text(output, markdown(runs))
     click.echo(output)

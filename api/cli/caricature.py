@@ -15,7 +15,7 @@ from .photographs import read_photograph
 from .progress import step_bar
 
 if TYPE_CHECKING:
-    from ..features.base import Representation
+    from unfeature.features.base import Representation
 
 
 @click.command("caricature", cls=FeatureCommand)
@@ -40,9 +40,9 @@ def caricature(photograph: Path, phi: Representation, output: Path, quiet: bool,
       unfeature caricature photo.jpg --net squeezenet1_0 --weights w.safetensors --layer fire6
       unfeature caricature photo.jpg --net squeezenet1_0 --weights w.safetensors --layer fire9 --octaves 4
     """
-    from ..files import folder_for_results
-    from ..inversion.caricature import caricature as find
-    from ..inversion.caricature import exaggeration
+    from unfeature.inversion.caricature import caricature as find
+    from unfeature.inversion.caricature import exaggeration
+    from unfeature.io.files import folder_for_results
 
     image = read_photograph(photograph, phi, size or LONGER_SIDE)
     recipe = with_steps(exaggeration(phi, preset), steps)

@@ -12,7 +12,7 @@ from .options import Size
 from .photographs import read_photograph
 
 if TYPE_CHECKING:
-    from ..features.base import Representation
+    from unfeature.features.base import Representation
 
 
 @click.command("features", cls=FeatureCommand)
@@ -31,7 +31,7 @@ def encode(
       unfeature features photo.jpg --feature hog -o code.npy
       unfeature features photo.jpg --feature hog --variant dpm --colour --size 256 -o code.npy
     """
-    from ..files import save_array
+    from unfeature.io.files import save_array
 
     code = phi(read_photograph(photograph, phi, size, colour))
     save_array(output, code)

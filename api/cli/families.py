@@ -13,7 +13,7 @@ import click
 from .options import Levels, Name
 
 if TYPE_CHECKING:
-    from ..features.base import Representation
+    from unfeature.features.base import Representation
 
 
 @dataclass(frozen=True)
@@ -37,59 +37,59 @@ class Family:
 
 
 def _hog(**given: Any) -> Representation:
-    from ..features.hog import HOG
+    from unfeature.features.gradients.hog import HOG
 
     return HOG(**given)
 
 
 def _dsift(**given: Any) -> Representation:
-    from ..features.dsift import DSIFT
+    from unfeature.features.gradients.dsift import DSIFT
 
     return DSIFT(**given)
 
 
 def _phow(**given: Any) -> Representation:
-    from ..features.phow import PHOW
+    from unfeature.features.gradients.phow import PHOW
 
     return PHOW(**{"colour" if name == "colour_space" else name: value for name, value in given.items()})
 
 
 def _lbp(**given: Any) -> Representation:
-    from ..features.lbp import LBP
+    from unfeature.features.patterns.lbp import LBP
 
     return LBP(**given)
 
 
 def _brief(**given: Any) -> Representation:
-    from ..features.brief import BRIEF
+    from unfeature.features.patterns.brief import BRIEF
 
     return BRIEF(**given)
 
 
 def _bovw(words: Path, **given: Any) -> Representation:
-    from ..features.bovw import BoVW
-    from ..features.vocabulary import Vocabulary
+    from unfeature.features.words.bovw import BoVW
+    from unfeature.features.words.vocabulary import Vocabulary
 
     return BoVW(Vocabulary.load(words), **given)
 
 
 def _vlad(words: Path, **given: Any) -> Representation:
-    from ..features.encodings import VLAD
-    from ..features.vocabulary import Vocabulary
+    from unfeature.features.words.encodings import VLAD
+    from unfeature.features.words.vocabulary import Vocabulary
 
     return VLAD(Vocabulary.load(words), **given)
 
 
 def _super_vector(words: Path, **given: Any) -> Representation:
-    from ..features.encodings import SuperVector
-    from ..features.vocabulary import Vocabulary
+    from unfeature.features.words.encodings import SuperVector
+    from unfeature.features.words.vocabulary import Vocabulary
 
     return SuperVector(Vocabulary.load(words), **given)
 
 
 def _fisher(words: Path, **given: Any) -> Representation:
-    from ..features.encodings import Fisher
-    from ..features.vocabulary import Mixture, Vocabulary
+    from unfeature.features.words.encodings import Fisher
+    from unfeature.features.words.vocabulary import Mixture, Vocabulary
 
     mixture = Vocabulary.load(words)
     if not isinstance(mixture, Mixture):
@@ -98,7 +98,7 @@ def _fisher(words: Path, **given: Any) -> Representation:
 
 
 def _cnn(net: str, layer: str, **given: Any) -> Representation:
-    from ..features.cnn import CNN
+    from unfeature.features.networks.cnn import CNN
 
     return CNN(net, layer, **given)
 

@@ -11,18 +11,19 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from ..baselines import METHODS
-from ..baselines import find as find_method
+from unfeature.baselines import METHODS
+from unfeature.baselines import find as find_method
+
 from .families import FeatureCommand, takes_feature
 from .options import SEED, Name, Size
 from .photographs import read_photograph
 from .progress import step_bar
 
 if TYPE_CHECKING:
-    from ..baselines.base import Baseline
-    from ..features.base import Representation
-    from ..inversion.presets import Recipe
-    from ..inversion.result import Result
+    from unfeature.baselines.base import Baseline
+    from unfeature.features.base import Representation
+    from unfeature.inversion.recipes import Recipe
+    from unfeature.inversion.result import Result
 
 LONGER_SIDE = 256
 
@@ -60,7 +61,7 @@ def invert(source: Path, phi: Representation, output: Path, quiet: bool, **setti
       unfeature invert photo.jpg --feature hog --bilinear --preset fast --size 192
       unfeature invert code.npy --feature hog --variant dpm --starts 4
     """
-    from ..files import folder_for_results
+    from unfeature.io.files import folder_for_results
 
     photograph, code, size = _read(source, phi, settings.pop("size"), settings.pop("colour"))
     find = _finder(phi, size, **settings)
@@ -84,7 +85,7 @@ def _finder(
     if method is None:
         if model is not None:
             raise ValueError("--model belongs to --method: name the method that it was learned for")
-        from ..inversion.invert import invert as find_image
+        from unfeature.inversion.invert import invert as find_image
 
         start = _start(settings.pop("init"), phi, size, seed)
         recipe = recipe_of(phi, settings.pop("preset") or "best", settings.pop("steps"))
@@ -111,7 +112,7 @@ def _start(
     if path is None:
         return lambda code: None
     if path.suffix == ".npz":
-        from ..baselines.upconv import UpConvolution
+        from unfeature.baselines.upconv import UpConvolution
 
         model = UpConvolution.load(path, phi)
         return lambda code: model.start(phi, code, size=size, seed=seed)
@@ -122,7 +123,7 @@ def _start(
 def _image(path: Path, phi: Representation, size: tuple[int, int] | None) -> NDArray[Any]:
     """The image in a file, of the size asked for."""
     if path.suffix == ".npy":
-        from ..files import load_array
+        from unfeature.io.files import load_array
 
         stored = load_array(path)
         image = stored[0] if len(stored) == 1 else stored
@@ -141,7 +142,7 @@ def _read(
     if source.suffix != ".npy":
         photograph = read_photograph(source, phi, size or LONGER_SIDE, colour)
         return photograph, phi(photograph), (photograph.shape[0], photograph.shape[1])
-    from ..files import load_array
+    from unfeature.io.files import load_array
 
     if isinstance(size, int):
         raise ValueError(f"--size {size} does not tell the size of a code's image: give HEIGHTxWIDTH, or leave it out")
@@ -151,7 +152,7 @@ def _read(
 
 def recipe_of(phi: Representation, preset: str, steps: int | None) -> Recipe:
     """A preset with a number of steps, its own if none is given."""
-    from ..inversion.presets import recipe_for
+    from unfeature.inversion.recipes import recipe_for
 
     return with_steps(recipe_for(phi, preset), steps)
 
@@ -180,9 +181,9 @@ def save(
     folder: Path, phi: Representation, code: NDArray[Any], result: Result, photograph: NDArray[Any] | None
 ) -> Path:
     """Write the result, the pictures about it and the page, whose path is returned."""
-    from ..images import write_png
-    from ..pictures import glyph, present_words
-    from ..report import write_report
+    from unfeature.io.images import write_png
+    from unfeature.show.pictures import glyph, present_words
+    from unfeature.show.report import write_report
 
     for stale in [folder / "original.png", folder / "words.png", *folder.glob("preimage*.png")]:
         stale.unlink(missing_ok=True)

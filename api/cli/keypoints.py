@@ -12,7 +12,7 @@ from .invert import LONGER_SIDE, with_photograph
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..baselines.keypoints import Keypoints
+    from unfeature.baselines.keypoints import Keypoints
 
 
 @click.command("keypoints")
@@ -33,9 +33,9 @@ def keypoints(source: Path, model: Path, size: int | None, most: int, output: Pa
       unfeature learn keypoints photographs/ -o database.npz
       unfeature keypoints photo.jpg --model database.npz -o out/
     """
-    from ..baselines.keypoints import KeypointCollage
-    from ..images import write_png
-    from ..report import write_report
+    from unfeature.baselines.keypoints import KeypointCollage
+    from unfeature.io.images import write_png
+    from unfeature.show.report import write_report
 
     photograph, found = _read(source, size, most)
     database = KeypointCollage.load(model)
@@ -49,8 +49,8 @@ def keypoints(source: Path, model: Path, size: int | None, most: int, output: Pa
 
 def _read(source: Path, size: int | None, most: int) -> tuple[NDArray[Any] | None, Keypoints]:
     """The photograph if there is one, and its keypoints, or those stored."""
-    from ..baselines.keypoints import Keypoints
-    from ..images import read_image, resize_longer
+    from unfeature.baselines.keypoints import Keypoints
+    from unfeature.io.images import read_image, resize_longer
 
     if source.suffix == ".npz":
         return None, Keypoints.load(source)

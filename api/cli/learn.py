@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ..features.base import Representation
+    from unfeature.features.base import Representation
 
 MODELS: dict[str, tuple[str, tuple[str, ...]]] = {
     "dictionary": ("the paired dictionary (HOGgles)", ("atoms", "windows", "penalty", "cells")),
@@ -77,7 +77,7 @@ def _shared(function: Callable[..., None]) -> Callable[..., None]:
 
 def _files(given: tuple[Path, ...]) -> list[Path]:
     """The images that are given, those of folders by name."""
-    from ..images import list_images
+    from unfeature.io.images import list_images
 
     return [file for path in given for file in ([path] if path.is_file() else list_images(path))]
 
@@ -87,7 +87,7 @@ def _model_command(kind: str, summary: str, options: tuple[str, ...]) -> click.C
     @_shared
     @takes_feature("hog")
     def command(images: tuple[Path, ...], phi: Representation, output: Path, **settings: Any) -> None:
-        from ..baselines import find
+        from unfeature.baselines import find
 
         given = {name: value for name, value in settings.items() if value is not None}
         with image_bar() as progress:
@@ -109,7 +109,7 @@ for _kind, (_summary, _options) in MODELS.items():
 @_shared
 def keypoints(images: tuple[Path, ...], output: Path, **settings: Any) -> None:
     """Learn a database of patches at interest points, for `unfeature keypoints`, from folders of images."""
-    from ..baselines.keypoints import KeypointCollage
+    from unfeature.baselines.keypoints import KeypointCollage
 
     with image_bar() as progress:
         KeypointCollage.learn(_files(images), output=output, progress=progress, **settings)
@@ -125,7 +125,7 @@ def keypoints(images: tuple[Path, ...], output: Path, **settings: Any) -> None:
 @takes_feature("dsift")
 def words(images: tuple[Path, ...], phi: Representation, output: Path, count: int, gmm: bool, **settings: Any) -> None:
     """Learn visual words of a feature, from folders of images."""
-    from ..features.vocabulary import Vocabulary
+    from unfeature.features.words.vocabulary import Vocabulary
 
     kind = "gmm" if gmm else "kmeans"
     with image_bar() as progress:
@@ -140,7 +140,7 @@ def words(images: tuple[Path, ...], phi: Representation, output: Path, count: in
 @takes_feature("cnn")
 def statistics(images: tuple[Path, ...], phi: Representation, output: Path, size: int | None) -> None:
     """Collect the mean, deviation and maximum of each channel of a layer, over folders of images."""
-    from ..features.statistics import statistics as collect
+    from unfeature.features.channel_statistics import statistics as collect
 
     with image_bar() as progress:
         collect(phi, _photographs(_files(images), phi, size, progress)).save(output)

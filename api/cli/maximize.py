@@ -13,8 +13,8 @@ from .options import SEED, Indices, Size
 from .progress import step_bar
 
 if TYPE_CHECKING:
-    from ..features.base import Representation
-    from ..inversion.result import Result
+    from unfeature.features.base import Representation
+    from unfeature.inversion.result import Result
 
 
 @click.command("maximize", cls=FeatureCommand)
@@ -48,10 +48,10 @@ def maximize(phi: Representation, output: Path, quiet: bool, preset: str, steps:
       unfeature maximize --net vgg-m --weights vgg-m.mat --layer conv3 --mosaic 0,1,2,3,4,5,6,7,8
       unfeature maximize --feature hog --variant dpm --template person.npy
     """
-    from ..features.statistics import Statistics
-    from ..files import folder_for_results, load_array
-    from ..inversion.maximize import maximisation
-    from ..inversion.maximize import maximize as find
+    from unfeature.features.channel_statistics import Statistics
+    from unfeature.inversion.maximize import maximisation
+    from unfeature.inversion.maximize import maximize as find
+    from unfeature.io.files import folder_for_results, load_array
 
     known = None if statistics is None else Statistics.load(statistics, phi)
     direction = None if template is None else load_array(template)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from ..features.base import Representation
+    from unfeature.features.base import Representation
 
 
 def read_photograph(
@@ -22,7 +22,7 @@ def read_photograph(
     FileNotFoundError, ValueError
         As `unfeature.read_image`; also for colour that phi does not take, or a size of two numbers.
     """
-    from ..images import read_image, resize_longer
+    from unfeature.io.images import read_image, resize_longer
 
     if isinstance(size, tuple):
         raise ValueError(f"--size {size[0]}x{size[1]} is for stored codes; for a photograph give its longer side")

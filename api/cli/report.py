@@ -11,6 +11,6 @@ import click
 @click.argument("folder", type=click.Path(path_type=Path))
 def report(folder: Path) -> None:
     """Write FOLDER/report.html, one self-contained page about the result in FOLDER, and print where it is."""
-    from ..report import write_report
+    from unfeature.show.report import write_report
 
     click.echo(write_report(folder))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from unfeature.images import bundled
+from unfeature.io.images import bundled
 
 PATH = Path(__file__).with_name("sift.npz")
 

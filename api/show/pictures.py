@@ -1,0 +1,263 @@
+"""Pictures of codes (glyphs), and sheets of labelled images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unfeature.io.images import to_bytes
+
+if TYPE_CHECKING:
+    from unfeature.features.base import Representation
+
+Picture = NDArray[np.float32]
+
+LONGEST_SIDE = 768
+GAP = 8
+DASHES = {0x2013: "-", 0x2014: "-", 0x2212: "-"}
+
+
+def glyph(phi: Representation, code: NDArray[Any]) -> Picture:
+    """Draw a code as people draw it.
+
+    HOG becomes a short line a cell and orientation, along the edge, that is, perpendicular to the gradient, as bright
+    as the sum of its channels; where a code has negative weights, as a linear template has, they follow in a second
+    panel on the right. A SIFT descriptor becomes a grid of stars, one a spatial bin, whose rays point along the
+    gradient and are as long as their channels. Codes without a drawing of their own are shown as the norm at each
+    position, or as bars.
+
+    Parameters
+    ----------
+    phi : Representation
+    code : ndarray (h, w, D) or (D,)
+
+    Returns
+    -------
+    ndarray (H, W), float32
+        Values in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        For a code whose depth is not the descriptor's, or with non-finite values.
+    """
+    code = np.asarray(code, dtype=np.float32)
+    if code.ndim not in (1, 3) or code.size == 0:
+        raise ValueError(f"a code has shape (h, w, D) or (D,), got {code.shape}")
+    if not np.isfinite(code).all():
+        raise ValueError(f"the code has {int((~np.isfinite(code)).sum())} non-finite values and cannot be drawn")
+    own = GLYPHS.get(type(phi).__name__)
+    if own is not None:
+        return own(phi, code)
+    return bars(code) if code.ndim == 1 else enlarge(brighten(np.linalg.norm(code, axis=2)))
+
+
+def hog_glyph(phi: Any, code: NDArray[np.float32]) -> Picture:
+    """Oriented lines for HOG of any variant, with or without texture channels."""
+    groups, orientations = (4 if phi.variant == "dalal-triggs" else 3), phi.orientations
+    if code.ndim != 3 or code.shape[2] < groups * orientations:
+        raise ValueError(f"a code of {phi!r} has at least {groups * orientations} channels, got shape {code.shape}")
+    channels = code[..., : groups * orientations].reshape(*code.shape[:2], groups, orientations)
+    angles = np.arange(orientations) * np.pi / orientations + np.pi / 2
+    size = tile_size(code.shape[:2])
+    panels = [np.maximum(sign * channels, 0).sum(axis=2) for sign in (1, -1)]
+    lines = oriented_lines(angles, size)
+    brightest = _brightest(np.stack(panels))
+    drawn = [draw_tiles(np.minimum(p / brightest, 1), lines) for p in panels if p is panels[0] or p.any()]
+    gap = np.ones((drawn[0].shape[0], GAP), dtype=np.float32)
+    return drawn[0] if len(drawn) == 1 else np.hstack([drawn[0], gap, drawn[1]])
+
+
+def sift_glyph(phi: Any, code: NDArray[np.float32]) -> Picture:
+    """A star a spatial bin, of descriptors that lie so far apart that none overlaps much."""
+    bins = phi.geometry
+    if code.ndim != 3 or code.shape[2] != np.prod(bins):
+        raise ValueError(f"a code of {phi!r} has shape (h, w, {np.prod(bins)}), got {code.shape}")
+    down, across = (max(1, round(n * phi.bin_size / phi.step)) for n in bins[:2])
+    apart = code[::down, ::across]
+    return stars(np.maximum(apart, 0).reshape(*apart.shape[:2], *bins))
+
+
+def phow_glyph(phi: Any, code: NDArray[np.float32]) -> Picture:
+    """The stars of the largest bins, of the first channel."""
+    length, layer = phi.channels * 128, int(np.argmax(phi.sizes))
+    if code.ndim != 3 or code.shape[2] != length * len(phi.sizes):
+        raise ValueError(f"a code of {phi!r} has shape (h, w, {length * len(phi.sizes)}), got {code.shape}")
+    every = max(1, round(4 * phi.sizes[layer] / phi.step))
+    apart = code[::every, ::every, layer * length : layer * length + 128]
+    return stars(np.maximum(apart, 0).reshape(*apart.shape[:2], 4, 4, 8))
+
+
+GLYPHS: dict[str, Callable[[Any, NDArray[np.float32]], Picture]] = {
+    "HOG": hog_glyph,
+    "DSIFT": sift_glyph,
+    "PHOW": phow_glyph,
+}
+
+
+def stars(rays: NDArray[np.float32]) -> Picture:
+    """Descriptors (h, w, NY, NX, NO) as stars, each descriptor's bins together, with a frame around them."""
+    h, w, ny, nx, directions = rays.shape
+    rays = rays.transpose(0, 2, 1, 3, 4).reshape(h * ny, w * nx, directions)
+    rays = np.minimum(rays / _brightest(rays), 1)
+    size = tile_size((h * ny, w * nx))
+    y, x = np.mgrid[:size, :size] - (size - 1) / 2
+    distance = np.hypot(x, y) / (size / 2)
+    lines = oriented_lines(np.arange(directions) * 2 * np.pi / directions, size, half=True)
+    picture = np.zeros((h * ny, size, w * nx, size), dtype=np.float32)
+    for length, line in zip(np.moveaxis(rays, 2, 0), lines, strict=True):
+        inside = np.clip((length[:, None, :, None] - distance[:, None]) * size / 2 + 0.5, 0, 1)
+        np.maximum(picture, inside * line[:, None], out=picture)
+    framed = np.pad(picture.reshape(h, ny * size, w, nx * size), ((0, 0), (1, 1), (0, 0), (1, 1)), constant_values=0.25)
+    return framed.reshape(h * (ny * size + 2), w * (nx * size + 2))
+
+
+def tile_size(cells: tuple[int, ...]) -> int:
+    """Odd side, in pixels, of one cell's tile, such that the longer side of the picture stays readable."""
+    return int(np.clip(LONGEST_SIDE // max(cells), 9, 63)) | 1
+
+
+def oriented_lines(angles: NDArray[Any], size: int, half: bool = False) -> Picture:
+    """One anti-aliased line an angle through the middle of a size × size tile.
+
+    Parameters
+    ----------
+    angles : ndarray (O,)
+        Radians, clockwise from +x, y pointing down.
+    size : int
+        Pixels.
+    half : bool
+        Draw from the middle outwards only, for directions instead of orientations.
+
+    Returns
+    -------
+    ndarray (O, size, size), float32
+    """
+    y, x = np.mgrid[:size, :size] - (size - 1) / 2
+    cosine, sine = np.cos(angles)[:, None, None], np.sin(angles)[:, None, None]
+    along, across = x * cosine + y * sine, np.abs(y * cosine - x * sine)
+    length, width = 0.5 * size - 0.75, max(0.5, size / 24)
+    ends = np.clip(length + 0.5 - np.abs(along), 0, 1)
+    ends = ends * np.clip(along + 0.5, 0, 1) if half else ends
+    return np.asarray(ends * np.clip(width + 0.5 - across, 0, 1), dtype=np.float32)
+
+
+def draw_tiles(weights: NDArray[Any], tiles: Picture) -> Picture:
+    """The brightest of each position's weighted tiles: (h, w, O) and (O, s, s) give (h·s, w·s)."""
+    h, w, _ = weights.shape
+    size = tiles.shape[1]
+    picture = np.zeros((h, size, w, size), dtype=np.float32)
+    for weight, tile in zip(np.moveaxis(weights, 2, 0), tiles, strict=True):
+        np.maximum(picture, weight[:, None, :, None] * tile[:, None, :], out=picture)
+    return picture.reshape(h * size, w * size)
+
+
+def brighten(picture: NDArray[Any]) -> Picture:
+    """Scale non-negative values to [0, 1], the brightest few in a thousand clipped."""
+    return np.asarray(np.clip(picture / _brightest(picture), 0, 1), dtype=np.float32)
+
+
+def enlarge(picture: NDArray[Any]) -> Picture:
+    """Repeat pixels until the longer side is about as long as other pictures'."""
+    size = max(1, LONGEST_SIDE // 2 // max(picture.shape[:2]))
+    return np.asarray(picture.repeat(size, 0).repeat(size, 1), dtype=np.float32)
+
+
+def bars(code: NDArray[Any], height: int = 160) -> Picture:
+    """A vector as bars from a base line, negative ones downwards; long vectors are shown by their extremes."""
+    columns = min(len(code), LONGEST_SIDE)
+    pieces = np.array_split(code, columns)
+    top = np.array([max(float(p.max()), 0.0) for p in pieces])
+    bottom = np.array([min(float(p.min()), 0.0) for p in pieces])
+    span = float(top.max() - bottom.min()) or 1.0
+    level = top.max() - np.linspace(0, 1, height)[:, None] * span
+    inside = ((level >= 0) & (level <= top)) | ((level <= 0) & (level >= bottom))
+    return np.asarray(inside.repeat(max(1, LONGEST_SIDE // columns), 1), dtype=np.float32)
+
+
+def _brightest(picture: NDArray[Any]) -> float:
+    positive = picture[picture > 0]
+    return float(np.quantile(positive, 0.995)) if positive.size else 1.0
+
+
+def present_words(phi: Any, code: NDArray[Any], most: int = 36) -> NDArray[np.uint8] | None:
+    """The mean patches of the words that a histogram holds most of, with their shares; None for other codes.
+
+    The patches' contrast is stretched, alike for all.
+    """
+    histograms = getattr(phi, "histograms", None)
+    patches = phi.vocabulary.patches if histograms is not None else None
+    if histograms is None or patches is None:
+        return None
+    total = np.maximum(histograms(np.asarray(code)).sum(axis=0), 0)
+    present = [int(i) for i in np.argsort(-total, kind="stable")[:most] if total[i] > 0]
+    if not present:
+        return None
+    shares = total / total.sum()
+    lowest, highest = patches[present].min(), patches[present].max()
+    stretched = (patches - lowest) / max(highest - lowest, 1e-6)
+    return sheet([stretched[i] for i in present], [f"{100 * shares[i]:.1f} %" for i in present], side=64)
+
+
+def sheet(
+    images: Sequence[NDArray[Any]], labels: Sequence[str], columns: int | None = None, side: int = 256
+) -> NDArray[np.uint8]:
+    """Arrange images in a grid, each with its label below.
+
+    Parameters
+    ----------
+    images : sequence of ndarray (H, W) or (H, W, 3)
+        Values in [0, 1], or uint8; each is scaled to fit side × side pixels, its aspect ratio kept.
+    labels : sequence of str
+        One an image.
+    columns : int, optional
+        As many as make the sheet about square.
+    side : int
+        Pixels of one place.
+
+    Returns
+    -------
+    ndarray (H, W, 3), uint8
+
+    Raises
+    ------
+    ValueError
+        If there is no image, or the labels are not as many as the images.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    if not images or len(images) != len(labels):
+        raise ValueError(f"a sheet takes one label an image, got {len(images)} images and {len(labels)} labels")
+    columns = columns or int(np.ceil(np.sqrt(len(images))))
+    letter = max(11, side // 18)
+    line, margin = int(1.9 * letter), max(4, side // 24)
+    places = [_fit(image, side) for image in images]
+    rows = [range(i, min(i + columns, len(places))) for i in range(0, len(places), columns)]
+    heights = [max(places[i].height for i in row) for row in rows]
+    size = (columns * (side + margin) + margin, sum(heights) + len(rows) * line + margin)
+    canvas = Image.new("RGB", size, "white")
+    pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(letter)
+    bottom = margin
+    for row, height in zip(rows, heights, strict=True):
+        bottom += height
+        for column, i in enumerate(row):
+            x = margin + column * (side + margin)
+            canvas.paste(places[i], (x + (side - places[i].width) // 2, bottom - places[i].height))
+            middle = (x + side / 2, bottom + line / 2 - margin / 4)
+            pen.text(middle, labels[i].translate(DASHES), fill="#222", font=font, anchor="mm")
+        bottom += line
+    return np.asarray(canvas)
+
+
+def _fit(image: NDArray[Any], side: int) -> Any:
+    from PIL import Image
+
+    a = to_bytes(image)
+    a = a[..., 0] if a.ndim == 3 and a.shape[2] == 1 else a
+    picture = Image.fromarray(a).convert("RGB")
+    scale = side / max(picture.size)
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    return picture.resize(size, Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.LANCZOS)

@@ -1,0 +1,1 @@
+"""Histograms of oriented gradients: HOG, dense SIFT and PHOW."""

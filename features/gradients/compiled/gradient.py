@@ -1,0 +1,214 @@
+# mypy: disable-error-code="no-untyped-def"
+"""One row of pixels: its gradient, and how that is shared between orientation bins.
+
+Every stage is a short loop over a row buffer that the compiler turns into vector instructions. Nothing here depends
+on the batch, the number of threads or the neighbouring rows' results, so that values repeat bit by bit.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from .bin_tables import CUBIC, LINEAR, SMOOTH
+
+# Rows of the work space that `share_row` fills.
+GX, GY, LENGTH, SHARE, SLOPE, BEST, A, B, C = range(9)
+WORK_ROWS = 9
+
+jit = njit(cache=True, nogil=True, error_model="numpy")
+
+
+@jit
+def _channel_row(image, c, y, scale, gx, gy):
+    height, width = image.shape[1:]
+    above, below, row = image[c, max(y - 1, 0)], image[c, min(y + 1, height - 1)], image[c, y]
+    for i in range(width):
+        gy[i] = scale * below[i] - scale * above[i]
+    if y == 0 or y == height - 1:
+        for i in range(width):
+            gy[i] += gy[i]
+    for i in range(1, width - 1):
+        gx[i] = scale * row[i + 1] - scale * row[i - 1]
+    first, last = scale * row[1] - scale * row[0], scale * row[width - 1] - scale * row[width - 2]
+    gx[0], gx[width - 1] = first + first, last + last
+
+
+@jit
+def _strongest_row(image, y, scale, work, channel):
+    """Gradient of the strongest channel into work[GX], work[GY]; which it was into channel."""
+    gx, gy, other_x, other_y, better = work[GX], work[GY], work[A], work[B], work[C]
+    width = image.shape[2]
+    _channel_row(image, 0, y, scale, gx, gy)
+    channel[:] = 0
+    for c in range(1, image.shape[0]):
+        _channel_row(image, c, y, scale, other_x, other_y)
+        for i in range(width):
+            better[i] = (other_x[i] * other_x[i] + other_y[i] * other_y[i]) - (gx[i] * gx[i] + gy[i] * gy[i])
+        for i in range(width):
+            a, b = other_x[i], gx[i]
+            gx[i] = a if better[i] > 0 else b
+        for i in range(width):
+            a, b = other_y[i], gy[i]
+            gy[i] = a if better[i] > 0 else b
+        for i in range(width):
+            before = channel[i]
+            channel[i] = np.int32(c) if better[i] > 0 else before
+
+
+@jit
+def _nearest_row(gx, gy, directions, best, nearest):
+    count = directions.shape[0] // 2
+    best[:] = -1
+    for o in range(count):
+        ux, uy = directions[o, 0], directions[o, 1]
+        first, second = np.int32(o), np.int32(o + count)
+        for i in range(gx.shape[0]):
+            product = gx[i] * ux + gy[i] * uy
+            size = abs(product)
+            better = size > best[i]
+            nearest[i] = (second if product < 0 else first) if better else nearest[i]
+            best[i] = size if better else best[i]
+
+
+@jit
+def _polynomial_row(z, coefficients, out):
+    out[:] = coefficients[-1]
+    for k in range(len(coefficients) - 2, -1, -1):
+        a = coefficients[k]
+        for i in range(z.shape[0]):
+            out[i] = out[i] * z[i] + a
+
+
+@jit
+def _turn_row(work, directions, nearest, along, cross):
+    """The gradient as seen from the nearest bin: along its direction, and across."""
+    gx, gy = work[GX], work[GY]
+    for i in range(gx.shape[0]):
+        ux, uy = directions[nearest[i], 0], directions[nearest[i], 1]
+        along[i] = ux * gx[i] + uy * gy[i]
+        cross[i] = ux * gy[i] - uy * gx[i]
+
+
+@jit
+def _exponential_row(v, coefficients, exponents, bits, out):
+    """exp(v), as 2^k times a polynomial on [0, log 2); v is clipped where that would leave the normal numbers."""
+    powers = bits.view(out.dtype)
+    step, limit = coefficients[0], coefficients[1]
+    bias, shift = exponents
+    for i in range(v.shape[0]):
+        a = min(max(v[i], -limit), limit)
+        k = math.floor(a / step)
+        v[i] = a - k * step
+        bits[i] = (int(k) + bias) << shift
+    _polynomial_row(v, coefficients[2:], out)
+    for i in range(v.shape[0]):
+        out[i] *= powers[i]
+
+
+@jit
+def _next_row(cross, count, nearest, following):
+    """The next nearest bin: after the nearest one, or before it where the cross product is negative."""
+    for i in range(cross.shape[0]):
+        step = np.int32(-1) if cross[i] < 0 else np.int32(1)
+        b = nearest[i] + step
+        b = b + count if b < 0 else b
+        following[i] = b - count if b >= count else b
+
+
+@jit
+def _linear_share(work, rule, nearest, following):
+    """Share t = O/π · acos(best / length), with acos(1 − z) = √(2z) · polynomial(z)."""
+    directions, coefficients, unit = rule[2], rule[3], rule[4]
+    length, best, cross, z, root, share, slope = (
+        work[LENGTH], work[BEST], work[A], work[B], work[C], work[SHARE], work[SLOPE])
+    zero, one = unit - unit, unit / unit
+    _turn_row(work, directions, nearest, z, cross)
+    _next_row(cross, np.int32(directions.shape[0]), nearest, following)
+    for i in range(z.shape[0]):
+        z[i] = one - best[i] / length[i] if best[i] < length[i] else zero
+    for i in range(z.shape[0]):
+        root[i] = math.sqrt(z[i])
+    _polynomial_row(z, coefficients, share)
+    for i in range(z.shape[0]):
+        share[i] *= root[i]
+    for i in range(z.shape[0]):
+        slope[i] = -unit if cross[i] < 0 else (unit if cross[i] > 0 else zero)
+
+
+@jit
+def _smooth_share(work, rule, nearest, following, bits):
+    """Share σ((t − ½) / softness), t = 2 O/π · atan(q), q = |u × g| / (length + u · g) = tan of half the angle."""
+    directions, coefficients, unit, softness, exponents, exponential = rule[2:]
+    length, cross, q, z, share, slope = work[LENGTH], work[A], work[B], work[C], work[SHARE], work[SLOPE]
+    zero, one = unit - unit, unit / unit
+    half = one / (one + one)
+    _turn_row(work, directions, nearest, q, cross)
+    _next_row(cross, np.int32(directions.shape[0]), nearest, following)
+    for i in range(q.shape[0]):
+        far = length[i] + q[i]
+        q[i] = abs(cross[i]) / far if far > 0 else zero
+    for i in range(q.shape[0]):
+        z[i] = q[i] * q[i]
+    _polynomial_row(z, coefficients, share)
+    for i in range(q.shape[0]):
+        z[i] = (share[i] * q[i] - half) / softness
+    _exponential_row(z, exponential, exponents, bits, share)
+    for i in range(q.shape[0]):
+        share[i] = share[i] / (one + share[i])
+    for i in range(q.shape[0]):
+        side = -unit if cross[i] < 0 else (unit if cross[i] > 0 else zero)
+        slope[i] = share[i] * (one - share[i]) / softness * side
+
+
+@jit
+def _cubic_share(work, rule, nearest, following):
+    """The two bins beside VLFeat's fast angle, a cubic of r = (|gx| − |gy|) / (|gx| + |gy|) in each quadrant."""
+    directions, coefficients, unit = rule[2], rule[3], rule[4]
+    c1, c3, epsilon, quarter, least = coefficients
+    gx, gy, length, share, slope = work[GX], work[GY], work[LENGTH], work[SHARE], work[SLOPE]
+    count = np.int32(directions.shape[0])
+    one = unit / unit
+    two, three = one + one, one + one + one
+    for i in range(gx.shape[0]):
+        length[i] = length[i] if length[i] >= least else one - one
+    for i in range(gx.shape[0]):
+        x = gx[i]
+        tall = abs(gy[i]) + epsilon
+        wide = abs(x)
+        forward = x >= 0
+        r = (x - tall if forward else x + tall) / (wide + tall)
+        angle = (quarter if forward else three * quarter) + (c3 * r * r - c1) * r
+        place = (-angle if gy[i] < 0 else angle) * unit
+        lower = math.floor(place)
+        share[i] = place - lower
+        b = np.int32(lower)
+        b = np.int32(b + count) if b < 0 else b
+        nearest[i] = b
+        following[i] = b + 1 if b + 1 < count else 0
+        turn = two * (c1 - three * c3 * r * r) / ((wide + tall) * (wide + tall))
+        slope[i] = unit * turn * (x * x + gy[i] * gy[i])
+
+
+@jit
+def share_row(image, y, scale, rule, work, nearest, following, channel, bits):
+    """Fill the work space and the bins for row y of one image (C, H, W).
+
+    work[GX], work[GY] and work[LENGTH] get the gradient, nearest and following the two bins, work[SHARE] what the
+    second gets of the length, and work[SLOPE] the derivative of that by the angle; bits is scratch space.
+    """
+    mode, directions = rule[0], rule[1]
+    _strongest_row(image, y, scale, work, channel)
+    gx, gy, length = work[GX], work[GY], work[LENGTH]
+    for i in range(length.shape[0]):
+        length[i] = math.sqrt(gx[i] * gx[i] + gy[i] * gy[i])
+    if mode == CUBIC:
+        _cubic_share(work, rule, nearest, following)
+        return
+    _nearest_row(gx, gy, directions, work[BEST], nearest)
+    if mode == LINEAR:
+        _linear_share(work, rule, nearest, following)
+    elif mode == SMOOTH:
+        _smooth_share(work, rule, nearest, following, bits)

@@ -1,0 +1,168 @@
+"""Weights of the published networks from files: MatConvNet, torch state dicts, safetensors."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import pickle
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from .matconvnet import read_matconvnet
+from .zoo import Network, Preprocessing, network
+
+MATCONVNET = "https://www.vlfeat.org/matconvnet/pretrained/"
+TORCHVISION = "https://download.pytorch.org/models/"
+SOURCES = {
+    "alexnet": f"imagenet-caffe-alex.mat from {MATCONVNET}",
+    "caffenet": f"imagenet-caffe-ref.mat from {MATCONVNET}",
+    "vgg-f": f"imagenet-vgg-f.mat from {MATCONVNET}",
+    "vgg-m": f"imagenet-vgg-m.mat from {MATCONVNET}",
+    "vgg-s": f"imagenet-vgg-s.mat from {MATCONVNET}",
+    "vgg-vd-16": f"imagenet-vgg-verydeep-16.mat from {MATCONVNET}",
+    "vgg-vd-19": f"imagenet-vgg-verydeep-19.mat from {MATCONVNET}",
+    "torchvision-alexnet": f"{TORCHVISION}alexnet-owt-7be5be79.pth",
+    "torchvision-vgg16": f"{TORCHVISION}vgg16-397923af.pth",
+    "torchvision-vgg19": f"{TORCHVISION}vgg19-dcbb9e9d.pth",
+    "torchvision-squeezenet1_0": f"{TORCHVISION}squeezenet1_0-b66bff10.pth",
+    "squeezenet1_0": "https://github.com/songhan/SqueezeNet-Deep-Compression, as safetensors under torchvision's names",
+}
+SHOWN = 8
+
+
+def load_network(name: str, weights: str | Path | None = None) -> Network:
+    """A published network with its weights, and the colours and classes that its file states.
+
+    Parameters
+    ----------
+    name : str
+        See `unfeature.features.networks.network`.
+    weights : path
+        ``.mat``: a MatConvNet SimpleNN file; the network is built from the file's layers, and must have the shapes of
+        the network named. ``.safetensors``, ``.pth``, ``.pt``: tensors under this package's names (``conv1.weight``)
+        or torchvision's (``features.0.weight``). A JSON file of the same name beside it may state the preprocessing:
+        ``{"preprocessing": {"channel_order", "value_range", "scale", "mean", "std", "input_size"}}``.
+
+    Returns
+    -------
+    Network
+        In evaluation mode, float32. Half-precision files are widened.
+
+    Raises
+    ------
+    FileNotFoundError
+        Without weights, saying where published ones come from. Nothing is ever downloaded.
+    ValueError
+        For an unknown name or kind of file, a file that is truncated or holds more than tensors, and for tensors that
+        are missing, unknown, of another shape or not finite, which are named.
+    """
+    expected = network(name)
+    if weights is None or not Path(weights).is_file():
+        said = "give weights=… for" if weights is None else f"there is no file {weights} with the weights of"
+        raise FileNotFoundError(f"{said} {expected.name}. Published ones: {SOURCES[expected.name]} "
+                                "(download the file yourself and give its path)")
+    path = Path(weights)
+    if path.suffix == ".mat":
+        loaded = read_matconvnet(path)
+        _compare(loaded.state_dict(), expected.state_dict(), expected.name, path)
+        loaded.name, loaded.paths = expected.name, expected.paths
+        return loaded
+    fill(expected, read_tensors(path), path)
+    expected.preprocessing = _stated_preprocessing(path.with_suffix(".json"), expected.preprocessing)
+    return expected
+
+
+def read_tensors(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file or a torch state dict, by name; nothing else of a pickle is ever loaded.
+
+    Raises
+    ------
+    ValueError
+        For another kind of file, one that is not whole, or one that holds more than tensors.
+    """
+    path = Path(path)
+    if path.suffix == ".safetensors":
+        try:
+            return dict(load_file(path))
+        except (SafetensorError, OSError, ValueError) as error:
+            raise ValueError(f"{path} is not a whole safetensors file ({error}): copy it again") from error
+    if path.suffix not in (".pth", ".pt"):
+        raise ValueError(f"{path}: weights are read from .mat, .safetensors, .pth and .pt files")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, about the pickles that it is about to refuse
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(f"{path} holds more than tensors, or is no torch file, and is refused because a pickle can "
+                         "run any code: save network.state_dict() instead of the network") from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise ValueError(f"{path} is not a whole torch file ({error}): copy it again") from error
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()):
+        raise ValueError(f"{path} holds no tensors by name: save network.state_dict() there")
+    return {str(key).removeprefix("module."): tensor for key, tensor in content.items()}
+
+
+def fill(target: Network, tensors: Mapping[str, Tensor], source: str | Path) -> None:
+    """Give a network its weights, under its own names or torchvision's; matrices of fully connected layers fit too.
+
+    Raises
+    ------
+    ValueError
+        Naming the tensors that are missing, unknown, of another shape, not of floating point, or not finite.
+    """
+    expected = target.state_dict()
+    found = {}
+    for key, tensor in tensors.items():
+        name = target.translate(key)
+        shape = expected[name].shape if name in expected else tensor.shape
+        linear = tensor.ndim == 2 and len(shape) == 4 and tensor.shape == (shape[0], math.prod(shape[1:]))
+        found[name] = tensor.reshape(shape) if linear else tensor
+    _compare(found, expected, target.name, source)
+    for name, tensor in found.items():
+        owner, _, field = name.rpartition(".")
+        setattr(target.get_submodule(owner), field, nn.Parameter(tensor.to(torch.float32)))
+
+
+def _compare(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], name: str, source: str | Path) -> None:
+    troubles = {
+        "missing": [key for key in expected if key not in found],
+        "unknown": [key for key in found if key not in expected],
+        "of another shape": [f"{key} {tuple(found[key].shape)} instead of {tuple(expected[key].shape)}"
+                             for key in expected if key in found and found[key].shape != expected[key].shape],
+        "not of floating point": [key for key in found if not found[key].is_floating_point()],
+        "not finite": [key for key in found if found[key].is_floating_point() and not found[key].isfinite().all()],
+    }
+    said = [f"{len(keys)} {what}: {', '.join(keys[:SHOWN])}{', …' if len(keys) > SHOWN else ''}"
+            for what, keys in troubles.items() if keys]
+    if said:
+        raise ValueError(f"the weights in {source} do not fit {name}; {'; '.join(said)}. "
+                         "Choose the network that the file belongs to")
+
+
+def _stated_preprocessing(path: Path, default: Preprocessing) -> Preprocessing:
+    """What the JSON file beside the weights states, where there is one."""
+    if not path.is_file():
+        return default
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}, beside the weights, is not JSON ({error}): mend it, or move it away") from error
+    stated: dict[str, Any] = content.get("preprocessing", {}) if isinstance(content, dict) else {}
+    changes: dict[str, Any] = {n: tuple(float(v) for v in stated[n]) for n in ("mean", "std") if n in stated}
+    if "value_range" in stated:
+        changes["scale"] = float(stated["value_range"][1]) * float(stated.get("scale", 1.0))
+    if "channel_order" in stated:
+        changes["order"] = stated["channel_order"]
+    if "input_size" in stated:
+        changes["input_size"] = tuple(int(n) for n in stated["input_size"][-2:])
+    return dataclasses.replace(default, **changes)

@@ -1,0 +1,1 @@
+"""Comparisons of intensities: LBP and BRIEF."""

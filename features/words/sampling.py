@@ -1,0 +1,189 @@
+"""Local descriptors and their image patches, sampled from many images under a memory bound."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterable, Iterator, Sized
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from unfeature.io.images import list_images, read_image, to_grey
+
+from ..base import Representation, image_to_tensor
+from ..gradients.phow import PHOW
+
+Images = str | Path | Iterable[str | Path | NDArray[Any]]
+Progress = Callable[[int, "int | None"], None]
+
+PATCH = 16
+UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Descriptors (n, D) float32 and the grey patches they come from, (n, 16, 16) uint8."""
+
+    descriptors: NDArray[np.float32]
+    patches: NDArray[np.uint8]
+
+
+def sample_descriptors(
+    images: Images,
+    phi: Representation,
+    capacity: int,
+    seed: int = 0,
+    keep_flat: bool = False,
+    progress: Progress | None = None,
+) -> Sample:
+    """A uniform sample of at most `capacity` local descriptors, in one pass over the images.
+
+    Parameters
+    ----------
+    images : folder, list of paths, or iterable of arrays
+        Arrays are (H, W) or (H, W, C); an iterable may be a generator, and only one image is held at a time.
+    phi : Representation
+        A descriptor with positions: its codes are (D, h, w), and each position holds one local descriptor, of
+        PHOW one a size.
+    capacity : int
+        Descriptors to keep. The memory for them is all that grows with it.
+    seed : int
+        The same images and seed give the same sample.
+    keep_flat : bool
+        Also sample descriptors that are zero throughout, as those of flat or low-contrast patches are.
+    progress : callable, optional
+        Called with the images done, and their number or None, after each image.
+
+    Returns
+    -------
+    Sample
+
+    Raises
+    ------
+    ValueError
+        If there are no images, one is unreadable or too small for a descriptor, or phi has no positions.
+    """
+    dimension = descriptor_dimension(phi)
+    rng = np.random.default_rng(seed)
+    kept = Sample(np.empty((capacity, dimension), np.float32), np.empty((capacity, PATCH, PATCH), np.uint8))
+    seen = done = 0
+    named, total = named_images(images, grey=3 not in phi.in_channels)
+    for name, image in named:
+        with torch.no_grad():
+            try:
+                code = phi(image_to_tensor(image).to(phi.device))
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
+        flat = local_descriptors(code, stacked(phi))[0].float().cpu().numpy()
+        usable = np.arange(len(flat)) if keep_flat else np.flatnonzero(np.abs(flat).max(axis=1) > 0)
+        chosen, slots = _reservoir(len(usable), seen, capacity, rng)
+        chosen = usable[chosen]
+        kept.descriptors[slots] = flat[chosen]
+        kept.patches[slots] = _patches(image, phi, tuple(code.shape[1:]), chosen % (code.shape[2] * code.shape[3]))
+        seen, done = seen + len(usable), done + 1
+        if progress is not None:
+            progress(done, total)
+    if done == 0:
+        raise ValueError("there are no images to learn from: give a folder, a list of paths or an iterable of arrays")
+    size = min(seen, capacity)
+    return Sample(kept.descriptors[:size], kept.patches[:size])
+
+
+def stacked(phi: Representation) -> int:
+    """Local descriptors that a code of phi stacks at each position: one for each size of PHOW, one of the others."""
+    return len(phi.sizes) if isinstance(phi, PHOW) else 1
+
+
+def local_descriptors(code: Tensor, count: int) -> Tensor:
+    """Local descriptors (N, count·h·w, D) of a code (N, count·D, h, w): the first of all positions, the second …"""
+    return code.reshape(len(code), count, code.shape[1] // count, -1).transpose(2, 3).flatten(1, 2)
+
+
+def descriptor_dimension(phi: Representation) -> int:
+    """Length of the local descriptors of phi; ValueError if its codes have no positions."""
+    side = max(64, 2 * phi.receptive_field)
+    shape = phi.output_shape(side, side)
+    if len(shape) != 3:
+        raise ValueError(f"visual words need a descriptor with positions, (D, h, w); {phi!r} gives one vector an image")
+    return shape[0] // stacked(phi)
+
+
+def named_images(images: Images, grey: bool) -> tuple[Iterator[tuple[str, NDArray[Any]]], int | None]:
+    """Images with a name for messages, read one at a time, and how many there are, if that is known."""
+    items = list_images(images) if isinstance(images, (str, Path)) else images
+    total = len(items) if isinstance(items, Sized) else None
+
+    def each() -> Iterator[tuple[str, NDArray[Any]]]:
+        for number, item in enumerate(items, start=1):
+            if isinstance(item, (str, Path)):
+                yield str(item), read_image(item, grey=grey)
+            else:
+                yield f"image {number}", to_grey(item) if grey and np.ndim(item) == 3 else np.asarray(item)
+
+    return each(), total
+
+
+def bytes_of(memory: int | str) -> int:
+    """A number of bytes, or text such as ``"2GB"`` or ``"500 MB"``, as a number of bytes.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be read as an amount, or is none.
+    """
+    match = re.fullmatch(r"\s*([\d.]+(?:E[+-]?\d+)?)\s*([KMGT]?)(?:I?B)?\s*", str(memory).upper())
+    try:
+        amount = float(match[1]) * UNITS[match[2]] if match else 0.0
+    except ValueError:
+        amount = 0.0
+    if not 0 < amount < float("inf"):
+        raise ValueError(f"cannot read {memory!r} as an amount of memory: write it as 2GB or 500MB")
+    return int(amount)
+
+
+def _reservoir(
+    count: int, seen: int, capacity: int, rng: np.random.Generator
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Which of the next `count` items to keep, and in which slots (Vitter's algorithm R; of equal slots the last)."""
+    order = seen + np.arange(count)
+    slots = np.where(order < capacity, order, rng.integers(0, order + 1))
+    chosen = np.flatnonzero(slots < capacity)
+    return chosen, slots[chosen]
+
+
+def _patches(
+    image: NDArray[Any], phi: Representation, shape: tuple[int, ...], chosen: NDArray[np.intp]
+) -> NDArray[np.uint8]:
+    """Grey patches, of the size of the receptive field and shrunk to 16 × 16, around the chosen positions."""
+    x = torch.from_numpy(to_grey(image))[None, None].clamp(0, 1)
+    scale = PATCH / phi.receptive_field
+    size = [max(1, round(n * scale)) for n in x.shape[-2:]]
+    small = torch.nn.functional.interpolate(x, size=size, mode="bilinear", antialias=True, align_corners=False)
+    pixels: NDArray[np.uint8] = np.rint(np.pad(small[0, 0].numpy(), PATCH, mode="edge") * 255).astype(np.uint8)
+    corners = []
+    for axis, index in enumerate(np.unravel_index(chosen, shape[1:])):
+        centre = position_centres(phi, shape, (x.shape[-2], x.shape[-1]))[axis][index] + 0.5
+        corner = np.rint(centre * size[axis] / x.shape[-2 + axis] - PATCH / 2).astype(int) + PATCH
+        corners.append(np.clip(corner, 0, pixels.shape[axis] - PATCH)[:, None] + np.arange(PATCH))
+    return np.asarray(pixels[corners[0][:, :, None], corners[1][:, None, :]])
+
+
+def position_centres(
+    phi: Representation, shape: tuple[int, ...], size: tuple[int, int]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Rows and columns, in pixels, of the centres of a code's positions.
+
+    Positions are taken to lie symmetrically in the smallest image with such a code, or in the image itself where
+    the code does not tell.
+    """
+    with contextlib.suppress(ValueError):
+        size = phi.image_size_for(shape)
+    grids = (np.arange(m, dtype=np.float64) - (m - 1) / 2 for m in shape[1:])
+    rows, columns = ((n - 1) / 2 + phi.stride * grid for n, grid in zip(size, grids, strict=True))
+    return rows, columns

@@ -1,0 +1,1 @@
+"""First-order solvers and L-BFGS."""

@@ -1,0 +1,167 @@
+"""Descent on batches of independent problems, by ask and tell: one `tell` is one gradient evaluation a sample.
+
+A solver shows in `point` where it wants the objective next, and takes value and gradient there with `tell`. No
+operation mixes samples, so that a batch runs exactly as its samples would alone. `best` is what to return.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from unfeature.features.gradients import compiled as kernels
+
+
+class Solver(ABC):
+    """One run of a descent. Call `begin`, then `tell` as often as the budget allows."""
+
+    point: Tensor
+
+    def begin(self, start: Tensor, project: Callable[[Tensor], Tensor] = lambda z: z) -> None:
+        """Start from z (N, ...); project maps each iterate to the nearest that is allowed."""
+        self.point = project(start)
+        self.project = project
+        self.rate = 1.0
+
+    @abstractmethod
+    def tell(self, value: Tensor, gradient: Tensor) -> None:
+        """Take the objective (N,) and its gradient (N, ...) at `point`, and move `point`."""
+
+    @property
+    def best(self) -> Tensor:
+        """The iterate to return."""
+        return self.point
+
+    @property
+    def converged(self) -> bool:
+        """Whether no sample can be improved any more."""
+        return False
+
+    def next_stage(self, rate: float, changed: bool) -> None:
+        """A new stage begins: steps are scaled by rate, and `changed` says whether the objective is another one."""
+        self.rate = rate
+
+
+class Momentum(Solver):
+    """Gradient descent with momentum: d ← μ d − rate · step · P · g, z ← z + d.
+
+    Parameters
+    ----------
+    step : float
+        For each of the P pixels, as objectives are means over them.
+    memory : float
+        μ.
+
+    Notes
+    -----
+    Source: Mahendran & Vedaldi 2015, §3.3.
+    """
+
+    def __init__(self, step: float, memory: float = 0.9):
+        self.step = step
+        self.memory = memory
+
+    def begin(self, start: Tensor, project: Callable[[Tensor], Tensor] = lambda z: z) -> None:
+        """Start at rest."""
+        super().begin(start, project)
+        self.velocity = torch.zeros_like(start)
+
+    def tell(self, value: Tensor, gradient: Tensor) -> None:
+        """One step."""
+        step = self.rate * self.step * pixels(gradient)
+        self.velocity = self.memory * self.velocity - step * gradient
+        self.point = self.project(self.point + self.velocity)
+
+
+class AdaGrad(Solver):
+    r"""AdaGrad that forgets, with momentum.
+
+    G ← μ G + g²,  d ← μ d − step · g / (damping / (rate · P) + √G),  z ← z + d
+
+    Parameters
+    ----------
+    step : float
+        Length of the steps where the gradient is strong; one grey level, 1/255, in the paper.
+    damping : float
+        Gradients weaker than this, over the number P of pixels, make shorter steps; P / η in the paper's terms.
+    memory : float
+        μ, for G and d alike.
+
+    Notes
+    -----
+    G is never reset; d is reset when the rate changes. Source: Mahendran & Vedaldi 2016, §3.4.
+    """
+
+    def __init__(self, step: float, damping: float, memory: float = 0.9):
+        self.step = step
+        self.damping = damping
+        self.memory = memory
+
+    def begin(self, start: Tensor, project: Callable[[Tensor], Tensor] = lambda z: z) -> None:
+        """Start at rest, with no history."""
+        super().begin(start, project)
+        self.squares = torch.zeros_like(start)
+        self.velocity = torch.zeros_like(start)
+
+    def tell(self, value: Tensor, gradient: Tensor) -> None:
+        """One step."""
+        damping = self.damping / (self.rate * pixels(gradient))
+        if kernels.fits(gradient):
+            from .compiled import adagrad
+
+            flat = (a.view(-1).numpy() for a in (gradient.contiguous(), self.squares, self.velocity))
+            adagrad(*flat, *kernels.scalars(gradient, self.memory, damping, self.step))
+        else:
+            self.squares.mul_(self.memory).addcmul_(gradient, gradient)
+            self.velocity.mul_(self.memory).addcdiv_(gradient, self.squares.sqrt().add_(damping), value=-self.step)
+        self.point = self.project(self.point + self.velocity)
+
+    def next_stage(self, rate: float, changed: bool) -> None:
+        """Another rate starts from rest."""
+        if rate != self.rate:
+            self.velocity = torch.zeros_like(self.velocity)
+        super().next_stage(rate, changed)
+
+
+class Adam(Solver):
+    r"""Adam: steps of like length in every coordinate, from running means of g and g².
+
+    Parameters
+    ----------
+    step : float
+    memory : tuple of float
+        Forgetting factors of the two means.
+
+    Notes
+    -----
+    Source: Kingma & Ba 2015.
+    """
+
+    def __init__(self, step: float, memory: tuple[float, float] = (0.9, 0.999)):
+        self.step = step
+        self.memory = memory
+
+    def begin(self, start: Tensor, project: Callable[[Tensor], Tensor] = lambda z: z) -> None:
+        """Start with no history."""
+        super().begin(start, project)
+        self.mean = torch.zeros_like(start)
+        self.squares = torch.zeros_like(start)
+        self.steps = 0
+
+    def tell(self, value: Tensor, gradient: Tensor) -> None:
+        """One step."""
+        self.steps += 1
+        first, second = self.memory
+        self.mean.mul_(first).add_(gradient, alpha=1 - first)
+        self.squares.mul_(second).addcmul_(gradient, gradient, value=1 - second)
+        scale = (self.squares / (1 - second**self.steps)).sqrt_().add_(1e-8)
+        move = self.mean / scale * (-self.rate * self.step / (1 - first**self.steps))
+        self.point = self.project(self.point + move)
+
+
+def pixels(z: Tensor) -> int:
+    """How many pixels the coordinates z (N, C, H, W) have."""
+    return z.shape[-1] * z.shape[-2]
