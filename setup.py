@@ -19,11 +19,10 @@ setup(
     python_requires=">=3.10",
     packages=["unfeature", *(f"unfeature.{p}" for p in INNER)],
     package_dir={"unfeature": "api", **{f"unfeature.{r}": r for r in ROOMS}},
-    package_data={"unfeature": ["py.typed", "__init__.pyi"], "unfeature.show": ["templates/*.html"]},
+    package_data={"": ["*.pyi"], "unfeature": ["py.typed"], "unfeature.show": ["templates/*.html"]},
     install_requires=[
         "click>=8.2",
         "jinja2>=3.1",
-        "lazy-loader>=0.4",
         "numba>=0.60",
         "numpy>=1.26",
         "pillow>=10.1",

@@ -9,11 +9,15 @@
 The public names stand in ``__init__.pyi``; each is imported on first use, so that ``import unfeature`` is quick.
 """
 
+from functools import cache
 from typing import Any
 
-import lazy_loader
 
-_load, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+@cache
+def _homes() -> dict[str, str]:
+    from unfeature.catalogue import read_stub
+
+    return read_stub(__name__)
 
 
 def __getattr__(name: str) -> Any:
@@ -21,4 +25,12 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("unfeature")
-    return _load(name)
+    if name.startswith("__"):
+        raise AttributeError(name)
+    from unfeature.catalogue import load
+
+    return load(__name__, name, _homes())
+
+
+def __dir__() -> list[str]:
+    return [*_homes(), "__version__"]

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unfeature.features.base import Representation, code_to_numpy, code_to_tensor
-from unfeature.features.words.sampling import bytes_of
 from unfeature.io.files import load_arrays, save_arrays
 from unfeature.io.images import list_images, read_image, resize_longer, to_grey
+from unfeature.io.memory import bytes_of
 
 if TYPE_CHECKING:
     from unfeature.inversion.result import Result

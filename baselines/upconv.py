@@ -29,7 +29,7 @@ LARGEST_STORED, HALF_PRECISION = 1e3, (-6e4, 6e4)
 
 
 @dataclass(eq=False, repr=False)
-class UpConvolution(Baseline):
+class Upconv(Baseline):
     r"""A network from code to image, trained to minimise the squared error of the pixels.
 
     The network sees asinh of standardised codes, which keeps the rare strong responses of a layer within bounds. Codes
@@ -79,7 +79,7 @@ class UpConvolution(Baseline):
     def learn(cls, images: Images, phi: Representation, *, crop: int = 128, crops: int = 20,
               zoom: float = 1.0, width: int = 96, steps: int = 1500, batch: int = 16, device: str | None = None,
               seed: int = 0, side: int | None = None, memory: str | int = "2GB", output: str | Path | None = None,
-              progress: Progress | None = None) -> UpConvolution:
+              progress: Progress | None = None) -> Upconv:
         """Train on random crops.
 
         Parameters
@@ -251,7 +251,7 @@ class _CropLearner(Learner):
 class _Trainer:
     """Adam on batches of crops, whose state travels in the learner's arrays."""
 
-    def __init__(self, model: UpConvolution, network: nn.Module, learner: _CropLearner, device: str) -> None:
+    def __init__(self, model: Upconv, network: nn.Module, learner: _CropLearner, device: str) -> None:
         self.model, self.learner, self.arrays, self.device = model, learner, learner.arrays, device
         self.network = network.to(device)
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=RATE)

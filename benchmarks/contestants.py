@@ -63,7 +63,7 @@ def dsift(image: NDArray[np.float32], window: str) -> dict[str, Call]:
         calls["VLFeat, value"] = lambda: vlfeat(scaled, step=8, size=8, fast=window == "flat", float_descriptors=True)
     if window == "gaussian" and find_spec("kornia") is not None:
         import torch
-        from kornia.feature import DenseSIFTDescriptor
+        from kornia.feature import DenseSIFTDescriptor  # pyright: ignore[reportMissingImports]
 
         described = DenseSIFTDescriptor(num_ang_bins=8, num_spatial_bins=4, spatial_bin_size=8, stride=8)
         x = torch.from_numpy(np.ascontiguousarray(image))[None, None]

@@ -16,10 +16,10 @@ from unfeature.features.base import Representation, image_to_tensor
 from .engine import Outcome, Progress, Term, descend, telling
 from .maximize import maximisation, without_code
 from .objectives import InnerProduct, squared_norm
-from .recipes import Recipe, without_steps
+from .recipes import Recipe, adjusted, without_steps
 from .result import Result
 
-FIDELITY = 30.0
+DATA_WEIGHT = 30.0
 
 
 @torch.inference_mode(False)
@@ -28,7 +28,8 @@ def caricature(
     image: NDArray[Any],
     *,
     preset: str | Recipe = "best",
-    weight: float | None = None,
+    steps: int | None = None,
+    data_weight: float | None = None,
     octaves: int = 1,
     octave_scale: float = 1.4,
     seed: int = 0,
@@ -45,8 +46,10 @@ def caricature(
     image : ndarray (H, W) or (H, W, C)
         x₀, in [0, 1].
     preset : {"best", "ijcv2016"} or Recipe
-    weight : float, optional
-        C; by default the recipe's.
+    steps : int, optional
+        Gradient evaluations in all; the preset's stages are shortened or lengthened in proportion.
+    data_weight : float, optional
+        C of the papers, the weight of the data term against the priors; by default the preset's.
     octaves : int
         Sizes at which the image is changed, the smallest first, each going on from what the last one added, as in
         DeepDream: patterns of many sizes appear.
@@ -74,8 +77,7 @@ def caricature(
     if octaves < 1 or not octave_scale > 1:
         raise ValueError(f"octaves are at least 1 and their ratio above 1, got {octaves} and {octave_scale}")
     original = _in_channels(phi, image)
-    recipe = exaggeration(phi, preset)
-    recipe = recipe if weight is None else replace(recipe, weight=float(weight))
+    recipe = adjusted(exaggeration(phi, preset), steps, data_weight)
     added = torch.zeros_like(original)
     outcomes: list[Outcome] = []
     for octave in reversed(range(octaves)):
@@ -97,7 +99,7 @@ def caricature(
 def exaggeration(phi: Representation, preset: str | Recipe) -> Recipe:
     """A recipe for caricatures by its name: that for maximisation, C as the code's response of 1 wants it."""
     recipe = maximisation(phi, preset)
-    return recipe if isinstance(preset, Recipe) else replace(recipe, weight=FIDELITY)
+    return recipe if isinstance(preset, Recipe) else replace(recipe, weight=DATA_WEIGHT)
 
 
 def _own_direction(phi: Representation, x: Tensor) -> Tensor:

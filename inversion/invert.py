@@ -18,7 +18,7 @@ from unfeature.features.base import Representation, code_shape, code_to_tensor, 
 
 from .engine import Outcome, Progress, Term, descend
 from .objectives import Euclidean, squared_norm
-from .recipes import Recipe, recipe_for
+from .recipes import Recipe, adjusted, recipe_for
 from .result import Result, relative_errors
 from .search import in_batches, most_at_once
 
@@ -33,7 +33,8 @@ def invert(
     preset: str | Recipe = "best",
     size: tuple[int, int] | None = None,
     mask: NDArray[Any] | Tensor | None = None,
-    weight: float | None = None,
+    steps: int | None = None,
+    data_weight: float | None = None,
     starts: int = 1,
     seed: int = 0,
     start: NDArray[Any] | Tensor | None = None,
@@ -55,8 +56,10 @@ def invert(
         Height and width of the image; by default the smallest image that has such a code.
     mask : ndarray or Tensor, optional
         m, broadcastable to one code, in the code's own layout.
-    weight : float, optional
-        C; by default the recipe's.
+    steps : int, optional
+        Gradient evaluations in all; the preset's stages are shortened or lengthened in proportion.
+    data_weight : float, optional
+        C of the papers, the weight of the data term against the priors; by default the preset's.
     starts : int
         Attempts at each code, from different noise.
     seed : int
@@ -89,8 +92,7 @@ def invert(
         raise ValueError(f"starts is at least 1, got {starts}")
     target = as_codes(code) if isinstance(code, Tensor) else as_codes(code).to(phi.device)
     size = check_code(phi, target, size)
-    recipe = recipe_for(phi, preset)
-    recipe = recipe if weight is None else replace(recipe, weight=float(weight))
+    recipe = adjusted(recipe_for(phi, preset), steps, data_weight)
     codes = target.repeat_interleave(starts, 0)
     weights = _as_mask(mask, target, starts)
     seeds = [seed + j for _ in range(len(target)) for j in range(starts)]

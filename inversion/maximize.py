@@ -24,7 +24,7 @@ from .invert import as_images, provenance, to_arrays, with_contrast
 from .objectives import InnerProduct
 from .parameterizations import Colours, Fourier, Frame
 from .priors import BoundedRange, BoundedVariation
-from .recipes import Recipe, Stage, ijcv2016
+from .recipes import Recipe, Stage, adjusted, ijcv2016
 from .result import Result
 from .search import in_batches, most_at_once
 from .solvers.first_order import Adam
@@ -36,7 +36,7 @@ NOISE_IMAGES = 8
 USUAL_AREA = 1e4
 SPACING = 1.1
 LEAST_SIDE = 128
-FIDELITY = 2.0
+DATA_WEIGHT = 2.0
 
 
 @torch.inference_mode(False)
@@ -51,7 +51,8 @@ def maximize(
     size: tuple[int, int] | None = None,
     statistics: Statistics | None = None,
     preset: str | Recipe = "best",
-    weight: float | None = None,
+    steps: int | None = None,
+    data_weight: float | None = None,
     starts: int = 1,
     seed: int = 0,
     start: NDArray[Any] | Tensor | None = None,
@@ -82,8 +83,10 @@ def maximize(
     statistics : Statistics, optional
         Of phi, over photographs; see Z below.
     preset : {"best", "ijcv2016"} or Recipe
-    weight : float, optional
-        C; by default the recipe's.
+    steps : int, optional
+        Gradient evaluations in all; the preset's stages are shortened or lengthened in proportion.
+    data_weight : float, optional
+        C of the papers, the weight of the data term against the priors; by default the preset's.
     starts : int
         Attempts at each image, from different noise.
     seed : int
@@ -120,8 +123,7 @@ def maximize(
         raise ValueError(f"starts is at least 1, got {starts}")
     asked = {"channel": channel, "neuron": neuron, "class_": class_, "direction": direction, "mosaic": mosaic}
     target = _target(phi, asked, size, statistics)
-    recipe = maximisation(phi, preset)
-    recipe = recipe if weight is None else replace(recipe, weight=float(weight))
+    recipe = adjusted(maximisation(phi, preset), steps, data_weight)
     count = len(target.directions) * starts
     like = target.directions
     directions, scale = (t.repeat_interleave(starts, 0) for t in (target.directions, target.scale))
@@ -174,7 +176,7 @@ def best(phi: Representation) -> Recipe:
     transforms = robustness(max(phi.jitter, 4))
     stages = (Stage(200, transforms=transforms), Stage(56, rate=0.3, transforms=transforms))
     priors = (BoundedRange(), BoundedVariation())
-    return Recipe("best", partial(Colours, spread=0.02), partial(Adam, step=0.03), priors, stages, FIDELITY)
+    return Recipe("best", partial(Colours, spread=0.02), partial(Adam, step=0.03), priors, stages, DATA_WEIGHT)
 
 
 RECIPES: dict[str, Callable[[Representation], Recipe]] = {"best": best, "ijcv2016": published}

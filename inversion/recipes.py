@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from unfeature.features.base import Representation
 
 from .parameterizations import Canvas, Fourier, Frame, Pixels
@@ -197,6 +199,22 @@ def recipe_for(
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"unknown preset {preset!r}: one of {', '.join(recipes)}{hint}")
     return recipes[preset](phi)
+
+
+def adjusted(recipe: Recipe, steps: int | None = None, data_weight: float | None = None) -> Recipe:
+    """A recipe with another number of gradient evaluations, its stages in proportion, or another weight C."""
+    recipe = recipe if data_weight is None else replace(recipe, weight=float(data_weight))
+    return recipe if steps is None else with_steps(recipe, steps)
+
+
+def with_steps(recipe: Recipe, steps: int) -> Recipe:
+    """A recipe whose stages have `steps` gradient evaluations in all, in proportion to their own."""
+    if steps < 1:
+        raise ValueError(f"steps is at least 1, got {steps}")
+    ends = np.rint(np.cumsum([stage.steps for stage in recipe.stages]) * steps / recipe.steps).astype(int)
+    counts = np.diff(ends, prepend=0).tolist()
+    stages = tuple(replace(stage, steps=count) for stage, count in zip(recipe.stages, counts, strict=True) if count)
+    return replace(recipe, stages=stages)
 
 
 def without_steps(recipe: Recipe) -> Recipe:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unfeature.features.base import Representation
-from unfeature.features.words.sampling import bytes_of
+from unfeature.io.memory import bytes_of
 
 from .engine import Outcome, telling
 from .recipes import Recipe, without_steps

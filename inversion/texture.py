@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -21,7 +20,7 @@ from .maximize import without_code
 from .objectives import Euclidean, Gram, Objective
 from .parameterizations import Colours, Pixels
 from .priors import BoundedVariation
-from .recipes import Recipe, Stage
+from .recipes import Recipe, Stage, adjusted
 from .result import Result
 from .solvers.lbfgs import LBFGS
 
@@ -75,7 +74,8 @@ def synthesize(
     size: tuple[int, int] | None = None,
     layer_weights: Mapping[str, float] | None = None,
     preset: str | Recipe = "best",
-    weight: float | None = None,
+    steps: int | None = None,
+    data_weight: float | None = None,
     starts: int = 1,
     seed: int = 0,
     progress: Callable[[Progress], None] | None = None,
@@ -94,8 +94,10 @@ def synthesize(
     layer_weights : mapping of str to float, optional
         w_l; by default all layers weigh alike, 1 together.
     preset : {"best", "gatys2015"} or Recipe
-    weight : float, optional
-        C; by default the recipe's.
+    steps : int, optional
+        Gradient evaluations in all; the preset's stages are shortened or lengthened in proportion.
+    data_weight : float, optional
+        C of the papers, the weight of the data term against the priors; by default the preset's.
     starts : int
         How many textures to make, from different noise.
     seed : int
@@ -119,7 +121,7 @@ def synthesize(
     size = size or (x.shape[2], x.shape[3])
     parts = _gram_parts(phi, x, layer_weights)
     seeds = [seed + j for j in range(starts)]
-    return _find(phi, parts, size, seeds, texture_recipe(preset, weight), None, progress)
+    return _find(phi, parts, size, seeds, texture_recipe(preset, steps, data_weight), None, progress)
 
 
 @torch.inference_mode(False)
@@ -132,7 +134,8 @@ def style_transfer(
     style_layers: Sequence[str] | None = None,
     style_weight: float = 1.0,
     preset: str | Recipe = "best",
-    weight: float | None = None,
+    steps: int | None = None,
+    data_weight: float | None = None,
     start: NDArray[Any] | Tensor | None = None,
     seed: int = 0,
     progress: Callable[[Progress], None] | None = None,
@@ -154,8 +157,10 @@ def style_transfer(
     style_weight : float
         w, for the mean of the style's layers against the mean of the content's, both relative.
     preset : {"best", "gatys2015"} or Recipe
-    weight : float, optional
-        C; by default the recipe's.
+    steps : int, optional
+        Gradient evaluations in all; the preset's stages are shortened or lengthened in proportion.
+    data_weight : float, optional
+        C of the papers, the weight of the data term against the priors; by default the preset's.
     start : ndarray or Tensor, optional
         By default the content.
     seed : int
@@ -184,10 +189,10 @@ def style_transfer(
     parts: list[Part] = [(layer, Euclidean(codes[layer]), 1 / len(shown)) for layer in shown]
     parts += _gram_parts(phi, _colour(phi, style), {layer: style_weight / len(styled) for layer in styled})
     first = x if start is None else as_images(start, 1, size).to(x)
-    return _find(phi, parts, size, [seed], texture_recipe(preset, weight), first, progress)
+    return _find(phi, parts, size, [seed], texture_recipe(preset, steps, data_weight), first, progress)
 
 
-def texture_recipe(preset: str | Recipe, weight: float | None = None) -> Recipe:
+def texture_recipe(preset: str | Recipe, steps: int | None = None, data_weight: float | None = None) -> Recipe:
     """A recipe for textures and styles by its name."""
     if isinstance(preset, Recipe):
         recipe = preset
@@ -195,7 +200,7 @@ def texture_recipe(preset: str | Recipe, weight: float | None = None) -> Recipe:
         recipe = RECIPES[preset]
     else:
         raise ValueError(f"unknown preset {preset!r} for textures: one of {', '.join(RECIPES)}")
-    return recipe if weight is None else replace(recipe, weight=float(weight))
+    return adjusted(recipe, steps, data_weight)
 
 
 RECIPES = {

@@ -18,7 +18,6 @@ from torch import Tensor
 from tests.checking import report
 from tests.contract_list import PRIORS, REPRESENTATIONS, SOLVERS
 from tests.tiny_networks import tiny
-from unfeature.cli.invert import with_steps
 from unfeature.features.base import Representation
 from unfeature.features.gradients import compiled as kernels
 from unfeature.features.gradients.dsift import DSIFT
@@ -28,10 +27,8 @@ from unfeature.features.networks.multi_layer import Layers
 from unfeature.features.patterns.brief import BRIEF
 from unfeature.inversion.caricature import caricature
 from unfeature.inversion.invert import invert
-from unfeature.inversion.maximize import RECIPES, maximize
+from unfeature.inversion.maximize import maximize
 from unfeature.inversion.parameterizations import Canvas, Colours, Fourier, Frame, Levelled, Pixels
-from unfeature.inversion.recipes import recipe_for
-from unfeature.inversion.texture import RECIPES as TEXTURES
 from unfeature.inversion.texture import synthesize
 
 CANVASES: dict[str, Callable[[Frame], Canvas]] = {"pixels": Pixels, "fourier": Fourier, "colours": Colours}
@@ -139,8 +136,7 @@ def inversion(preset: str, phi: Callable[[], Representation]) -> None:
         x[:, :, :20, :20] = 0.5
         with torch.no_grad():
             code = kind(x.to(where))
-        recipe = with_steps(recipe_for(kind, preset), STEPS)
-        result = invert(kind, code, preset=recipe, size=(40, 48), starts=2)
+        result = invert(kind, code, preset=preset, steps=STEPS, size=(40, 48), starts=2)
         return result.images, result.errors, result.history["objective"]
 
     twice(run)
@@ -154,25 +150,25 @@ def twice(run: Callable[[Any], tuple[Any, ...]]) -> None:
 def inversion_of_an_image(where: Any) -> tuple[Any, ...]:
     """From and to NumPy, with a descriptor that lives elsewhere."""
     phi = BRIEF(bits=32, patch_size=12, step=4).to(where)
-    result = invert(phi, phi(IMAGE[..., 0]), preset=with_steps(recipe_for(phi, "fast"), STEPS))
+    result = invert(phi, phi(IMAGE[..., 0]), preset="fast", steps=STEPS)
     return result.images, result.errors
 
 
 def maximisation_of_a_channel(where: Any) -> tuple[Any, ...]:
     phi = CNN(tiny(), "fire3").to(where)
-    result = maximize(phi, channel=[1, 2], preset=with_steps(RECIPES["best"](phi), STEPS), size=(40, 40))
+    result = maximize(phi, channel=[1, 2], preset="best", steps=STEPS, size=(40, 40))
     return (result.images,)
 
 
 def caricature_of_an_image(where: Any) -> tuple[Any, ...]:
     phi = CNN(tiny(), "fire3").to(where)
-    result = caricature(phi, IMAGE, octaves=2, preset=with_steps(RECIPES["ijcv2016"](phi), STEPS))
+    result = caricature(phi, IMAGE, octaves=2, preset="ijcv2016", steps=STEPS)
     return (result.images,)
 
 
 def texture_of_an_image(where: Any) -> tuple[Any, ...]:
     phi = Layers(tiny(), ["conv1", "fire3"]).to(where)
-    return (synthesize(phi, IMAGE, preset=with_steps(TEXTURES["best"], STEPS)).images,)
+    return (synthesize(phi, IMAGE, preset="best", steps=STEPS).images,)
 
 
 def checks() -> dict[str, Callable[[], None]]:

@@ -19,10 +19,10 @@ from unfeature.features.gradients.dsift import DSIFT
 from unfeature.features.gradients.hog import HOG
 from unfeature.features.patterns.brief import BRIEF
 from unfeature.features.words.bovw import BoVW
-from unfeature.features.words.sampling import bytes_of
 from unfeature.features.words.vocabulary import Vocabulary
 from unfeature.io.files import load_arrays, save_arrays
 from unfeature.io.images import resize_longer, write_png
+from unfeature.io.memory import bytes_of
 
 PHI = HOG(variant="dpm", cell_size=6)
 SMALL = {
@@ -223,8 +223,8 @@ def test_wrong_requests_are_refused(models, target):
 
 
 def test_methods_are_found_by_name():
-    for name, (_, kind) in baselines.METHODS.items():
-        found = getattr(baselines, kind)
+    for name, found in baselines.METHODS.items():
+        assert getattr(baselines, found.__name__) is found
         assert issubclass(found, Baseline) and dataclasses.is_dataclass(found)
         assert found.method == name and baselines.find(name) is found
     assert baselines.find("dictionary") is baselines.PairedDictionary
@@ -286,7 +286,7 @@ def test_an_up_convolutional_network_inverts_codes_without_positions(images, tar
     local = DSIFT(bin_size=3, step=6)
     words = local(images[0]).reshape(-1, 128)[::7][:12]
     phi = BoVW(Vocabulary(local, words), levels=(1, 2))
-    model = baselines.UpConvolution.learn(images, phi, crop=48, crops=3, width=16, steps=5, batch=4)
+    model = baselines.Upconv.learn(images, phi, crop=48, crops=3, width=16, steps=5, batch=4)
     own = model.invert(phi, phi(target))
     assert own.images.shape == (1, 48, 48)
     stretched = model.invert(phi, phi(target), size=target.shape).image

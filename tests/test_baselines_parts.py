@@ -248,7 +248,7 @@ def test_keypoints_need_points_and_fitting_shapes(tmp_path):
 
 def test_a_network_gives_a_start_with_contrast_and_noise(photograph):
     images = [photograph(name, 64) for name in ("camera", "chelsea", "coffee")]
-    model = baselines.UpConvolution.learn(images, PHI, crop=48, crops=4, width=16, steps=20, batch=4)
+    model = baselines.Upconv.learn(images, PHI, crop=48, crops=4, width=16, steps=20, batch=4)
     code = PHI(photograph("astronaut", 64))
     guess, starts = model.invert(PHI, code).image, [model.start(PHI, code, seed=seed) for seed in (0, 0, 1)]
     assert starts[0].shape == guess.shape and starts[0].dtype == np.float32

@@ -31,7 +31,7 @@ def finished(task: Task, module) -> Row:
 
 
 def test_variants_of_the_published_recipe():
-    bare, jittered = (regularizers.variant(HOG(), *given, None) for given in ((None, False), (1.5, True)))
+    bare, jittered = (regularizers.variant(HOG(), *given) for given in ((None, False), (1.5, True)))
     assert bare.priors == () and bare.jitter == 1
     assert [type(prior).__name__ for prior in jittered.priors] == ["BoundedRange", "BoundedVariation"]
     assert "beta=1.5" in repr(jittered.priors[1]) and jittered.jitter == 2

@@ -81,7 +81,7 @@ def test_the_command_calls_the_library(call, tmp_path):
          "--bilinear", "--no-texture", "--preset", "fast", "--seed", 3, "--starts", 2, "--C", 50, "-o", tmp_path)
     phi = HOG(cell_size=5, orientations=6, bilinear=True, texture=False)
     image = resize_longer(bundled("camera"), 40)
-    expected = invert(phi, phi(image), preset="fast", size=(40, 40), seed=3, starts=2, weight=50)
+    expected = invert(phi, phi(image), preset="fast", size=(40, 40), seed=3, starts=2, data_weight=50)
     np.testing.assert_array_equal(Result.load(tmp_path, phi).images, expected.images)
     assert {p.name for p in tmp_path.glob("preimage*")} == {"preimage-00.png", "preimage-01.png"}
 

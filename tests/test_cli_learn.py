@@ -61,9 +61,7 @@ def test_a_dictionary_is_learned_applied_and_started_from(call, folder, tmp_path
 
 
 def three_steps(phi, image, start):
-    from unfeature.cli.invert import recipe_of
-
-    return uf.invert(phi, phi(image), preset=recipe_of(phi, "best", 3), size=image.shape, start=start).image
+    return uf.invert(phi, phi(image), preset="best", steps=3, size=image.shape, start=start).image
 
 
 def test_a_network_is_learned_from_two_folders_and_started_from(call, folder, tmp_path):
@@ -76,7 +74,7 @@ def test_a_network_is_learned_from_two_folders_and_started_from(call, folder, tm
     phi, image = uf.HOG(), resize_longer(uf.bundled("camera"), 64)
     common = ("invert", bundled_path("camera"), "--feature", "hog", "--size", 64, "-o", tmp_path / "out")
     assert call(*common, "--steps", 3, "--init", path)[0] == 0
-    expected = three_steps(phi, image, uf.baselines.UpConvolution.load(path).start(phi, phi(image), size=image.shape))
+    expected = three_steps(phi, image, uf.baselines.Upconv.load(path).start(phi, phi(image), size=image.shape))
     np.testing.assert_array_equal(uf.Result.load(tmp_path / "out").image, expected)
 
 

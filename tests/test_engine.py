@@ -139,7 +139,7 @@ def test_a_mask_has_the_layout_of_its_code():
 def test_a_code_of_no_weight_leaves_the_priors():
     phi = Blur()
     seen = []
-    result = invert(phi, phi(np.ones((16, 16), np.float32)), preset="fast", weight=0.0, progress=seen.append)
+    result = invert(phi, phi(np.ones((16, 16), np.float32)), preset="fast", data_weight=0.0, progress=seen.append)
     assert np.isnan(seen[-1].error) and result.history["data"][-1] == 0
     assert result.image.std() < 0.01
 
@@ -310,8 +310,8 @@ BAD = {
     "zero mask": ({"mask": np.zeros((4, 4, 31))}, "nothing to invert"),
     "start": ({"start": np.zeros((5, 5, 5, 5))}, "shape"),
     "size of the start": ({"start": np.zeros((32, 40))}, "32 × 40 pixels, but the one to find 32 × 32"),
-    "negative C": ({"weight": -1.0}, "not negative"),
-    "C": ({"weight": np.nan}, "finite"),
+    "negative C": ({"data_weight": -1.0}, "not negative"),
+    "C": ({"data_weight": np.nan}, "finite"),
 }
 
 

@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import avg_pool2d
 
 from tests.tiny_networks import tiny
-from unfeature.baselines.upconv import UpConvolution, _CropLearner
+from unfeature.baselines.upconv import Upconv, _CropLearner
 from unfeature.features.base import Representation
 from unfeature.features.networks.cnn import CNN
 
@@ -52,7 +52,7 @@ def correlation(a, b):
 @pytest.mark.parametrize(("stride", "least"), [(2, 0.95), (4, 0.88), (6, 0.81), (16, 0.5)])
 def test_grids_of_any_fineness_lead_to_images(images, target, stride, least):
     phi = Means(stride)
-    model = UpConvolution.learn(images, phi, steps=80, **SMALL)
+    model = Upconv.learn(images, phi, steps=80, **SMALL)
     image = model.invert(phi, phi(target), size=target.shape).image
     assert image.shape == target.shape
     assert correlation(image, target) > least
@@ -64,7 +64,7 @@ def test_huge_codes_are_learned_as_others(images, target):
     codes = [Means(4, strength) for strength in (1e3, 1e9)]
     found = []
     for phi in codes:
-        model = UpConvolution.learn(images, phi, steps=20, **SMALL)
+        model = Upconv.learn(images, phi, steps=20, **SMALL)
         found.append(model.invert(phi, phi(target), size=target.shape).image)
     assert np.ptp(found[0]) > 0.1
     assert np.abs(found[0] - found[1]).max() < 0.05
@@ -73,7 +73,7 @@ def test_huge_codes_are_learned_as_others(images, target):
 def test_a_layer_with_one_position_gives_images_of_any_size(images, target):
     phi = CNN(tiny(), "fc4")
     colour = [np.repeat(image[..., None], 3, axis=2) for image in [*images, target]]
-    model = UpConvolution.learn(colour[:-1], phi, steps=3, **{**SMALL, "crop": 16})
+    model = Upconv.learn(colour[:-1], phi, steps=3, **{**SMALL, "crop": 16})
     code = phi(colour[-1][:16, :16])
     assert code.shape == (1, 1, 7)
     assert model.invert(phi, code).images.shape == (1, 16, 16, 3)
@@ -101,11 +101,11 @@ def test_zoomed_crops_hold_more_of_the_image():
     assert np.allclose(spans[1.0], 31 / 63, atol=0.01)
     assert spans[3.0].min() < 0.6 and 0.8 < spans[3.0].max() <= 1
     with pytest.raises(ValueError, match="zoom is at least 1"):
-        UpConvolution.learn([ramp], Means(4), zoom=0.5)
+        Upconv.learn([ramp], Means(4), zoom=0.5)
 
 
 def test_the_network_begins_near_the_mean_image(images):
-    model = UpConvolution.learn(images, Means(8), steps=1, **SMALL)
+    model = Upconv.learn(images, Means(8), steps=1, **SMALL)
     image = model.invert(Means(8), Means(8)(images[0]), size=images[0].shape).image
     assert abs(float(np.mean(image)) - model.image_mean) < 0.2
     assert torch.isfinite(torch.from_numpy(model.weights)).all()

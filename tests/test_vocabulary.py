@@ -8,10 +8,11 @@ import torch
 
 from unfeature.features.patterns.brief import BRIEF
 from unfeature.features.patterns.lbp import LBP
-from unfeature.features.words.sampling import _reservoir, bytes_of, position_centres, sample_descriptors
+from unfeature.features.words.sampling import _reservoir, position_centres, sample_descriptors
 from unfeature.features.words.vocabulary import Mixture, Vocabulary
 from unfeature.io.files import save_arrays
 from unfeature.io.images import write_png
+from unfeature.io.memory import bytes_of
 
 PHI = BRIEF(bits=12, patch_size=12, step=4, softness=1.0)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .families import FeatureCommand, takes_feature
-from .invert import LONGER_SIDE, with_steps
+from .invert import LONGER_SIDE
 from .maximize import save
 from .options import SEED, Size
 from .photographs import read_photograph
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
               help="Ratio of one size to the next.")
 @click.option("--preset", default="best", show_default=True, help="best or ijcv2016.")
 @click.option("--steps", type=click.IntRange(1), help="Gradient evaluations at each size [the preset's].")
-@click.option("--C", "weight", type=click.FloatRange(0, min_open=True), help="Weight of the response.")
+@click.option("--data-weight", "--C", "data_weight", type=click.FloatRange(0, min_open=True),
+              help="Weight of the response.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of the jitter.")
 @click.option("--size", type=Size(), help=f"Longer side that the photograph is reduced to [{LONGER_SIDE}].")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default="out", show_default=True, help="Folder.")
@@ -41,11 +42,9 @@ def caricature(photograph: Path, phi: Representation, output: Path, quiet: bool,
       unfeature caricature photo.jpg --net squeezenet1_0 --weights w.safetensors --layer fire9 --octaves 4
     """
     from unfeature.inversion.caricature import caricature as find
-    from unfeature.inversion.caricature import exaggeration
     from unfeature.io.files import folder_for_results
 
     image = read_photograph(photograph, phi, size or LONGER_SIDE)
-    recipe = with_steps(exaggeration(phi, preset), steps)
     with folder_for_results(output), step_bar(quiet) as progress:
-        result = find(phi, image, preset=recipe, progress=progress, **settings)
+        result = find(phi, image, preset=preset, steps=steps, progress=progress, **settings)
     save(result, output)

@@ -22,7 +22,6 @@ from .progress import step_bar
 if TYPE_CHECKING:
     from unfeature.baselines.base import Baseline
     from unfeature.features.base import Representation
-    from unfeature.inversion.recipes import Recipe
     from unfeature.inversion.result import Result
 
 LONGER_SIDE = 256
@@ -33,7 +32,8 @@ LONGER_SIDE = 256
 @takes_feature()
 @click.option("--preset", help="best, fast, ijcv2016 or cvpr2015 [best].")
 @click.option("--steps", type=click.IntRange(1), help="Gradient evaluations [the preset's].")
-@click.option("--C", "weight", type=click.FloatRange(0, min_open=True), help="Weight of the code against the priors.")
+@click.option("--data-weight", "--C", "data_weight", type=click.FloatRange(0, min_open=True),
+              help="Weight of the code against the priors.")
 @click.option("--init", metavar="FILE", type=click.Path(path_type=Path),
               help="Start from this: a picture, image.npy, or what `unfeature learn upconv` made, .npz.")
 @click.option("--method", type=Name(tuple(METHODS)), help="Not the pre-image, but this method, with its --model.")
@@ -88,12 +88,11 @@ def _finder(
         from unfeature.inversion.invert import invert as find_image
 
         start = _start(settings.pop("init"), phi, size, seed)
-        recipe = recipe_of(phi, settings.pop("preset") or "best", settings.pop("steps"))
-        settings |= {"preset": recipe, "size": size, "starts": starts, "seed": seed}
+        settings |= {"preset": settings.pop("preset") or "best", "size": size, "starts": starts, "seed": seed}
         return lambda code, progress: find_image(phi, code, start=start(code), progress=progress, **settings)
     given = [name for name, value in settings.items() if value is not None]
     if given:
-        raise ValueError(f"--{given[0].replace('weight', 'C')} belongs to pre-images, not to --method {method}")
+        raise ValueError(f"--{given[0].replace('_', '-')} belongs to pre-images, not to --method {method}")
     chosen = _model(method, model, phi)
     return lambda code, progress: chosen.invert(phi, code, size=size, count=starts, seed=seed)
 
@@ -112,9 +111,9 @@ def _start(
     if path is None:
         return lambda code: None
     if path.suffix == ".npz":
-        from unfeature.baselines.upconv import UpConvolution
+        from unfeature.baselines.upconv import Upconv
 
-        model = UpConvolution.load(path, phi)
+        model = Upconv.load(path, phi)
         return lambda code: model.start(phi, code, size=size, seed=seed)
     image = _image(path, phi, size)
     return lambda code: image
@@ -148,23 +147,6 @@ def _read(
         raise ValueError(f"--size {size} does not tell the size of a code's image: give HEIGHTxWIDTH, or leave it out")
     code = load_array(source)
     return None, code[0] if code.ndim in (2, 4) and len(code) == 1 else code, size
-
-
-def recipe_of(phi: Representation, preset: str, steps: int | None) -> Recipe:
-    """A preset with a number of steps, its own if none is given."""
-    from unfeature.inversion.recipes import recipe_for
-
-    return with_steps(recipe_for(phi, preset), steps)
-
-
-def with_steps(recipe: Recipe, steps: int | None) -> Recipe:
-    """A recipe, its stages shortened or lengthened in proportion if a number of steps is given."""
-    if steps is None:
-        return recipe
-    ends = np.rint(np.cumsum([stage.steps for stage in recipe.stages]) * steps / recipe.steps).astype(int)
-    counts = np.diff(ends, prepend=0).tolist()
-    stages = tuple(replace(stage, steps=count) for stage, count in zip(recipe.stages, counts, strict=True) if count)
-    return replace(recipe, stages=stages)
 
 
 def with_photograph(result: Result, source: Path, photograph: NDArray[Any] | None) -> Result:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .families import FeatureCommand, takes_feature
-from .invert import with_steps
 from .options import SEED, Indices, Size
 from .progress import step_bar
 
@@ -28,7 +27,8 @@ if TYPE_CHECKING:
               help="What `unfeature learn statistics` wrote [responses to noise].")
 @click.option("--preset", default="best", show_default=True, help="best or ijcv2016.")
 @click.option("--steps", type=click.IntRange(1), help="Gradient evaluations [the preset's].")
-@click.option("--C", "weight", type=click.FloatRange(0, min_open=True), help="Weight of the response.")
+@click.option("--data-weight", "--C", "data_weight", type=click.FloatRange(0, min_open=True),
+              help="Weight of the response.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of the noise to start from.")
 @click.option("--starts", type=click.IntRange(1), default=1, show_default=True, help="Attempts from different noise.")
 @click.option("--memory", metavar="AMOUNT", help="For the images sought at once, as 2GB; the others follow [all].")
@@ -49,15 +49,13 @@ def maximize(phi: Representation, output: Path, quiet: bool, preset: str, steps:
       unfeature maximize --feature hog --variant dpm --template person.npy
     """
     from unfeature.features.channel_statistics import Statistics
-    from unfeature.inversion.maximize import maximisation
     from unfeature.inversion.maximize import maximize as find
     from unfeature.io.files import folder_for_results, load_array
 
     known = None if statistics is None else Statistics.load(statistics, phi)
     direction = None if template is None else load_array(template)
-    recipe = with_steps(maximisation(phi, preset), steps)
     with folder_for_results(output), step_bar(quiet) as progress:
-        result = find(phi, direction=direction, neuron=neuron, statistics=known, preset=recipe,
+        result = find(phi, direction=direction, neuron=neuron, statistics=known, preset=preset, steps=steps,
                       size=(size, size) if isinstance(size, int) else size, progress=progress, **settings)
     save(result, output)
 

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from unfeature.cli.invert import recipe_of
 from unfeature.features.networks.cnn import CNN
 from unfeature.inversion.invert import invert
 from unfeature.inversion.recipes import PRESETS
@@ -21,7 +20,7 @@ from ..protocol import Options, code_on, descriptor, image_for, image_settings, 
 from ..tasks import Outcome, Row, Task, digest
 from .hog import with_cvpr15
 
-FIDELITIES = (1.0, 20.0, 100.0, 300.0)
+DATA_WEIGHTS = (1.0, 20.0, 100.0, 300.0)
 METHODS = ("ijcv2016", "best")
 LAST = {"squeezenet1_0": "pool_final", "torchvision-squeezenet1_0": "pool_final"}
 LAYERS: dict[str, tuple[str, ...]] = {
@@ -53,7 +52,7 @@ def plan(options: Options) -> Plan:
         if len(options.photographs) > 1:
             prepared.append(preparations.normaliser(options, own, inputs))
         for method in methods:
-            for data_weight in options.data_weights or FIDELITIES:
+            for data_weight in options.data_weights or DATA_WEIGHTS:
                 more = {**own, "method": method, "data_weight": data_weight}
                 rows += [_task(path, options, more, inputs) for path in options.photographs]
     return Plan(tuple(rows), tuple(prepared))
@@ -86,8 +85,9 @@ def work(task: Task) -> Outcome:
     settings = task.settings
     phi, image = descriptor(settings, task.inputs), image_for(settings, task.inputs)
     code = code_on(phi, image, task.device)
-    recipe = recipe_of(phi, settings["method"], settings.get("steps"))
-    result = invert(phi, code, preset=recipe, weight=settings["data_weight"], size=image.shape[:2], seed=settings["seed"])
+    result = invert(phi, code, preset=settings["method"], steps=settings.get("steps"),
+                    data_weight=settings["data_weight"], size=image.shape[:2],
+                    seed=settings["seed"])
     last = CNN(settings["net"], LAST.get(settings["net"], "fc8"), weights=task.inputs["weights"])
     labels = [label(last, picture) for picture in (image, result.image)]
     values = {**measures(result, image), "label": labels[1], "consistent": float(labels[0] == labels[1])}

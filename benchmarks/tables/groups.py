@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from unfeature.cli.invert import recipe_of
 from unfeature.features.base import Representation
 from unfeature.features.masks import centre_mask, channel_mask
 from unfeature.inversion.invert import invert
@@ -41,8 +40,8 @@ def work(task: Task) -> Outcome:
     phi, image = descriptor(settings, task.inputs), image_for(settings, task.inputs)
     code = code_on(phi, image, task.device)
     mask = part_mask(tuple(code.shape[1:]), settings["part"]).to(code)
-    recipe = recipe_of(phi, settings["method"], settings.get("steps"))
-    result = invert(phi, code, preset=recipe, mask=mask, size=image.shape[:2], seed=settings["seed"])
+    result = invert(phi, code, preset=settings["method"], steps=settings.get("steps"),
+                    mask=mask, size=image.shape[:2], seed=settings["seed"])
     values = {**measures(result, image), "error_part": part_error(phi, result.image, code, mask)}
     return Outcome(values, {"image": result.image})
 

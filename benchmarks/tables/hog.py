@@ -8,7 +8,6 @@ from typing import Any
 from unfeature.baselines import METHODS as BASELINES
 from unfeature.baselines import find
 from unfeature.baselines.keypoints import KeypointCollage, Keypoints
-from unfeature.cli.invert import recipe_of
 from unfeature.inversion.invert import invert
 from unfeature.inversion.recipes import PRESETS
 from unfeature.inversion.result import Result
@@ -148,8 +147,7 @@ def find_image(task: Task, phi: Any, image: Any) -> Result:
         chosen = kind.load(task.inputs["model"], phi) if kind.learned else kind.of(phi)
         return chosen.invert(phi, phi(image), size=size, seed=seed)
     code = code_on(phi, image, task.device)
-    recipe = recipe_of(phi, method, task.settings.get("steps"))
-    return invert(phi, code, preset=recipe, size=size, seed=seed)
+    return invert(phi, code, preset=method, steps=task.settings.get("steps"), size=size, seed=seed)
 
 
 def page(rows: list[Row], prepared: list[Row], options: Options) -> Page:

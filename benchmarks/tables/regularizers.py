@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from unfeature.cli.invert import recipe_of
 from unfeature.features.base import Representation
 from unfeature.inversion.invert import invert
 from unfeature.inversion.priors import BoundedRange, BoundedVariation
-from unfeature.inversion.recipes import Recipe, Stage
+from unfeature.inversion.recipes import Recipe, Stage, ijcv2016
 
 from .. import page as tables
 from .. import subjects
@@ -18,7 +17,7 @@ from ..protocol import Options, code_on, descriptor, image_for, measures
 from ..tasks import Outcome, Row, Task
 
 BETAS = (1.0, 1.5, 2.0)
-FIDELITIES = (1.0, 20.0, 100.0, 300.0)
+DATA_WEIGHTS = (1.0, 20.0, 100.0, 300.0)
 BY = {"feature": "descriptor", "method": "variant"}
 METRICS = (tables.ERROR, tables.CENTRED, tables.NATURALNESS, tables.CORRELATION, tables.SSIM, tables.SECONDS)
 LEAD = (
@@ -33,7 +32,7 @@ def plan(options: Options) -> Plan:
     variants += [{"method": f"β = {beta:g}{', jitter' if jitter else ''}", "beta": beta, "jitter": jitter,
                   "data_weight": None} for beta in BETAS for jitter in (False, True)]
     variants += [{"method": f"C = {c:g}", "beta": 2.0, "jitter": False, "data_weight": c}
-                 for c in options.data_weights or FIDELITIES]
+                 for c in options.data_weights or DATA_WEIGHTS]
     return Plan(subjects.tasks("regularizers", options, variants), subjects.photographs(options))
 
 
@@ -42,14 +41,16 @@ def work(task: Task) -> Outcome:
     settings = task.settings
     phi, image = descriptor(settings, task.inputs), image_for(settings, task.inputs)
     code = code_on(phi, image, task.device)
-    recipe = variant(phi, settings["beta"], settings["jitter"], settings.get("steps"))
-    result = invert(phi, code, preset=recipe, weight=settings["data_weight"], size=image.shape[:2], seed=settings["seed"])
+    recipe = variant(phi, settings["beta"], settings["jitter"])
+    result = invert(phi, code, preset=recipe, steps=settings.get("steps"),
+                    data_weight=settings["data_weight"], size=image.shape[:2],
+                    seed=settings["seed"])
     return Outcome(measures(result, image), {"image": result.image})
 
 
-def variant(phi: Representation, beta: float | None, jitter: bool, steps: int | None) -> Recipe:
+def variant(phi: Representation, beta: float | None, jitter: bool) -> Recipe:
     """The published recipe with other priors, all stages with the same jitter; beta None is without priors."""
-    recipe = recipe_of(phi, "ijcv2016", steps)
+    recipe = ijcv2016(phi)
     extent = (phi.jitter or max(round(phi.stride / 4), 1)) if jitter else 1
     stages: tuple[Stage, ...] = tuple(replace(stage, jitter=extent) for stage in recipe.stages)
     priors = () if beta is None else (BoundedRange(), BoundedVariation(beta=beta))

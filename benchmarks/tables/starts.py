@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from unfeature.cli.invert import recipe_of
 from unfeature.inversion.invert import invert
 from unfeature.inversion.recipes import PRESETS
 
@@ -42,8 +41,8 @@ def work(task: Task) -> Outcome:
     settings = task.settings
     phi, image = descriptor(settings, task.inputs), image_for(settings, task.inputs)
     code = code_on(phi, image, task.device)
-    recipe = recipe_of(phi, settings["method"], settings.get("steps"))
-    result = invert(phi, code, preset=recipe, size=image.shape[:2], starts=settings["starts"], seed=settings["seed"])
+    result = invert(phi, code, preset=settings["method"], steps=settings.get("steps"),
+                    size=image.shape[:2], starts=settings["starts"], seed=settings["seed"])
     pictures = {f"start-{j + 1:02d}": found for j, found in enumerate(result.images)}
     return Outcome({**measures(result, image), **spread(result.errors, result.images)}, dict(pictures))
 

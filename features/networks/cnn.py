@@ -12,8 +12,8 @@ from .layer_stack import SIZE_TO_MEASURE_WITH
 from .network_code import NetworkCode
 
 LARGEST_SIDE = 8192
-FIDELITIES = ((0.5, 300.0), (1.0, 100.0))
-LEAST_FIDELITY = 20.0
+DATA_WEIGHTS = ((0.5, 300.0), (1.0, 100.0))
+LEAST_DATA_WEIGHT = 20.0
 
 
 class CNN(NetworkCode):
@@ -25,8 +25,8 @@ class CNN(NetworkCode):
     Parameters
     ----------
     network : str or Module
-        A published network by its name (see `unfeature.features.networks.zoo.NETWORKS`), or any torch module in evaluation
-        mode that takes (N, C, H, W).
+        A published network by its name (see `unfeature.features.networks.zoo.NETWORKS`), or any torch module in
+        evaluation mode that takes (N, C, H, W).
     layer : str
         A layer's name (``"conv1"``, ``"fire2"``) or module path (``"features.10"``).
     weights : path, optional
@@ -102,7 +102,7 @@ class CNN(NetworkCode):
         """C by how much of the image a position sees."""
         height, width = self.stack.preprocessing.input_size or SIZE_TO_MEASURE_WITH
         share = self.receptive_field / max(height, width)
-        return next((weight for bound, weight in FIDELITIES if share < bound), LEAST_FIDELITY)
+        return next((weight for bound, weight in DATA_WEIGHTS if share < bound), LEAST_DATA_WEIGHT)
 
     def forward(self, x: Tensor) -> Tensor:
         """The layer's output, (N, D, h, w) or (N, D)."""

@@ -31,8 +31,8 @@ class LayerStack(nn.Module):
     Parameters
     ----------
     network : str or Module
-        A published network by its name (see `unfeature.features.networks.zoo.NETWORKS`), or any torch module in evaluation
-        mode that takes (N, C, H, W).
+        A published network by its name (see `unfeature.features.networks.zoo.NETWORKS`), or any torch module in
+        evaluation mode that takes (N, C, H, W).
     layers : sequence of str
         Names of layers (``"conv1"``, ``"fire2"``) or module paths (``"features.10"``).
     weights : path, optional

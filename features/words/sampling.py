@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,6 @@ Images = str | Path | Iterable[str | Path | NDArray[Any]]
 Progress = Callable[[int, "int | None"], None]
 
 PATCH = 16
-UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 @dataclass(frozen=True)
@@ -127,24 +125,6 @@ def named_images(images: Images, grey: bool) -> tuple[Iterator[tuple[str, NDArra
                 yield f"image {number}", to_grey(item) if grey and np.ndim(item) == 3 else np.asarray(item)
 
     return each(), total
-
-
-def bytes_of(memory: int | str) -> int:
-    """A number of bytes, or text such as ``"2GB"`` or ``"500 MB"``, as a number of bytes.
-
-    Raises
-    ------
-    ValueError
-        If it cannot be read as an amount, or is none.
-    """
-    match = re.fullmatch(r"\s*([\d.]+(?:E[+-]?\d+)?)\s*([KMGT]?)(?:I?B)?\s*", str(memory).upper())
-    try:
-        amount = float(match[1]) * UNITS[match[2]] if match else 0.0
-    except ValueError:
-        amount = 0.0
-    if not 0 < amount < float("inf"):
-        raise ValueError(f"cannot read {memory!r} as an amount of memory: write it as 2GB or 500MB")
-    return int(amount)
 
 
 def _reservoir(

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unfeature.io.files import load_arrays, save_arrays
+from unfeature.io.memory import bytes_of
 
 from ..base import Representation
 from .sampling import (
@@ -25,7 +26,6 @@ from .sampling import (
     Images,
     Progress,
     Sample,
-    bytes_of,
     descriptor_dimension,
     local_descriptors,
     sample_descriptors,

@@ -1,0 +1,15 @@
+from unfeature.catalogue import Catalogue
+from unfeature.features.base import Representation
+from unfeature.features.gradients.dsift import DSIFT as DSIFT
+from unfeature.features.gradients.hog import HOG as HOG
+from unfeature.features.gradients.phow import PHOW as PHOW
+from unfeature.features.networks.cnn import CNN as CNN
+from unfeature.features.networks.multi_layer import Layers as Layers
+from unfeature.features.patterns.brief import BRIEF as BRIEF
+from unfeature.features.patterns.lbp import LBP as LBP
+from unfeature.features.words.bovw import BoVW as BoVW
+from unfeature.features.words.encodings import VLAD as VLAD
+from unfeature.features.words.encodings import Fisher as Fisher
+from unfeature.features.words.encodings import SuperVector as SuperVector
+
+DESCRIPTORS: Catalogue[Representation]
