@@ -12,7 +12,7 @@ from unfeature.features.gradients.dsift import DSIFT
 from unfeature.features.patterns.brief import BRIEF
 from unfeature.features.words import soft_sums as moments
 from unfeature.features.words import word_code as assignment
-from unfeature.features.words.encodings import VLAD, Fisher, SuperVector
+from unfeature.features.words.vlad import VLAD, Fisher, SuperVector
 from unfeature.features.words.vocabulary import Mixture, Vocabulary
 
 GOLDEN = Path(__file__).parent / "golden" / "encodings.npz"
