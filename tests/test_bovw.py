@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from unfeature.features.base import Representation
 from unfeature.features.gradients.phow import PHOW
 from unfeature.features.patterns.brief import BRIEF
-from unfeature.features.words import soft_sums as moments
-from unfeature.features.words import word_code as assignment
+from unfeature.features.words import soft_sums, word_code
 from unfeature.features.words.bovw import BoVW
 from unfeature.features.words.vocabulary import Vocabulary
 
@@ -47,7 +46,7 @@ def test_soft_shares_are_a_normalised_kernel():
 def test_llc_solves_the_constrained_system():
     local = torch.from_numpy(local_of(image()))[None]
     phi = BoVW(VOCABULARY, "llc", neighbours=3, ridge=1e-3)
-    shares = phi.shares(local)[0].numpy()
+    shares = phi.assignment_weights(local)[0].numpy()
     np.testing.assert_allclose(shares.sum(1), 1)
     assert ((shares != 0).sum(1) == 3).all()
     words = VOCABULARY.words.astype(float)
@@ -73,8 +72,8 @@ def test_blocks_give_the_same_code_and_gradient(how, pooling, monkeypatch):
     weights = torch.linspace(-1, 1, 45, dtype=x.dtype)
     whole = phi(x)
     (gradient,) = torch.autograd.grad((whole @ weights).sum(), x)
-    monkeypatch.setattr(assignment, "LARGEST_BLOCK", 2 * 9 * 7)
-    monkeypatch.setattr(moments, "BLOCK", 7 * (9 + 6))
+    monkeypatch.setattr(word_code, "LARGEST_BLOCK", 2 * 9 * 7)
+    monkeypatch.setattr(soft_sums, "BLOCK", 7 * (9 + 6))
     parts = phi(x)
     (again,) = torch.autograd.grad((parts @ weights).sum(), x)
     torch.testing.assert_close(parts, whole)
@@ -147,9 +146,9 @@ def test_constant_images_have_finite_gradients():
 
 def test_config_needs_the_words():
     phi = BoVW(VOCABULARY, "soft", levels=(1, (3, 1)))
-    again = Representation.from_config(phi.to_config(), vocabulary=VOCABULARY)
+    again = Representation.from_config(phi.to_config(), words=VOCABULARY)
     assert again.to_config() == phi.to_config() != BoVW(VOCABULARY, "soft").to_config()
-    with pytest.raises(ValueError, match="pass it as vocabulary="):
+    with pytest.raises(ValueError, match="pass it as words="):
         Representation.from_config(phi.to_config())
 
 

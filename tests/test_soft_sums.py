@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from unfeature.features.words import soft_sums as moments
+from unfeature.features.words import soft_sums
 from unfeature.features.words.soft_sums import soft_masses, soft_moments
 
 DOUBLE = torch.float64
@@ -35,12 +35,12 @@ def value_and_gradient(function, local, *others):
 
 
 def small_blocks(patch):
-    patch.setattr(moments, "BLOCK", 120)
+    patch.setattr(soft_sums, "BLOCK", 120)
 
 
 def no_shares_kept(patch):
     small_blocks(patch)
-    patch.setattr(moments, "LARGEST_BLOCK", 0)
+    patch.setattr(soft_sums, "LARGEST_BLOCK", 0)
 
 
 @pytest.mark.parametrize("how", [None, small_blocks, no_shares_kept])

@@ -81,14 +81,14 @@ def _vlad(words: Path, **given: Any) -> Representation:
 
 
 def _super_vector(words: Path, **given: Any) -> Representation:
-    from unfeature.features.words.vlad import SuperVector
+    from unfeature.features.words.super_vector import SuperVector
     from unfeature.features.words.vocabulary import Vocabulary
 
     return SuperVector(Vocabulary.load(words), **given)
 
 
 def _fisher(words: Path, **given: Any) -> Representation:
-    from unfeature.features.words.vlad import Fisher
+    from unfeature.features.words.fisher import Fisher
     from unfeature.features.words.vocabulary import Mixture, Vocabulary
 
     mixture = Vocabulary.load(words)
