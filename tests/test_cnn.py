@@ -121,7 +121,7 @@ def test_layers_behind_are_not_run():
     wrapped = nn.ModuleDict({"body": module})
     wrapped.forward = lambda x: module(x)
     assert CNN(module, "1", **PLAIN)(images()).shape == (1, 4, 23, 23)
-    assert len(CNN(module, "1", **PLAIN).stack.model) == 2
+    assert len(CNN(module, "1", **PLAIN).layer_stack.model) == 2
 
 
 def test_nothing_is_trainable():
@@ -236,11 +236,11 @@ def with_nan():
 @pytest.mark.parametrize(("make", "message"), [
     (lambda: CNN(tiny().train(), "conv1"), r"training mode.*call network\.eval\(\)"),
     (lambda: CNN(Residual(), "features.1", **PLAIN), "no layer 'features.1'.*stem, bn, act, conv, down, idle, fc"),
-    (lambda: CNN(tiny(), "conv3"), r"Did you mean 'conv\d'"),
+    (lambda: CNN(tiny(), "conv3"), r"did you mean 'conv\d'"),
     (lambda: CNN(Residual(), "idle", **PLAIN), r"^the forward pass of Residual does not run the layers idle"),
-    (lambda: CNN(Residual(), "stem"), r"does not tell the colours.*mean=\(0.485"),
+    (lambda: CNN(Residual(), "stem"), r"does not state its preprocessing.*mean=\(0.485"),
     (lambda: CNN(Residual(), "stem", mean=(0, 0), std=1), r"cannot take a 224×224 image of 2 channels.*input_size="),
-    (lambda: CNN(nn.Sequential(Residual()).eval(), "down", **PLAIN), "Did you mean '0.down'"),
+    (lambda: CNN(nn.Sequential(Residual()).eval(), "down", **PLAIN), "did you mean '0.down'"),
     (lambda: CNN(Residual(), "stem", mean=(0, 0), std=(1, 1, 1)), "mean has 2 values"),
     (lambda: CNN(with_nan(), "conv2"), "conv2.weight have 1 values that are not finite"),
     (lambda: CNN(network("alexnet"), "conv1"), "conv1.weight have no values"),

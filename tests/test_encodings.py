@@ -83,11 +83,12 @@ def vlfeat_vectors(descriptors):
     words, mixture = codebooks(6, 7, Channels())
     vectors = {}
     for how in ("hard", "soft"):
-        shares = np.ascontiguousarray(VLAD(words, how, sigma=0.3).assignment_weights(torch.from_numpy(local)[None])[0].numpy())
+        phi = VLAD(words, how, sigma=0.3)
+        weights = np.ascontiguousarray(phi.assignment_weights(torch.from_numpy(local)[None])[0].numpy())
         for flags in ALL:
             mass, root, components, norm = map(bool, flags)
             vectors[f"vlad_{how}_{''.join(map(str, flags))}"] = vlad(
-                local, words.words, shares, normalize_mass=mass, square_root=root, normalize_components=components,
+                local, words.words, weights, normalize_mass=mass, square_root=root, normalize_components=components,
                 unnormalized=not norm)  # fmt: skip
     for root, norm in itertools.product((0, 1), repeat=2):
         vectors[f"fisher_{root}{norm}"] = fisher(local, mixture.words, mixture.variances, mixture.priors,
@@ -112,8 +113,8 @@ def test_vlad_and_fisher_against_vlfeat_on_a_photograph(photograph):
     mixture = Vocabulary.learn([image], PHI, words=4, kind="gmm")
     local = PHI(image).reshape(-1, 5)
     phi = VLAD(words, normalise_components=True)
-    shares = np.ascontiguousarray(phi.assignment_weights(torch.from_numpy(local)[None])[0].numpy())
-    close(phi(image), vlad(local, words.words, shares, normalize_components=True))
+    weights = np.ascontiguousarray(phi.assignment_weights(torch.from_numpy(local)[None])[0].numpy())
+    close(phi(image), vlad(local, words.words, weights, normalize_components=True))
     close(Fisher(mixture)(image), fisher(local, mixture.words, mixture.variances, mixture.priors,
                                               improved=True).ravel())  # fmt: skip
 

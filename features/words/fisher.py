@@ -18,7 +18,7 @@ QUICK_STAGES = ((30, 1.0), (30, 0.5), (30, 0.25), (30, 0.1))
 
 
 class Fisher(WordCode):
-    r"""Fisher vector: the gradient of the descriptors' log-likelihood by the means and deviations of a Gaussian mixture.
+    r"""Fisher vector: the gradient of the log-likelihood by the means and deviations of a Gaussian mixture.
 
     With posteriors q_ik, n descriptors, z = (d_i − μ_k) / σ_k and priors π_k,
 

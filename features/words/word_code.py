@@ -36,10 +36,10 @@ class WordCode(Representation):
     A subclass computes the statistics of regions (`pool`), turns them into the code of each region (`finish`), and
     may normalise the whole code in another way (`normalise`).
 
-    The words (K, D) are the buffer `codebook`; stride, channels and centre are the local descriptor's. A level 2 of the
-    pyramid is a grid of 2 × 2 regions, (3, 1) is three rows. Regions divide the descriptor's grid evenly, and a position
-    belongs to the region that its centre lies in. The code lists level by level, each row by row. `softening` bounds
-    the gradient of square roots, for codes that take them (`square_root`).
+    The words (K, D) are the buffer `codebook`; stride, channels and centre are the local descriptor's. A level 2 of
+    the pyramid is a grid of 2 × 2 regions, (3, 1) is three rows. Regions divide the descriptor's grid evenly, and a
+    position belongs to the region that its centre lies in. The code lists level by level, each row by row.
+    `softening` bounds the gradient of square roots, for codes that take them (`square_root`).
     """
 
     codebook: Tensor
