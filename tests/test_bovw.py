@@ -34,7 +34,7 @@ def test_hard_histograms_count_nearest_words():
     np.testing.assert_array_equal(code, [np.bincount(part.ravel(), minlength=9) for part in parts])
 
 
-def test_soft_shares_are_a_normalised_kernel():
+def test_soft_weights_are_a_normalised_kernel():
     x = image()
     code = BoVW(VOCABULARY, "soft", neighbours=3, sigma=0.4, levels=(1,), normalisation="none")(x)[0].numpy()
     distances = ((local_of(x)[:, None] - VOCABULARY.words) ** 2).sum(2)
@@ -46,16 +46,16 @@ def test_soft_shares_are_a_normalised_kernel():
 def test_llc_solves_the_constrained_system():
     local = torch.from_numpy(local_of(image()))[None]
     phi = BoVW(VOCABULARY, "llc", neighbours=3, ridge=1e-3)
-    shares = phi.assignment_weights(local)[0].numpy()
-    np.testing.assert_allclose(shares.sum(1), 1)
-    assert ((shares != 0).sum(1) == 3).all()
+    weights = phi.assignment_weights(local)[0].numpy()
+    np.testing.assert_allclose(weights.sum(1), 1)
+    assert ((weights != 0).sum(1) == 3).all()
     words = VOCABULARY.words.astype(float)
 
     def cost(u, d, ridge):
         return np.square(d - u @ words).sum() + ridge * np.square(u).sum()
 
     rng = np.random.default_rng(0)
-    for u, d in zip(shares[::11], local[0].numpy()[::11], strict=True):
+    for u, d in zip(weights[::11], local[0].numpy()[::11], strict=True):
         near = np.flatnonzero(u)
         ridge = 1e-3 * np.square(words[near] - d).sum()
         step = np.zeros(9)

@@ -87,14 +87,14 @@ def test_every_row_of_the_reference_tables(shared):
 
 def test_names_of_layers_paths_and_parts_are_all_accepted():
     net = network("squeezenet1_0")
-    assert [resolve(net, n) for n in ("fire2", "features.3", "features.3.squeeze", "fire2.squeeze", "classifier.1")] == [
-        "fire2", "fire2", "fire2.squeeze", "fire2.squeeze", "conv_final"]
+    names = "fire2", "features.3", "features.3.squeeze", "fire2.squeeze", "classifier.1"
+    assert [resolve(net, n) for n in names] == ["fire2", "fire2", "fire2.squeeze", "fire2.squeeze", "conv_final"]
     assert [resolve(network("vgg16"), n) for n in ("features.28", "classifier.3")] == ["conv5_3", "fc7"]
     assert [resolve(network("torchvision-alexnet"), n) for n in ("features.12", "classifier.6")] == ["pool5", "fc8"]
 
 
 def test_unknown_names_list_the_valid_ones():
-    with pytest.raises(ValueError, match=r"no layer 'fire10': one of conv1, relu1, pool1, fire2.*did you mean 'fire\d'"):
+    with pytest.raises(ValueError, match=r"no layer 'fire10': one of conv1, relu1, .*did you mean 'fire\d'"):
         resolve(network("squeezenet1_0"), "fire10")
     with pytest.raises(ValueError, match="no layer ''"):
         resolve(network("alexnet"), "")

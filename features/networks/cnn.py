@@ -114,10 +114,7 @@ class CNN(NetworkCode):
     def image_size_for(self, code_shape: tuple[int, ...]) -> tuple[int, int]:
         """The size that the network was trained with if its code has this shape, else the smallest such size.
 
-        Raises
-        ------
-        ValueError
-            When no size up to 8192 pixels has a code of that shape.
+        If no size up to 8192 pixels has a code of this shape, a ValueError.
         """
         nominal = self.layer_stack.preprocessing.input_size
         if nominal is not None and self.output_shape(*nominal) == tuple(code_shape):

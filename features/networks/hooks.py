@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -50,16 +51,13 @@ def run(module: nn.Module, paths: Sequence[str], x: Tensor) -> list[Any]:
     """
     found: dict[str, Any] = {}
 
-    def keeper(path: str) -> Callable[[nn.Module, Any, Any], None]:
-        def keep(_: nn.Module, __: Any, output: Any) -> None:
-            shared = len(paths) > 1 and isinstance(output, Tensor)
-            found.setdefault(path, output.clone() if shared else output)  # the next layer may be in-place
-            if len(found) == len(set(paths)):
-                raise _Done
+    def keep(path: str, _: nn.Module, __: Any, output: Any) -> None:
+        shared = len(paths) > 1 and isinstance(output, Tensor)
+        found.setdefault(path, output.clone() if shared else output)  # the next layer may be in-place
+        if len(found) == len(set(paths)):
+            raise _Done
 
-        return keep
-
-    handles = [module.get_submodule(path).register_forward_hook(keeper(path)) for path in dict.fromkeys(paths)]
+    handles = [module.get_submodule(path).register_forward_hook(partial(keep, path)) for path in set(paths)]
     try:
         module(x)
     except _Done:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
+from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -45,10 +46,10 @@ class LayerStack(nn.Module):
     Raises
     ------
     ValueError
-        For an unknown network or layer, a module in training mode, a missing preprocessing, weights that do not fit or
-        are not finite.
+        For an unknown network or layer, a module in training mode, a missing preprocessing, or weights that do not fit
+        or are not finite.
     FileNotFoundError
-        For missing weights; the message says where to download published ones.
+        For missing weights; the message says where published ones are.
     """
 
     def __init__(self, network: str | nn.Module, layers: Sequence[str], weights: str | Path | None = None, *,
@@ -117,8 +118,7 @@ class LayerStack(nn.Module):
             return self.model
         key = (str(x.device), x.dtype)
         if key not in self._twins:
-            self._twins[key] = frozen(
-                self.model, lambda t: t.to(x.device, x.dtype if t.is_floating_point() else t.dtype))
+            self._twins[key] = frozen(self.model, lambda t: t.to(x.device, x.dtype if t.is_floating_point() else None))
         return self._twins[key]
 
     def output_shapes(self, height: int, width: int) -> dict[str, tuple[int, ...]]:
@@ -131,8 +131,7 @@ class LayerStack(nn.Module):
     def _blank(self, height: int, width: int) -> Tensor:
         if min(height, width) < 1:
             raise ValueError(f"an image has at least one pixel, got {height}×{width}")
-        channels = len(self.preprocessing.mean)
-        return torch.full((1, channels, height, width), 0.5, dtype=self._weight.dtype, device=self._weight.device)
+        return self._weight.new_full((1, len(self.preprocessing.mean), height, width), 0.5)
 
     @torch.no_grad()
     def _probe(self, image: Tensor) -> dict[str, Tensor]:
@@ -188,10 +187,8 @@ def _truncated(module: nn.Module, paths: Sequence[str]) -> nn.Module:
         return module
     heads = {path.split(".")[0] for path in paths}
     last = max(i for i, name in enumerate(module._modules) if name in heads)
-    chain = nn.Sequential()
-    for name in list(module._modules)[:last + 1]:
-        chain.add_module(name, module.get_submodule(name))
-    return chain.eval()
+    names = list(module._modules)[:last + 1]
+    return nn.Sequential(OrderedDict((name, module.get_submodule(name)) for name in names)).eval()
 
 
 def _channels_last(tensor: Tensor) -> Tensor:

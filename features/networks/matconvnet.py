@@ -43,11 +43,11 @@ def read_matconvnet(path: str | Path) -> Network:
     preprocessing = Preprocessing(_mean_colour(normalization.get("averageImage"), inputs), (1.0,) * inputs, 255.0,
                                   input_size=(size[0], size[1]) if len(size) > 1 else None)
     classes = _struct(meta.get("classes", variables.get("classes"))).get("name")
-    return Network(layers, path.stem, preprocessing, classes=_strings(classes)).eval()
+    return Network(layers, path.stem, preprocessing, classes=_texts(classes)).eval()
 
 
 def _read_layers(structs: Iterator[Struct], channels: int | None, file: str) -> dict[str, nn.Module]:
-    """The modules of a file's layers by name, for an image of so many channels."""
+    """The modules of a file's layers by name, for an image with this number of channels, if it is known."""
     layers: dict[str, nn.Module] = {}
     for i, layer in enumerate(structs, start=1):
         kind, name = _text(layer.get("type")), (_text(layer.get("name")) or f"layer{i}").replace(".", "_")
@@ -109,7 +109,7 @@ def _text(value: Any) -> str:
     return str(array[0]) if array.size else ""
 
 
-def _strings(value: Any) -> list[str]:
+def _texts(value: Any) -> list[str]:
     return [] if value is None else [_text(item) for item in np.asarray(value).reshape(-1)]
 
 

@@ -23,10 +23,8 @@ class Layers(NetworkCode):
         Layers by name or module path, each once.
     weights : path, optional
         File of a published network's weights.
-    mean, std, scale, order, input_size : optional
-        Preprocessing of the network, as for `CNN`.
-    leak, precision, sha256 : optional
-        As for `CNN`.
+    mean, std, scale, order, input_size, leak, precision, sha256 : optional
+        Preprocessing and options of the network, as for `CNN`.
     stride, receptive_field : int, optional
         Pixels; by default the largest of the layers.
 

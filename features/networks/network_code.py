@@ -101,10 +101,7 @@ class NetworkCode(Representation):
         return described
 
     def __repr__(self) -> str:
-        arguments = self.params()
-        network = arguments.pop("network")
-        shown = [repr(network) if isinstance(network, str) else f"<{self._network_name}>"]
-        shown += [repr(arguments.pop(name)) for name in ("layer", "layers") if name in arguments]
-        del arguments["sha256"]
-        shown += [f"{name}={value!r}" for name, value in arguments.items() if value not in (None, 0.0)]
-        return f"{type(self).__name__}({', '.join(shown)})"
+        network = repr(self.network) if isinstance(self.network, str) else f"<{self._network_name}>"
+        options = (f"{name}={value!r}" for name, value in self.params().items()
+                   if name not in ("network", "sha256") and value not in (None, 0.0))
+        return f"{type(self).__name__}({', '.join([network, *options])})"

@@ -21,19 +21,10 @@ PADDING = (nn.ZeroPad2d, nn.ConstantPad2d, nn.ReflectionPad2d, nn.ReplicationPad
 
 @dataclass(frozen=True)
 class Field:
-    r"""The receptive fields of a layer along the vertical axis.
+    """The receptive fields of a layer along the vertical axis, in pixels.
 
-    Through a layer of kernel k, stride s and p rows of padding above, ``size`` grows by stride · (k − 1), ``offset``
-    by stride · ((k − 1)/2 − p), and ``stride`` is multiplied by s.
-
-    Attributes
-    ----------
-    size : float
-        Pixels that one position depends on; infinite if it depends on the whole map at every size.
-    stride : int
-        Pixels between neighbouring positions.
-    offset : float
-        The centre of the first field, in pixels counted from 1; padding counts.
+    One position depends on `size` pixels (infinitely many if on the whole map at every size), the next one begins
+    `stride` pixels further, and the first one is centred on pixel `offset`, counted from 1.
     """
 
     size: float = 1.0
@@ -41,7 +32,7 @@ class Field:
     offset: float = 1.0
 
     def through(self, kernel: float, stride: int = 1, pad: int = 0) -> Field:
-        """The fields of the next layer."""
+        """The fields after a layer of this kernel, stride and top padding."""
         return Field(self.size + self.stride * (kernel - 1), self.stride * stride,
                      self.offset + self.stride * ((kernel - 1) / 2 - pad))
 

@@ -132,7 +132,7 @@ def _compare(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], name: 
 
 
 def _stated_preprocessing(path: Path, default: Preprocessing) -> Preprocessing:
-    """What the JSON file beside the weights states, where there is one."""
+    """The preprocessing of the JSON file beside the weights, or the default if there is none."""
     if not path.is_file():
         return default
     try:

@@ -14,7 +14,7 @@ from unfeature.catalogue import suggestion
 
 from .preprocessing import Preprocessing
 
-Layers = list[tuple[str, nn.Module]]
+NamedLayers = list[tuple[str, nn.Module]]
 
 IMAGENET_COLOUR = (123.68, 116.779, 103.939)
 DEEP_COMPRESSION_COLOUR = (104.0, 117.0, 123.0)
@@ -109,7 +109,7 @@ class ClippedAvgPool2d(nn.Module):
         return total / area
 
 
-class _Eight(NamedTuple):
+class _EightLayers(NamedTuple):
     """A network of Krizhevsky's family: five convolutions and three fully connected layers."""
 
     convs: tuple[tuple[int, int, int, int, int], ...]  # channels, kernel, stride, pad, groups
@@ -130,12 +130,12 @@ _VGG_LRN = (5, 5e-4, 0.75, 2.0)
 _THIRDS = ((3, 2), (3, 2), (3, 2))
 
 _EIGHTS = {
-    "alexnet": _Eight(_ALEX, _THIRDS, _CAFFE_LRN, 227),
-    "caffenet": _Eight(_ALEX, _THIRDS, _CAFFE_LRN, 227, pool_first=True),
-    "vgg-f": _Eight(_FAST, _THIRDS, _VGG_LRN, 224),
-    "vgg-m": _Eight(_MEDIUM, _THIRDS, _VGG_LRN, 224),
-    "vgg-s": _Eight(_SLOW, ((3, 3), (2, 2), (3, 3)), _VGG_LRN, 224),
-    "torchvision-alexnet": _Eight(_ONE_TOWER, _THIRDS, None, 224, ceil=False),
+    "alexnet": _EightLayers(_ALEX, _THIRDS, _CAFFE_LRN, 227),
+    "caffenet": _EightLayers(_ALEX, _THIRDS, _CAFFE_LRN, 227, pool_first=True),
+    "vgg-f": _EightLayers(_FAST, _THIRDS, _VGG_LRN, 224),
+    "vgg-m": _EightLayers(_MEDIUM, _THIRDS, _VGG_LRN, 224),
+    "vgg-s": _EightLayers(_SLOW, ((3, 3), (2, 2), (3, 3)), _VGG_LRN, 224),
+    "torchvision-alexnet": _EightLayers(_ONE_TOWER, _THIRDS, None, 224, ceil=False),
 }
 _VERY_DEEP = {"vgg-vd-16": (2, 2, 3, 3, 3), "vgg-vd-19": (2, 2, 4, 4, 4),
               "torchvision-vgg16": (2, 2, 3, 3, 3), "torchvision-vgg19": (2, 2, 4, 4, 4)}
@@ -146,27 +146,27 @@ NETWORKS = (*_EIGHTS, *_VERY_DEEP, "squeezenet1_0", "torchvision-squeezenet1_0")
 ALIASES = {"vgg16": "torchvision-vgg16", "vgg19": "torchvision-vgg19"}
 
 
-def _conv_relu(name: str, inputs: int, row: tuple[int, int, int, int, int]) -> Layers:
+def _conv_relu(name: str, inputs: int, row: tuple[int, int, int, int, int]) -> NamedLayers:
     channels, kernel, stride, pad, groups = row
     conv = nn.Conv2d(inputs, channels, kernel, stride, pad, groups=groups)
     return [(f"conv{name}", conv), (f"relu{name}", nn.ReLU(inplace=True))]
 
 
-def _classifier(inputs: int, kernel: int) -> Layers:
+def _classifier(inputs: int, kernel: int) -> NamedLayers:
     relu6, relu7 = nn.ReLU(inplace=True), nn.ReLU(inplace=True)
     return [("fc6", nn.Conv2d(inputs, 4096, kernel)), ("relu6", relu6), ("fc7", nn.Conv2d(4096, 4096, 1)),
             ("relu7", relu7), ("fc8", nn.Conv2d(4096, 1000, 1)), ("prob", nn.Softmax(dim=1))]
 
 
-def _eight_layers(spec: _Eight) -> Layers:
-    layers: Layers = []
+def _eight_layers(spec: _EightLayers) -> NamedLayers:
+    layers: NamedLayers = []
     inputs = 3
     for i, row in enumerate(spec.convs, start=1):
         layers += _conv_relu(str(i), inputs, row)
         inputs = row[0]
         if i in (1, 2, 5):
             kernel, stride = spec.pools[(1, 2, 5).index(i)]
-            ends: Layers = [(f"pool{i}", nn.MaxPool2d(kernel, stride, ceil_mode=spec.ceil))]
+            ends: NamedLayers = [(f"pool{i}", nn.MaxPool2d(kernel, stride, ceil_mode=spec.ceil))]
             if spec.lrn is not None and i != 5:
                 size, alpha, beta, k = spec.lrn
                 ends.insert(spec.pool_first, (f"norm{i}", LocalNorm(size, alpha, beta, k)))
@@ -174,8 +174,8 @@ def _eight_layers(spec: _Eight) -> Layers:
     return layers + _classifier(inputs, 6)
 
 
-def _very_deep_layers(depths: tuple[int, ...], ceil: bool) -> Layers:
-    layers: Layers = []
+def _very_deep_layers(depths: tuple[int, ...], ceil: bool) -> NamedLayers:
+    layers: NamedLayers = []
     inputs = 3
     for block, (depth, channels) in enumerate(zip(depths, (64, 128, 256, 512, 512), strict=True), start=1):
         for i in range(1, depth + 1):
@@ -185,7 +185,7 @@ def _very_deep_layers(depths: tuple[int, ...], ceil: bool) -> Layers:
     return layers + _classifier(inputs, 7)
 
 
-def _squeezenet_layers(border: int) -> Layers:
+def _squeezenet_layers(border: int) -> NamedLayers:
     layers = _conv_relu("1", 3, (96, 7, 2, 0, 1))
     for i, widths in _FIRES.items():
         if i in (2, 5, 9):
@@ -195,7 +195,7 @@ def _squeezenet_layers(border: int) -> Layers:
             ("pool_final", nn.AdaptiveAvgPool2d(1)), ("prob", nn.Softmax(dim=1))]
 
 
-def _torchvision_paths(name: str, layers: Layers) -> dict[str, str]:
+def _torchvision_paths(name: str, layers: NamedLayers) -> dict[str, str]:
     """Torchvision's module paths of the layers, for networks that torchvision has."""
     if name in _EIGHTS and name != "torchvision-alexnet":
         return {}

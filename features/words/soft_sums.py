@@ -83,13 +83,14 @@ class _SoftSums(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         local, centre, offsets, weights, members, *kept = ctx.saved_tensors
-        upstream, out = upstream.to(local), torch.empty_like(local)
-        by_mass, by_moments = upstream.split([1, upstream.shape[2] - 1], 2)
-        by_features = weights.expand(len(local), -1, -1).transpose(1, 2)
+        out, dimensions = torch.empty_like(local), local.shape[2]
+        by_mass, by_moments = (part.to(local) for part in upstream.split([1, upstream.shape[2] - 1], 2))
+        upstream, by_features = upstream.to(local), weights.expand(len(local), -1, -1).transpose(1, 2)
         if members is None:
             by_features = torch.cat([by_moments.transpose(1, 2), by_features], 2)
         for number, (samples, places) in enumerate(_blocks(local, weights)):
-            features = _features(local[samples, places], centre, weights)
+            if members is None or not kept:
+                features = _features(local[samples, places], centre, weights)
             assigned = kept[number] if kept else _assign(features, offsets, weights)
             if members is None:
                 by_assigned = torch.baddbmm(by_mass[samples], by_moments[samples], features)
@@ -97,9 +98,9 @@ class _SoftSums(torch.autograd.Function):
             else:
                 found = _by_logits(torch.matmul(upstream[samples], members[places].T), assigned)
             gradient = torch.bmm(by_features[samples], found)
-            by_plain, plain = gradient[:, :local.shape[2]], features[:, :local.shape[2]]
-            if features.shape[1] > local.shape[2]:
-                by_plain.addcmul_(plain, gradient[:, local.shape[2]:], value=2)
+            by_plain = gradient[:, :dimensions]
+            if weights.shape[1] > dimensions:
+                by_plain.addcmul_(features[:, :dimensions], gradient[:, dimensions:], value=2)
             out[samples, places] = by_plain.transpose(1, 2)
         return out, None, None, None, None
 

@@ -160,12 +160,8 @@ class Vocabulary:
         ----------
         path : path
         phi : Representation, optional
-            The descriptor that the words were learned with; by default it is rebuilt from the file.
-
-        Raises
-        ------
-        FileNotFoundError, ValueError
-            If there is no such file, it is not a vocabulary, or its words were learned with another descriptor.
+            The descriptor that the words were learned with; by default it is rebuilt from the file. Another one is a
+            ValueError, as is a file that holds no vocabulary.
         """
         meta, arrays = load_arrays(path, "vocabulary")
         if phi is None:
@@ -210,8 +206,8 @@ class Vocabulary:
         return hashlib.sha256(b"".join(getattr(self, name).tobytes() for name in self._learned)).hexdigest()[:16]
 
     def __repr__(self) -> str:
-        rooted = ", root=True" if self.root else ""
-        return f"<{type(self).__name__}: {len(self.words)} words of {self.phi!r}{rooted}>"
+        root = ", root=True" if self.root else ""
+        return f"<{type(self).__name__}: {len(self.words)} words of {self.phi!r}{root}>"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -223,14 +219,9 @@ class Mixture(Vocabulary):
     phi, words, counts, patches, root
         As for `Vocabulary`; the words are the means.
     variances : ndarray (K, D)
-        Positive.
+        Positive; otherwise, and for another shape, a ValueError.
     priors : ndarray (K,)
-        Weights of the components, which sum to 1.
-
-    Raises
-    ------
-    ValueError
-        As for `Vocabulary`, and if variances or priors are not positive, or do not fit the words.
+        Weights of the components, positive, with sum 1.
     """
 
     variances: NDArray[np.float32] = field(kw_only=True)
