@@ -178,8 +178,13 @@ def test_phow_gives_a_descriptor_for_each_size():
     {"sigma": 0.0}, {"levels": ()}, {"levels": (0,)}, {"ridge": 0.0}, {"softening": -1.0},
 ])  # fmt: skip
 def test_bad_arguments(bad):
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=next(iter(bad))):
         BoVW(VOCABULARY, **bad)
+
+
+def test_unknown_choices_list_the_valid_ones():
+    with pytest.raises(ValueError, match="'hart': one of hard, soft, llc, straight-through; did you mean 'hard'"):
+        BoVW(VOCABULARY, "hart")
 
 
 def test_small_images():

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from unfeature.features.networks.hooks import FoldedConv2d, frozen, run
+from unfeature.features.networks.hooks import FoldedConv2d, LeakyReLU, frozen, run
 from unfeature.features.networks.preprocessing import Preprocessing
 from unfeature.features.networks.receptive_field import Field, derive, measure, step
 from unfeature.features.networks.zoo import ClippedAvgPool2d, LocalNorm, network, randomise, resolve
@@ -163,6 +163,13 @@ def test_folded_convolutions_are_the_convolutions(side, kernel, stride, pad):
     torch.testing.assert_close(found, expected)
     weights = torch.sin(torch.arange(expected.numel(), dtype=torch.float64)).view(expected.shape)
     torch.testing.assert_close(*(torch.autograd.grad(y, x, weights)[0] for y in (found, expected)))
+
+
+def test_leaky_units_have_the_values_of_a_relu_and_the_slope_below_zero():
+    x = torch.tensor([-2.0, -0.0, 0.0, 0.5, 3e38], dtype=torch.float64, requires_grad=True)
+    found = LeakyReLU(0.05)(x)
+    assert found.tolist() == [0.0, 0.0, 0.0, 0.5, 3e38]
+    assert torch.autograd.grad(found.sum(), x)[0].tolist() == [0.05, 0.05, 0.05, 1.0, 1.0]
 
 
 @given(layers=st.lists(st.tuples(st.booleans(), st.integers(1, 5), st.integers(1, 2)), min_size=1, max_size=4))

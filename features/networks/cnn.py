@@ -34,9 +34,10 @@ class CNN(NetworkCode):
     weights : path, optional
         File of a published network's weights: .mat, .pth or .safetensors.
         See `unfeature.features.networks.weights.load_network`.
-    mean, std : float or sequence of float, optional
-        Mean and standard deviation of the input, on the network's scale and in its channel order.
-        They are required for modules that do not state theirs, as timm's do; a single value holds for all channels.
+    mean : float or sequence of float, optional
+        Mean of the training images, on the network's scale and in its channel order; one value, or one per channel.
+    std : float or sequence of float, optional
+        Standard deviation of the training images, as mean. Modules other than timm's state neither and require both.
     scale : float, optional
         The network's value of white, 255 or 1; 1 for a module.
     order : {"RGB", "BGR"}, optional
@@ -45,8 +46,10 @@ class CNN(NetworkCode):
         Height and width that the network was trained with.
     leak : float
         Slope of the leaky ReLU gradient, 0.05 in the papers' activation maximisation; the code does not depend on it.
-    stride, receptive_field : int, optional
-        Pixels; derived from the modules, or measured, by default.
+    stride : int, optional
+        Pixels between neighbouring positions; derived from the modules, or measured, by default.
+    receptive_field : int, optional
+        Pixels, along one axis, that a position depends on; derived or measured by default.
     precision : {"bfloat16"}, optional
         Precision of convolutions and matrix products; that of the images by default.
         bfloat16 is about twice as fast on processors with such instructions, and codes are 0.5 % to 2 % off.

@@ -14,7 +14,7 @@ from torch import nn
 from ..base import Representation
 from .layer_stack import LayerStack, load_module
 from .preprocessing import Order, preprocessing_of
-from .zoo import ALIASES, Network
+from .zoo import Network
 
 Self = TypeVar("Self", bound="NetworkCode")
 
@@ -40,8 +40,10 @@ class NetworkCode(Representation):
         self.mean, self.std, self.scale, self.order, self.input_size = mean, std, scale, order, input_size
         self.leak, self.precision = leak, precision
         self._given = {"stride": stride, "receptive_field": receptive_field}
+        self.fingerprint, kind = self.layer_stack.fingerprint, type(module)
+        self._name = module.name if isinstance(module, Network) else f"{kind.__module__}.{kind.__qualname__}"
         if sha256 not in (None, self.fingerprint):
-            raise ValueError(f"the weights of {self._network_name} are not those described: their fingerprint up to "
+            raise ValueError(f"the weights of {self._name} are not those described: their fingerprint up to "
                              f"{', '.join(layers)} is {self.fingerprint}, expected {sha256}")
         if stride is None or receptive_field is None:
             fields = [self.layer_stack.field(layer) for layer in layers]
@@ -53,19 +55,6 @@ class NetworkCode(Representation):
         self.centre = preprocessing.colour
         self.usual_size = preprocessing.input_size
         self.jitter = max(math.floor(stride / 4 + 0.5), 1)
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of the weights that the code depends on."""
-        return self.layer_stack.fingerprint
-
-    @property
-    def _network_name(self) -> str:
-        if isinstance(self.network, str):
-            return ALIASES.get(self.network, self.network)
-        if isinstance(self.network, Network):
-            return self.network.name
-        return f"{type(self.network).__module__}.{type(self.network).__qualname__}"
 
     def leaky(self: Self, slope: float) -> Self:
         """A copy with shared weights and leaky ReLU gradients of this slope, or of its own slope if that is larger.
@@ -96,12 +85,12 @@ class NetworkCode(Representation):
         `from_config` takes the file, ``weights=…``, or the module, ``network=…``, and checks the fingerprint.
         """
         config = {"type": type(self).__name__, **self.params(), **vars(self.layer_stack.preprocessing),
-                  "network": self._network_name, "weights": None, "sha256": self.fingerprint}
+                  "network": self._name, "weights": None, "sha256": self.fingerprint}
         described: dict[str, Any] = json.loads(json.dumps(config))
         return described
 
     def __repr__(self) -> str:
-        network = repr(self.network) if isinstance(self.network, str) else f"<{self._network_name}>"
+        network = repr(self.network) if isinstance(self.network, str) else f"<{self._name}>"
         options = (f"{name}={value!r}" for name, value in self.params().items()
                    if name not in ("network", "sha256") and value not in (None, 0.0))
         return f"{type(self).__name__}({', '.join([network, *options])})"

@@ -83,13 +83,8 @@ class BoVW(AssignedCode):
         if ridge <= 0:
             raise ValueError(f"ridge, the regularisation λ of llc, is positive, got {ridge}")
         self.pooling, self.normalisation, self.ridge = pooling, normalisation, ridge
-        self.square_root = normalisation == "power"
+        self.square_root, self.region_dimension = normalisation == "power", len(self.codebook)
         self.sharpening = HARD_STAGES if assignment in ("hard", "straight-through") else SOFT_STAGES
-
-    @property
-    def region_dimension(self) -> int:
-        """The number of words."""
-        return len(self.codebook)
 
     def assignment_weights(self, local: Tensor) -> Tensor:
         """Weights (N, P, K) of the words for descriptors (N, P, D); they sum to 1 over the words."""

@@ -71,13 +71,9 @@ class Fisher(WordCode):
         if temperature < 1:
             raise ValueError(f"temperature is at least 1, got {temperature}")
         self.square_root, self.normalise_code, self.temperature = square_root, normalise_code, temperature
+        self.region_dimension = 2 * self.codebook.numel()
         self.register_buffer("variances", torch.from_numpy(words.variances), persistent=False)
         self.register_buffer("priors", torch.from_numpy(words.priors), persistent=False)
-
-    @property
-    def region_dimension(self) -> int:
-        """2 × components × dimensions of the descriptor."""
-        return 2 * self.codebook.numel()
 
     def pool(self, local: Tensor, regions: Sequence[Region]) -> Tensor:
         """Mass, and first and second moments about the mean, of each component: (N, R, K, 1 + 2D), in float64."""

@@ -54,11 +54,7 @@ class SuperVector(ResidualCode):
         if mass < 0:
             raise ValueError(f"mass, the weight of the masses, is not negative, got {mass}")
         self.mass, self.normalise_code = mass, normalise_code
-
-    @property
-    def region_dimension(self) -> int:
-        """Words × (1 + dimensions of the descriptor)."""
-        return self.codebook.numel() + len(self.codebook)
+        self.region_dimension = self.codebook.numel() + len(self.codebook)
 
     def finish(self, statistics: Tensor, count: Tensor) -> Tensor:
         """The code of each region."""

@@ -81,11 +81,7 @@ class VLAD(ResidualCode):
         super().__init__(words, assignment, neighbours, sigma, levels, softening)
         self.normalise_mass, self.square_root = normalise_mass, square_root
         self.normalise_components, self.normalise_code = normalise_components, normalise_code
-
-    @property
-    def region_dimension(self) -> int:
-        """Words × dimensions of the descriptor."""
-        return self.codebook.numel()
+        self.region_dimension = self.codebook.numel()
 
     def finish(self, statistics: Tensor, count: Tensor) -> Tensor:
         """The code of each region, its components normalised."""

@@ -33,8 +33,8 @@ QUICK_STAGES = ((30, 0.5), (30, 0.3), (30, 0.15), (10, 0.08))
 class WordCode(Representation):
     """Base of the encodings of visual words.
 
-    A subclass computes the statistics of regions (`pool`), turns them into the code of each region (`finish`), and
-    may normalise the whole code in another way (`normalise`).
+    A subclass computes the statistics of regions (`pool`), turns them into the code of each region (`finish`), whose
+    length is `region_dimension`, and may normalise the whole code in another way (`normalise`).
 
     The words (K, D) are the buffer `codebook`; stride, channels and centre are the local descriptor's. A level 2 of
     the pyramid is a grid of 2 × 2 regions, (3, 1) is three rows. Regions divide the descriptor's grid evenly, and a
@@ -43,6 +43,7 @@ class WordCode(Representation):
     """
 
     codebook: Tensor
+    region_dimension: int
     square_root: bool = False
     normalise_code: bool = True
     data_weight = 1e4
@@ -68,11 +69,6 @@ class WordCode(Representation):
         self.in_channels, self.centre = self.phi.in_channels, self.phi.centre
         self.blind_to_contrast = self.phi.blind_to_contrast
         self.register_buffer("codebook", torch.from_numpy(words.words), persistent=False)
-
-    @property
-    def region_dimension(self) -> int:
-        """Length of the code of one region."""
-        raise NotImplementedError
 
     def pool(self, local: Tensor, regions: Sequence[Region]) -> Tensor:
         """Statistics (N, R, ...) of descriptors (N, P, D) in R regions, each a set of positions."""
