@@ -8,6 +8,7 @@ from unfeature.features.masks import centre_mask as centre_mask
 from unfeature.features.masks import channel_mask as channel_mask
 from unfeature.features.masks import group_mask as group_mask
 from unfeature.features.networks.layer_stack import LayerStack as LayerStack
+from unfeature.features.networks.preprocessing import Preprocessing as Preprocessing
 from unfeature.features.words.vocabulary import Mixture as Mixture
 from unfeature.features.words.vocabulary import Vocabulary as Vocabulary
 from unfeature.inversion.caricature import caricature as caricature

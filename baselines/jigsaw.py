@@ -95,7 +95,7 @@ class Jigsaw(Baseline):
         """
         bag = _bag(phi)
         shape = Windows.of(bag.phi, 1)
-        words = len(bag.words)
+        words = len(bag.codebook)
         stream = Stream(images, phi, seed, side, memory, output, progress)
         tables = len(NEIGHBOURS) * words
         stream.rows_within(8 * words * (2 * tables + 2 * shape.patch_length), 8 * shape.patch_length, 1000)
@@ -131,7 +131,7 @@ class _NeighbourLearner(Learner):
 
     def __init__(self, bag: AssignedCode, shape: Windows) -> None:
         self.bag, self.shape = bag, shape
-        words = len(bag.words)
+        words = len(bag.codebook)
         extents = {"pairs": (len(NEIGHBOURS), words, words), "zones": (words, ZONES**2),
                    "patches": (words, shape.patch_length), "seen": (words,)}
         self.arrays = {name: np.zeros(extent) for name, extent in extents.items()}
@@ -161,8 +161,8 @@ class _NeighbourLearner(Learner):
         x = torch.from_numpy(np.ascontiguousarray(np.atleast_3d(image).transpose(2, 0, 1)))[None]
         with torch.no_grad():
             dense = self.bag.phi(x)
-            shares = self.bag.shares(self.bag.vocabulary.descriptors(dense))
-        return np.asarray(shares.argmax(dim=-1)[0].numpy().reshape(dense.shape[2:]))
+            weights = self.bag.assignment_weights(self.bag.words.descriptors(dense))
+        return np.asarray(weights.argmax(dim=-1)[0].numpy().reshape(dense.shape[2:]))
 
 
 def _bag(phi: Representation) -> AssignedCode:
@@ -170,7 +170,7 @@ def _bag(phi: Representation) -> AssignedCode:
     if not isinstance(phi, AssignedCode) or not hasattr(phi, "histograms"):
         raise ValueError(f"the jigsaw inverts bags of visual words (BoVW), not {type(phi).__name__}")
     grid = phi.phi.output_shape(phi.receptive_field + 8 * phi.stride, phi.receptive_field + 8 * phi.stride)
-    if grid[0] != phi.words.shape[1]:
+    if grid[0] != phi.codebook.shape[1]:
         raise ValueError("the jigsaw needs one word at each position, but this local descriptor has several sizes")
     return phi
 
@@ -200,7 +200,7 @@ def _layout(bag: AssignedCode, code: NDArray[Any], grid: tuple[int, int],
     rows, columns = bag.grids[-1]
     row, column = ((2 * np.arange(n) + 1) * k // (2 * n) for n, k in zip(grid, (rows, columns), strict=True))
     region = row[:, None] * columns + column
-    histograms = np.maximum(code.reshape(-1, len(bag.words))[-rows * columns :], 0).astype(np.float64)
+    histograms = np.maximum(code.reshape(-1, len(bag.codebook))[-rows * columns :], 0).astype(np.float64)
     layout = np.zeros(grid, dtype=np.int64)
     for number, histogram in enumerate(histograms):
         mine = region == number

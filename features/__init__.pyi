@@ -8,8 +8,8 @@ from unfeature.features.networks.multi_layer import Layers as Layers
 from unfeature.features.patterns.brief import BRIEF as BRIEF
 from unfeature.features.patterns.lbp import LBP as LBP
 from unfeature.features.words.bovw import BoVW as BoVW
-from unfeature.features.words.encodings import VLAD as VLAD
-from unfeature.features.words.encodings import Fisher as Fisher
-from unfeature.features.words.encodings import SuperVector as SuperVector
+from unfeature.features.words.fisher import Fisher as Fisher
+from unfeature.features.words.super_vector import SuperVector as SuperVector
+from unfeature.features.words.vlad import VLAD as VLAD
 
 DESCRIPTORS: Catalogue[Representation]

@@ -17,7 +17,9 @@ from unfeature.features.networks.multi_layer import Layers
 from unfeature.features.patterns.brief import BRIEF
 from unfeature.features.patterns.lbp import LBP
 from unfeature.features.words.bovw import BoVW
-from unfeature.features.words.encodings import VLAD, Fisher, SuperVector
+from unfeature.features.words.fisher import Fisher
+from unfeature.features.words.super_vector import SuperVector
+from unfeature.features.words.vlad import VLAD
 from unfeature.features.words.vocabulary import Mixture, Vocabulary
 from unfeature.inversion.priors import BoundedRange, BoundedVariation, HyperLaplacian, Prior
 from unfeature.inversion.solvers.first_order import AdaGrad, Adam, Momentum, Solver

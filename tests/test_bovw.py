@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from unfeature.features.base import Representation
 from unfeature.features.gradients.phow import PHOW
 from unfeature.features.patterns.brief import BRIEF
-from unfeature.features.words import soft_sums as moments
-from unfeature.features.words import word_code as assignment
+from unfeature.features.words import soft_sums, word_code
 from unfeature.features.words.bovw import BoVW
 from unfeature.features.words.vocabulary import Vocabulary
 
@@ -35,7 +34,7 @@ def test_hard_histograms_count_nearest_words():
     np.testing.assert_array_equal(code, [np.bincount(part.ravel(), minlength=9) for part in parts])
 
 
-def test_soft_shares_are_a_normalised_kernel():
+def test_soft_weights_are_a_normalised_kernel():
     x = image()
     code = BoVW(VOCABULARY, "soft", neighbours=3, sigma=0.4, levels=(1,), normalisation="none")(x)[0].numpy()
     distances = ((local_of(x)[:, None] - VOCABULARY.words) ** 2).sum(2)
@@ -47,16 +46,16 @@ def test_soft_shares_are_a_normalised_kernel():
 def test_llc_solves_the_constrained_system():
     local = torch.from_numpy(local_of(image()))[None]
     phi = BoVW(VOCABULARY, "llc", neighbours=3, ridge=1e-3)
-    shares = phi.shares(local)[0].numpy()
-    np.testing.assert_allclose(shares.sum(1), 1)
-    assert ((shares != 0).sum(1) == 3).all()
+    weights = phi.assignment_weights(local)[0].numpy()
+    np.testing.assert_allclose(weights.sum(1), 1)
+    assert ((weights != 0).sum(1) == 3).all()
     words = VOCABULARY.words.astype(float)
 
     def cost(u, d, ridge):
         return np.square(d - u @ words).sum() + ridge * np.square(u).sum()
 
     rng = np.random.default_rng(0)
-    for u, d in zip(shares[::11], local[0].numpy()[::11], strict=True):
+    for u, d in zip(weights[::11], local[0].numpy()[::11], strict=True):
         near = np.flatnonzero(u)
         ridge = 1e-3 * np.square(words[near] - d).sum()
         step = np.zeros(9)
@@ -73,8 +72,8 @@ def test_blocks_give_the_same_code_and_gradient(how, pooling, monkeypatch):
     weights = torch.linspace(-1, 1, 45, dtype=x.dtype)
     whole = phi(x)
     (gradient,) = torch.autograd.grad((whole @ weights).sum(), x)
-    monkeypatch.setattr(assignment, "LARGEST_BLOCK", 2 * 9 * 7)
-    monkeypatch.setattr(moments, "BLOCK", 7 * (9 + 6))
+    monkeypatch.setattr(word_code, "LARGEST_BLOCK", 2 * 9 * 7)
+    monkeypatch.setattr(soft_sums, "BLOCK", 7 * (9 + 6))
     parts = phi(x)
     (again,) = torch.autograd.grad((parts @ weights).sum(), x)
     torch.testing.assert_close(parts, whole)
@@ -147,9 +146,9 @@ def test_constant_images_have_finite_gradients():
 
 def test_config_needs_the_words():
     phi = BoVW(VOCABULARY, "soft", levels=(1, (3, 1)))
-    again = Representation.from_config(phi.to_config(), vocabulary=VOCABULARY)
+    again = Representation.from_config(phi.to_config(), words=VOCABULARY)
     assert again.to_config() == phi.to_config() != BoVW(VOCABULARY, "soft").to_config()
-    with pytest.raises(ValueError, match="pass it as vocabulary="):
+    with pytest.raises(ValueError, match="pass it as words="):
         Representation.from_config(phi.to_config())
 
 
@@ -179,8 +178,13 @@ def test_phow_gives_a_descriptor_for_each_size():
     {"sigma": 0.0}, {"levels": ()}, {"levels": (0,)}, {"ridge": 0.0}, {"softening": -1.0},
 ])  # fmt: skip
 def test_bad_arguments(bad):
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=next(iter(bad))):
         BoVW(VOCABULARY, **bad)
+
+
+def test_unknown_choices_list_the_valid_ones():
+    with pytest.raises(ValueError, match="'hart': one of hard, soft, llc, straight-through; did you mean 'hard'"):
+        BoVW(VOCABULARY, "hart")
 
 
 def test_small_images():

@@ -19,6 +19,8 @@ from unfeature.features.masks import centre_mask, channel_mask, group_mask, neur
 from unfeature.features.networks.cnn import CNN
 from unfeature.features.networks.hooks import run
 from unfeature.features.networks.layer_stack import LayerStack
+from unfeature.features.networks.multi_layer import Layers
+from unfeature.features.networks.preprocessing import Preprocessing
 from unfeature.features.networks.zoo import network, randomise
 from unfeature.inversion.recipes import best, ijcv2016
 from unfeature.io.images import list_images, read_image, resize_longer
@@ -121,7 +123,7 @@ def test_layers_behind_are_not_run():
     wrapped = nn.ModuleDict({"body": module})
     wrapped.forward = lambda x: module(x)
     assert CNN(module, "1", **PLAIN)(images()).shape == (1, 4, 23, 23)
-    assert len(CNN(module, "1", **PLAIN).stack.model) == 2
+    assert len(CNN(module, "1", **PLAIN).layer_stack.model) == 2
 
 
 def test_nothing_is_trainable():
@@ -236,11 +238,11 @@ def with_nan():
 @pytest.mark.parametrize(("make", "message"), [
     (lambda: CNN(tiny().train(), "conv1"), r"training mode.*call network\.eval\(\)"),
     (lambda: CNN(Residual(), "features.1", **PLAIN), "no layer 'features.1'.*stem, bn, act, conv, down, idle, fc"),
-    (lambda: CNN(tiny(), "conv3"), r"Did you mean 'conv\d'"),
+    (lambda: CNN(tiny(), "conv3"), r"did you mean 'conv\d'"),
     (lambda: CNN(Residual(), "idle", **PLAIN), r"^the forward pass of Residual does not run the layers idle"),
-    (lambda: CNN(Residual(), "stem"), r"does not tell the colours.*mean=\(0.485"),
+    (lambda: CNN(Residual(), "stem"), r"does not state its preprocessing.*mean=\(0.485"),
     (lambda: CNN(Residual(), "stem", mean=(0, 0), std=1), r"cannot take a 224×224 image of 2 channels.*input_size="),
-    (lambda: CNN(nn.Sequential(Residual()).eval(), "down", **PLAIN), "Did you mean '0.down'"),
+    (lambda: CNN(nn.Sequential(Residual()).eval(), "down", **PLAIN), "did you mean '0.down'"),
     (lambda: CNN(Residual(), "stem", mean=(0, 0), std=(1, 1, 1)), "mean has 2 values"),
     (lambda: CNN(with_nan(), "conv2"), "conv2.weight have 1 values that are not finite"),
     (lambda: CNN(network("alexnet"), "conv1"), "conv1.weight have no values"),
@@ -284,6 +286,21 @@ def test_colours_that_timm_tells_are_used():
     assert phi.centre == (0.5, 0.4, 0.3) and phi.image_size_for(phi.output_shape(64, 64)) == (64, 64)
     x = images(side=64)
     assert torch.equal(phi(x), CNN(Residual(), "stem", mean=(0.5, 0.4, 0.3), std=0.2)(x))
+
+
+def test_a_layer_stack_takes_a_preprocessing():
+    x, colours = images(side=64), Preprocessing((0.5, 0.4, 0.3), (0.2, 0.2, 0.2), order="BGR")
+    expected = CNN(Residual(), "stem", mean=(0.5, 0.4, 0.3), std=0.2, order="BGR")(x)
+    assert torch.equal(LayerStack(Residual(), ["stem"], preprocessing=colours)(x)["stem"], expected)
+    with pytest.raises(ValueError, match="does not state its preprocessing"):
+        LayerStack(Residual(), ["stem"])
+
+
+@pytest.mark.parametrize("layers", ["conv1", [], ["conv1", "conv1"]])
+@pytest.mark.parametrize("make", [Layers, LayerStack])
+def test_layers_are_a_list_of_different_names(make, layers):
+    with pytest.raises(ValueError, match="a list of different names"):
+        make(tiny(), layers)
 
 
 def test_modules_that_cannot_be_copied_say_so():

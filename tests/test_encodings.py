@@ -10,9 +10,10 @@ import torch
 from unfeature.features.base import Representation
 from unfeature.features.gradients.dsift import DSIFT
 from unfeature.features.patterns.brief import BRIEF
-from unfeature.features.words import soft_sums as moments
-from unfeature.features.words import word_code as assignment
-from unfeature.features.words.encodings import VLAD, Fisher, SuperVector
+from unfeature.features.words import soft_sums, word_code
+from unfeature.features.words.fisher import Fisher
+from unfeature.features.words.super_vector import SuperVector
+from unfeature.features.words.vlad import VLAD
 from unfeature.features.words.vocabulary import Mixture, Vocabulary
 
 GOLDEN = Path(__file__).parent / "golden" / "encodings.npz"
@@ -82,11 +83,12 @@ def vlfeat_vectors(descriptors):
     words, mixture = codebooks(6, 7, Channels())
     vectors = {}
     for how in ("hard", "soft"):
-        shares = np.ascontiguousarray(VLAD(words, how, sigma=0.3).shares(torch.from_numpy(local)[None])[0].numpy())
+        phi = VLAD(words, how, sigma=0.3)
+        weights = np.ascontiguousarray(phi.assignment_weights(torch.from_numpy(local)[None])[0].numpy())
         for flags in ALL:
             mass, root, components, norm = map(bool, flags)
             vectors[f"vlad_{how}_{''.join(map(str, flags))}"] = vlad(
-                local, words.words, shares, normalize_mass=mass, square_root=root, normalize_components=components,
+                local, words.words, weights, normalize_mass=mass, square_root=root, normalize_components=components,
                 unnormalized=not norm)  # fmt: skip
     for root, norm in itertools.product((0, 1), repeat=2):
         vectors[f"fisher_{root}{norm}"] = fisher(local, mixture.words, mixture.variances, mixture.priors,
@@ -111,8 +113,8 @@ def test_vlad_and_fisher_against_vlfeat_on_a_photograph(photograph):
     mixture = Vocabulary.learn([image], PHI, words=4, kind="gmm")
     local = PHI(image).reshape(-1, 5)
     phi = VLAD(words, normalise_components=True)
-    shares = np.ascontiguousarray(phi.shares(torch.from_numpy(local)[None])[0].numpy())
-    close(phi(image), vlad(local, words.words, shares, normalize_components=True))
+    weights = np.ascontiguousarray(phi.assignment_weights(torch.from_numpy(local)[None])[0].numpy())
+    close(phi(image), vlad(local, words.words, weights, normalize_components=True))
     close(Fisher(mixture)(image), fisher(local, mixture.words, mixture.variances, mixture.priors,
                                               improved=True).ravel())  # fmt: skip
 
@@ -180,8 +182,8 @@ def test_blocks_batches_and_constant_images(name, monkeypatch):
     code = phi(x)
     assert tuple(code.shape[1:]) == phi.output_shape(28, 36)
     torch.testing.assert_close(phi(x[1:]), code[1:], atol=1e-5, rtol=1e-4)
-    monkeypatch.setattr(assignment, "LARGEST_BLOCK", 2 * 4 * 5)
-    monkeypatch.setattr(moments, "BLOCK", 60)
+    monkeypatch.setattr(word_code, "LARGEST_BLOCK", 2 * 4 * 5)
+    monkeypatch.setattr(soft_sums, "BLOCK", 60)
     torch.testing.assert_close(phi(x), code, atol=1e-5, rtol=1e-4)
     flat = torch.full((1, 1, 28, 36), 0.5, requires_grad=True)
     (gradient,) = torch.autograd.grad(phi(flat).sum(), flat)

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from tests.tiny_networks import tiny
-from unfeature.features.networks.hooks import FoldedConv2d, frozen, run
+from unfeature.features.networks.hooks import FoldedConv2d, LeakyReLU, frozen, run
+from unfeature.features.networks.preprocessing import Preprocessing
 from unfeature.features.networks.receptive_field import Field, derive, measure, step
-from unfeature.features.networks.zoo import ClippedAvgPool2d, LocalNorm, Preprocessing, network, randomise
+from unfeature.features.networks.zoo import ClippedAvgPool2d, LocalNorm, network, randomise, resolve
 
 # name: receptive field, stride, offset, channels, side of the map
 TABLES = {
@@ -87,19 +87,19 @@ def test_every_row_of_the_reference_tables(shared):
 
 def test_names_of_layers_paths_and_parts_are_all_accepted():
     net = network("squeezenet1_0")
-    assert [net.resolve(n) for n in ("fire2", "features.3", "features.3.squeeze", "fire2.squeeze", "classifier.1")] == [
-        "fire2", "fire2", "fire2.squeeze", "fire2.squeeze", "conv_final"]
-    assert [network("vgg16").resolve(n) for n in ("features.28", "classifier.3")] == ["conv5_3", "fc7"]
-    assert [network("torchvision-alexnet").resolve(n) for n in ("features.12", "classifier.6")] == ["pool5", "fc8"]
+    names = "fire2", "features.3", "features.3.squeeze", "fire2.squeeze", "classifier.1"
+    assert [resolve(net, n) for n in names] == ["fire2", "fire2", "fire2.squeeze", "fire2.squeeze", "conv_final"]
+    assert [resolve(network("vgg16"), n) for n in ("features.28", "classifier.3")] == ["conv5_3", "fc7"]
+    assert [resolve(network("torchvision-alexnet"), n) for n in ("features.12", "classifier.6")] == ["pool5", "fc8"]
 
 
-def test_unknown_names_list_the_right_ones():
-    with pytest.raises(ValueError, match=r"no layer 'fire10'. Did you mean 'fire\d'.*conv1, relu1, pool1, fire2"):
-        network("squeezenet1_0").resolve("fire10")
+def test_unknown_names_list_the_valid_ones():
+    with pytest.raises(ValueError, match=r"no layer 'fire10': one of conv1, relu1, .*did you mean 'fire\d'"):
+        resolve(network("squeezenet1_0"), "fire10")
     with pytest.raises(ValueError, match="no layer ''"):
-        network("alexnet").resolve("")
-    with pytest.raises(ValueError, match=r"no network is called 'resnet'.*alexnet, caffenet"):
-        network("resnet")
+        resolve(network("alexnet"), "")
+    with pytest.raises(ValueError, match=r"'vgg-vd-17': one of alexnet, caffenet.*did you mean 'vgg-vd-1"):
+        network("vgg-vd-17")
 
 
 def test_building_takes_no_memory_and_no_random_numbers():
@@ -114,15 +114,6 @@ def test_random_weights_come_from_the_seed():
     first, again, other = (randomise(nn.Sequential(nn.Conv2d(3, 64, 5)), seed)[0].weight.detach() for seed in (0, 0, 1))
     assert torch.equal(first, again) and not torch.equal(first, other)
     assert first.std() == pytest.approx(math.sqrt(2 / 75), rel=0.05)
-
-
-def test_a_chain_can_be_cut():
-    net = tiny()
-    x = torch.rand(1, 3, 25, 25)
-    short = net.upto("pool1")
-    assert short.layers == ("conv1", "relu1", "norm1", "pool1") and short.paths == {"features.0": "conv1",
-                                                                                      "features.3": "pool1"}
-    assert torch.equal(short(x.clone()), run(net, ["pool1"], x.clone())[0])
 
 
 def test_preprocessing_is_the_formula():
@@ -172,6 +163,13 @@ def test_folded_convolutions_are_the_convolutions(side, kernel, stride, pad):
     torch.testing.assert_close(found, expected)
     weights = torch.sin(torch.arange(expected.numel(), dtype=torch.float64)).view(expected.shape)
     torch.testing.assert_close(*(torch.autograd.grad(y, x, weights)[0] for y in (found, expected)))
+
+
+def test_leaky_units_have_the_values_of_a_relu_and_the_slope_below_zero():
+    x = torch.tensor([-2.0, -0.0, 0.0, 0.5, 3e38], dtype=torch.float64, requires_grad=True)
+    found = LeakyReLU(0.05)(x)
+    assert found.tolist() == [0.0, 0.0, 0.0, 0.5, 3e38]
+    assert torch.autograd.grad(found.sum(), x)[0].tolist() == [0.05, 0.05, 0.05, 1.0, 1.0]
 
 
 @given(layers=st.lists(st.tuples(st.booleans(), st.integers(1, 5), st.integers(1, 2)), min_size=1, max_size=4))

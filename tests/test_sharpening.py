@@ -11,7 +11,9 @@ import unfeature
 from unfeature.features.gradients.dsift import DSIFT
 from unfeature.features.gradients.hog import HOG
 from unfeature.features.words.bovw import BoVW
-from unfeature.features.words.encodings import VLAD, Fisher, SuperVector
+from unfeature.features.words.fisher import Fisher
+from unfeature.features.words.super_vector import SuperVector
+from unfeature.features.words.vlad import VLAD
 from unfeature.features.words.vocabulary import Mixture, Vocabulary
 from unfeature.inversion.recipes import best, fast
 

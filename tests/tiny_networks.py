@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from unfeature.features.networks.zoo import Fire, LocalNorm, Network, Preprocessing, randomise
+from unfeature.features.networks.preprocessing import Preprocessing
+from unfeature.features.networks.zoo import Fire, LocalNorm, Network, randomise
 
 COLOURS = Preprocessing((104.0, 117.0, 123.0), scale=255.0, order="BGR", input_size=(25, 25))
 

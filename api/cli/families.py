@@ -74,21 +74,21 @@ def _bovw(words: Path, **given: Any) -> Representation:
 
 
 def _vlad(words: Path, **given: Any) -> Representation:
-    from unfeature.features.words.encodings import VLAD
+    from unfeature.features.words.vlad import VLAD
     from unfeature.features.words.vocabulary import Vocabulary
 
     return VLAD(Vocabulary.load(words), **given)
 
 
 def _super_vector(words: Path, **given: Any) -> Representation:
-    from unfeature.features.words.encodings import SuperVector
+    from unfeature.features.words.super_vector import SuperVector
     from unfeature.features.words.vocabulary import Vocabulary
 
     return SuperVector(Vocabulary.load(words), **given)
 
 
 def _fisher(words: Path, **given: Any) -> Representation:
-    from unfeature.features.words.encodings import Fisher
+    from unfeature.features.words.fisher import Fisher
     from unfeature.features.words.vocabulary import Mixture, Vocabulary
 
     mixture = Vocabulary.load(words)

@@ -127,9 +127,9 @@ def words(images: tuple[Path, ...], phi: Representation, output: Path, count: in
     """Learn visual words of a feature, from folders of images."""
     from unfeature.features.words.vocabulary import Vocabulary
 
-    kind = "gmm" if gmm else "kmeans"
     with image_bar() as progress:
-        Vocabulary.learn(_files(images), phi, words=count, kind=kind, progress=progress, **settings).save(output)
+        Vocabulary.learn(_files(images), phi, words=count, kind="gmm" if gmm else "kmeans", progress=progress,
+                         **settings).save(output)
     click.echo(output)
 
 

@@ -189,7 +189,7 @@ def present_words(phi: Any, code: NDArray[Any], most: int = 36) -> NDArray[np.ui
     The patches' contrast is stretched, alike for all.
     """
     histograms = getattr(phi, "histograms", None)
-    patches = phi.vocabulary.patches if histograms is not None else None
+    patches = phi.words.patches if histograms is not None else None
     if histograms is None or patches is None:
         return None
     total = np.maximum(histograms(np.asarray(code)).sum(axis=0), 0)

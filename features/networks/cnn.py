@@ -2,52 +2,59 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from torch import Tensor, nn
 
 from .layer_stack import SIZE_TO_MEASURE_WITH
 from .network_code import NetworkCode
+from .preprocessing import Order
 
-LARGEST_SIDE = 8192
+SIDES = [8 * 2**k for k in range(11)]
 DATA_WEIGHTS = ((0.5, 300.0), (1.0, 100.0))
 LEAST_DATA_WEIGHT = 20.0
 
 
 class CNN(NetworkCode):
-    r"""One layer of a convolutional network, run on images in [0, 1].
+    r"""One layer of a convolutional network.
 
-    Φ(x) = layer((scale · x[order] − mean) / std). Colour order, scale, mean and standard deviation come with the
-    weights of the published networks. Grey images are replicated to the network's channels; pre-images have colour.
+    Φ(x) = layer((scale · x[order] − mean) / std). The weights of the published networks come with their preprocessing.
+    Grey images are replicated to the network's channels; pre-images have colour.
 
     Parameters
     ----------
     network : str or Module
-        A published network by its name (see `unfeature.features.networks.zoo.NETWORKS`), or any torch module in
-        evaluation mode that takes (N, C, H, W).
+        A published network by name, such as alexnet, vgg-m or squeezenet1_0, or a torch module in evaluation mode.
+        All names are in `unfeature.features.networks.zoo.NETWORKS`; a module takes (N, C, H, W).
     layer : str
-        A layer's name (``"conv1"``, ``"fire2"``) or module path (``"features.10"``).
+        A layer by name (``"conv1"``, ``"fire2"``) or module path (``"features.10"``).
     weights : path, optional
-        The file of a published network's weights; see `unfeature.features.networks.weights.load_network`.
-    mean, std : float or sequence of float, optional
-        On the network's own scale and in its own channel order. Needed for modules that do not tell theirs (timm's do).
+        File of a published network's weights: .mat, .pth or .safetensors.
+        See `unfeature.features.networks.weights.load_network`.
+    mean : float or sequence of float, optional
+        Mean of the training images, on the network's scale and in its channel order; one value, or one per channel.
+    std : float or sequence of float, optional
+        Standard deviation of the training images, as mean. Modules other than timm's state neither and require both.
     scale : float, optional
-        The network's white, 255 or 1; 1 for a module.
-    order : str, optional
-        ``"RGB"`` or ``"BGR"``; RGB for a module.
+        The network's value of white, 255 or 1; 1 for a module.
+    order : {"RGB", "BGR"}, optional
+        The network's channel order; RGB for a module.
     input_size : tuple of int, optional
         Height and width that the network was trained with.
     leak : float
-        The slope of the gradient through dead ReLUs, 0.05 in the papers' activation maximisation. The code is the same.
-    stride, receptive_field : int, optional
-        Pixels; derived from the modules, or measured, unless given.
-    precision : str, optional
-        ``"bfloat16"`` computes convolutions and matrix products in it: about twice as fast on processors that have
-        such instructions, with codes that are 0.5 % to 2 % off. By default they have the precision of the images.
+        Slope of the leaky ReLU gradient, 0.05 in the papers' activation maximisation; the code does not depend on it.
+    stride : int, optional
+        Pixels between neighbouring positions; derived from the modules, or measured, by default.
+    receptive_field : int, optional
+        Pixels, along one axis, that a position depends on; derived or measured by default.
+    precision : {"bfloat16"}, optional
+        Precision of convolutions and matrix products; that of the images by default.
+        bfloat16 is about twice as fast on processors with such instructions, and codes are 0.5 % to 2 % off.
     sha256 : str, optional
-        The fingerprint that the weights must have, as `to_config` states it.
+        Fingerprint that the weights must have, as `to_config` states it.
 
     Attributes
     ----------
@@ -64,63 +71,55 @@ class CNN(NetworkCode):
     Raises
     ------
     ValueError
-        For an unknown network or layer, a module in training mode, colours that are not given, weights that do not
-        fit, are not finite or have another fingerprint, or an image size that the network cannot take.
+        For an unknown network or layer, a module in training mode, missing mean or std, weights that do not fit, are
+        not finite or have another fingerprint, or an image size that the network cannot take.
     FileNotFoundError
-        For missing weights, saying where published ones come from.
+        For missing weights; the message says where to download published ones.
 
     Notes
     -----
     Shape: x (N, 3, H, W) or (N, 1, H, W) in [0, 1] → (N, D, h, w), or (N, D) for layers without positions.
-    Fully connected layers of the published networks are convolutions over the whole map, so that theirs is
-    (N, D, 1, 1) at the size that the network was trained with and has more positions for larger images.
+    Fully connected layers of the published networks are convolutions over the whole map: their codes are (N, D, 1, 1)
+    at the size that the network was trained with and have more positions for larger images.
     The module is never changed: a frozen copy shares its weights. Do not change those in place afterwards.
 
     References
     ----------
     Mahendran & Vedaldi, "Visualizing Deep Convolutional Neural Networks Using Natural Pre-images", IJCV 120(3), 2016.
-    The papers subtract the mean image of the training set; as their code does, the spatial mean of it is used here.
+    The papers subtract the mean image of the training set; we subtract its spatial mean, as their code does.
     """
 
     def __init__(self, network: str | nn.Module, layer: str, weights: str | Path | None = None, *,
                  mean: float | Sequence[float] | None = None, std: float | Sequence[float] | None = None,
-                 scale: float | None = None, order: str | None = None, input_size: Sequence[int] | None = None,
+                 scale: float | None = None, order: Order | None = None, input_size: tuple[int, int] | None = None,
                  leak: float = 0.0, stride: int | None = None, receptive_field: int | None = None,
-                 precision: str | None = None, sha256: str | None = None) -> None:
-        super().__init__()
+                 precision: Literal["bfloat16"] | None = None, sha256: str | None = None) -> None:
+        super().__init__(network, [layer], weights, mean=mean, std=std, scale=scale, order=order,
+                         input_size=input_size, leak=leak, stride=stride, receptive_field=receptive_field,
+                         precision=precision, sha256=sha256)
         self.layer = layer
-        self._given = {"stride": stride, "receptive_field": receptive_field}
-        self._load(network, [layer], weights, sha256, mean=mean, std=std, scale=scale, order=order,
-                   input_size=input_size, leak=leak, precision=precision)
-        if stride is None or receptive_field is None:
-            field = self.stack.field(layer)
-            stride, receptive_field = stride or field.stride, receptive_field or int(field.size)
-        self._see(stride, receptive_field)
         self.data_weight = self._usual_data_weight()
 
     def _usual_data_weight(self) -> float:
         """C by how much of the image a position sees."""
-        height, width = self.stack.preprocessing.input_size or SIZE_TO_MEASURE_WITH
+        height, width = self.layer_stack.preprocessing.input_size or SIZE_TO_MEASURE_WITH
         share = self.receptive_field / max(height, width)
         return next((weight for bound, weight in DATA_WEIGHTS if share < bound), LEAST_DATA_WEIGHT)
 
     def forward(self, x: Tensor) -> Tensor:
         """The layer's output, (N, D, h, w) or (N, D)."""
-        return self.stack.forward(x)[self.layer]
+        return self.layer_stack.forward(x)[self.layer]
 
     def output_shape(self, height: int, width: int) -> tuple[int, ...]:
         """Shape (D, h, w) or (D,) of the code; ValueError for an image that the network cannot take."""
-        return self.stack.output_shapes(height, width)[self.layer]
+        return self.layer_stack.output_shapes(height, width)[self.layer]
 
     def image_size_for(self, code_shape: tuple[int, ...]) -> tuple[int, int]:
-        """The size that the network was trained with if it gives such a code, else the smallest that does.
+        """The size that the network was trained with if its code has this shape, else the smallest such size.
 
-        Raises
-        ------
-        ValueError
-            When no size up to 8192 pixels gives a code of that shape.
+        If no size up to 8192 pixels has a code of this shape, a ValueError.
         """
-        nominal = self.stack.preprocessing.input_size
+        nominal = self.layer_stack.preprocessing.input_size
         if nominal is not None and self.output_shape(*nominal) == tuple(code_shape):
             return nominal
         if len(code_shape) != 3:
@@ -132,25 +131,17 @@ class CNN(NetworkCode):
         return height, width
 
     def _smallest_side(self, axis: int, positions: int) -> int:
-        """The side of the smallest square image whose code has at least so many positions along an axis."""
-        low, high = 0, 8
-        while self._positions(axis, high) < positions:
-            low, high = high, 2 * high
-            if high > LARGEST_SIDE:
-                raise ValueError(f"no image up to {LARGEST_SIDE} pixels has {positions} positions along an axis at "
-                                 f"layer {self.layer}")
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if self._positions(axis, middle) >= positions else (middle, high)
-        return high
+        """The side of the smallest square image whose code has at least this many positions along an axis."""
 
-    def _positions(self, axis: int, side: int) -> int:
-        try:
-            shape = self.output_shape(side, side)
-        except ValueError:
-            return 0
-        return shape[axis] if len(shape) == 3 else 1
+        def suffices(side: int) -> bool:
+            try:
+                shape = self.output_shape(side, side)
+            except ValueError:
+                return False
+            return (shape[axis] if len(shape) == 3 else 1) >= positions
 
-    def params(self) -> dict[str, Any]:
-        """The arguments that rebuild this descriptor."""
-        return super().params() | self._given
+        upper = next((side for side in SIDES if suffices(side)), None)
+        if upper is None:
+            raise ValueError(f"no image up to {SIDES[-1]} pixels has {positions} positions along an axis at layer "
+                             f"{self.layer}")
+        return bisect_left(range(upper), True, key=suffices)

@@ -1,9 +1,10 @@
-"""Running any torch module up to some of its layers, on a frozen copy, so that the module itself is never touched."""
+"""Outputs of the layers of any torch module, read with forward hooks on a frozen copy."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -11,27 +12,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-THIN = 4  # a convolution of no more channels than this leaves most of a vector register idle
+FEW_CHANNELS = 4  # fewer input channels than fill a vector register
 
 
-class _Reached(Exception):
-    """Every layer asked for has run."""
+class _Done(Exception):
+    """All layers have run."""
 
 
 class NoCode(ValueError):
-    """A layer whose output is no code, whatever the image."""
+    """A layer whose output is not a code, for any image."""
 
 
 def frozen(module: nn.Module, convert: Callable[[Tensor], Tensor] = Tensor.detach) -> nn.Module:
-    """A copy of a module whose parameters are buffers, each the conversion of the original's tensor.
+    """A copy of a module whose parameters are buffers, each converted from the original's tensor.
 
-    With the default conversion the copy shares the memory of the original's tensors. Hooks, modes and gradients of
-    the copy leave the original alone.
-
-    Raises
-    ------
-    ValueError
-        When the module cannot be copied.
+    By default the copy shares the memory of the tensors, but no hooks, modes or gradients. A module that cannot be
+    copied is a ValueError.
     """
     memo = {id(t): convert(t.detach()) for t in chain(module.parameters(), module.buffers())}
     try:
@@ -48,30 +44,23 @@ def frozen(module: nn.Module, convert: Callable[[Tensor], Tensor] = Tensor.detac
 
 
 def run(module: nn.Module, paths: Sequence[str], x: Tensor) -> list[Any]:
-    """The outputs of the layers at these paths; the module stops as soon as it has them all.
+    """The outputs of the layers at these paths; the forward pass stops at the last of them.
 
-    A layer that runs several times gives its first output. The hooks are removed however the run ends.
-
-    Raises
-    ------
-    NoCode
-        When a layer does not take part in the forward pass.
+    A layer that runs several times gives its first output. The hooks are always removed. A layer that the forward pass
+    does not run raises `NoCode`.
     """
     found: dict[str, Any] = {}
 
-    def keeper(path: str) -> Callable[[nn.Module, Any, Any], None]:
-        def keep(_: nn.Module, __: Any, output: Any) -> None:
-            shared = len(paths) > 1 and isinstance(output, Tensor)
-            found.setdefault(path, output.clone() if shared else output)  # the next layer may work in place
-            if len(found) == len(set(paths)):
-                raise _Reached
+    def keep(path: str, _: nn.Module, __: Any, output: Any) -> None:
+        shared = len(paths) > 1 and isinstance(output, Tensor)
+        found.setdefault(path, output.clone() if shared else output)  # the next layer may be in-place
+        if len(found) == len(set(paths)):
+            raise _Done
 
-        return keep
-
-    handles = [module.get_submodule(path).register_forward_hook(keeper(path)) for path in dict.fromkeys(paths)]
+    handles = [module.get_submodule(path).register_forward_hook(partial(keep, path)) for path in set(paths)]
     try:
         module(x)
-    except _Reached:
+    except _Done:
         return [found[path] for path in paths]
     finally:
         for handle in handles:
@@ -81,39 +70,24 @@ def run(module: nn.Module, paths: Sequence[str], x: Tensor) -> list[Any]:
                  "choose layers that it calls as modules")
 
 
-class _LeakyGradient(torch.autograd.Function):
-    """max(x, 0), whose gradient for x ≤ 0 is taken to be a small slope."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, leak: float) -> Tensor:
-        ctx.save_for_backward(x)
-        ctx.leak = leak
-        return x.clamp(min=0)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        (x,) = ctx.saved_tensors
-        return torch.where(x > 0, gradients[0], ctx.leak * gradients[0]), None
-
-
 class LeakyReLU(nn.Module):
-    """A ReLU that lets a share of the gradient through where it is dead; its output is the ReLU's own."""
+    """A ReLU with the gradient of a leaky ReLU."""
 
     def __init__(self, leak: float) -> None:
         super().__init__()
         self.leak = leak
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape, unchanged."""
-        y: Tensor = _LeakyGradient.apply(x, self.leak)
-        return y
+        """max(x, 0), of any shape."""
+        leaky = F.leaky_relu(x, self.leak)
+        return leaky + (F.relu(x) - leaky).detach()
 
 
 class FoldedConv2d(nn.Module):
-    r"""A strided convolution of a few channels, as one of stride 1 on the s² sub-images that its stride s tells apart.
+    """A convolution of stride s and few channels, as one of stride 1 on the s² phases of the image (pixel unshuffle).
 
-    The sums are the same; the input's gradient, whose few channels no CPU fills its registers with, is about three
-    times faster.
+    The result is the same; the gradient by the input is about three times faster on CPUs, whose vector registers few
+    channels do not fill.
     """
 
     weight: Tensor
@@ -132,8 +106,8 @@ class FoldedConv2d(nn.Module):
 
     @staticmethod
     def suits(module: nn.Module) -> bool:
-        """Whether a module is a convolution that gains by this."""
-        return (isinstance(module, nn.Conv2d) and module.in_channels <= THIN and module.groups == 1
+        """Whether a module is a convolution that this makes faster."""
+        return (isinstance(module, nn.Conv2d) and module.in_channels <= FEW_CHANNELS and module.groups == 1
                 and module.stride[0] == module.stride[1] > 1 and module.dilation == (1, 1)
                 and module.padding_mode == "zeros" and not isinstance(module.padding, str))
 
@@ -148,7 +122,7 @@ class FoldedConv2d(nn.Module):
 
 
 def swap(module: nn.Module, suits: Callable[[nn.Module], bool], other: Callable[[Any], nn.Module]) -> int:
-    """Replace, in place, every part of a module that suits by another made from it; the number replaced."""
+    """Replace, in place, every submodule that suits by `other` of it; returns the number replaced."""
     count = 0
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):

@@ -1,4 +1,4 @@
-"""Reading MatConvNet's SimpleNN networks, of both generations, from their MATLAB files."""
+"""Reader of MatConvNet's SimpleNN networks in MATLAB files."""
 
 from __future__ import annotations
 
@@ -12,72 +12,62 @@ from numpy.typing import NDArray
 from scipy.io import loadmat
 from torch import nn
 
-from .zoo import ClippedAvgPool2d, LocalNorm, Network, Preprocessing
+from .preprocessing import Preprocessing
+from .zoo import ClippedAvgPool2d, LocalNorm, Network
 
 Struct = dict[str, Any]
 FOR_TRAINING = ("dropout", "softmaxloss", "loss")
 
 
 def read_matconvnet(path: str | Path) -> Network:
-    """Read a SimpleNN network, its colours and class names from a MATLAB v5 or v7 file.
+    """Read a SimpleNN network with its preprocessing and class names from a MATLAB v5 or v7 file.
 
-    Both generations are read: ``meta`` and ``weights`` since beta 17, ``normalization``, ``filters`` and ``biases``
-    before; bare or wrapped in a variable ``net``. The mean image is replaced by its spatial mean. Layers that act in
-    training alone are left out.
+    Both generations are read, bare or in a variable ``net``: ``meta`` and ``weights`` since beta 17, ``normalization``,
+    ``filters`` and ``biases`` before. The network takes RGB on 0–255; the mean image is replaced by its spatial mean,
+    and layers that only training uses are left out.
 
-    Parameters
-    ----------
-    path : path
+    Pooling whose padding imitates Caffe's rounding, [0 s−1 0 s−1] with s−1 at most k−1, rounds the output size up for
+    every image size; files from before beta 17 state the padding for the network's own image size alone.
 
-    Returns
-    -------
-    Network
-        Built from the file's own layers, in evaluation mode; it takes RGB on 0–255, less the mean.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        For a truncated or foreign file, another kind of network, a layer of an unknown type, or weights that do not
-        fit their layer or are not finite.
-
-    Notes
-    -----
-    Of a pooling whose padding imitates Caffe's rounding, [0 s−1 0 s−1] at most k−1, the output size is rounded up, at
-    every image size; files written before beta 17 state the padding for the network's own image size alone.
+    Raises a FileNotFoundError for a missing file, and a ValueError for a truncated or foreign file, another kind of
+    network, an unknown layer type, or weights that do not fit their layer or are not finite.
     """
     path = Path(path)
     variables = _variables(path)
     meta = _struct(variables.get("meta"))
     normalization = _struct(meta.get("normalization", variables.get("normalization")))
-    layers: dict[str, nn.Module] = {}
     size = [int(n) for n in _numbers(normalization.get("imageSize"))]
-    channels = size[2] if len(size) > 2 else None
-    for i, layer in enumerate(_cells(variables["layers"]), start=1):
-        kind, name = _text(layer.get("type")), _text(layer.get("name")) or f"layer{i}"
-        if kind in FOR_TRAINING:
-            continue
-        if kind not in BUILDERS:
-            raise ValueError(f"{path.name}: layer {i}, {name!r}, has the type {kind!r}; known are "
-                             f"{', '.join((*BUILDERS, *FOR_TRAINING))}")
-        name = name.replace(".", "_")
-        if name in layers:
-            raise ValueError(f"{path.name}: two layers are called {name!r}: rename one")
-        try:
-            module, channels = BUILDERS[kind](layer, channels)
-        except (ValueError, IndexError, TypeError) as error:
-            raise ValueError(f"{path.name}: layer {i}, {name!r}, of type {kind}: {error}") from error
-        previous = next(reversed(layers.values()), None)
-        if isinstance(module, nn.ReLU) and isinstance(previous, nn.Conv2d):
-            module.inplace = True
-        layers[name] = module
+    layers = _read_layers(_cells(variables["layers"]), size[2] if len(size) > 2 else None, path.name)
     first = next((m for m in nn.ModuleList(layers.values()).modules() if isinstance(m, nn.Conv2d)), None)
     inputs = first.in_channels if first is not None else 3
     preprocessing = Preprocessing(_mean_colour(normalization.get("averageImage"), inputs), (1.0,) * inputs, 255.0,
                                   input_size=(size[0], size[1]) if len(size) > 1 else None)
     classes = _struct(meta.get("classes", variables.get("classes"))).get("name")
-    return Network(layers, path.stem, preprocessing, classes=_strings(classes)).eval()
+    return Network(layers, path.stem, preprocessing, classes=_texts(classes)).eval()
+
+
+def _read_layers(structs: Iterator[Struct], channels: int | None, file: str) -> dict[str, nn.Module]:
+    """The modules of a file's layers by name, for an image with this number of channels, if it is known."""
+    layers: dict[str, nn.Module] = {}
+    for i, layer in enumerate(structs, start=1):
+        kind, name = _text(layer.get("type")), (_text(layer.get("name")) or f"layer{i}").replace(".", "_")
+        if kind in FOR_TRAINING:
+            continue
+        if kind not in BUILDERS:
+            raise ValueError(f"{file}: layer {i}, {name!r}, has the type {kind!r}; known are "
+                             f"{', '.join((*BUILDERS, *FOR_TRAINING))}")
+        if name in layers:
+            raise ValueError(f"{file}: two layers are called {name!r}: rename one")
+        try:
+            module = BUILDERS[kind](layer, channels)
+        except (ValueError, IndexError, TypeError) as error:
+            raise ValueError(f"{file}: layer {i}, {name!r}, of type {kind}: {error}") from error
+        previous = next(reversed(layers.values()), None)
+        if isinstance(module, nn.ReLU) and isinstance(previous, nn.Conv2d):
+            module.inplace = True
+        channels = next((m.out_channels for m in module.modules() if isinstance(m, nn.Conv2d)), channels)
+        layers[name] = module
+    return layers
 
 
 def _variables(path: Path) -> Struct:
@@ -87,7 +77,7 @@ def _variables(path: Path) -> Struct:
         variables: Struct = loadmat(str(path), squeeze_me=False)
     except NotImplementedError as error:
         raise ValueError(f"{path} is a MATLAB 7.3 file: save it with -v7") from error
-    except Exception as error:  # scipy lets the errors of every step of its parser through
+    except Exception as error:  # scipy's parser raises errors of any type
         raise ValueError(f"{path} is not a whole MATLAB file ({error}): download or copy it again") from error
     variables = _struct(variables["net"]) if "net" in variables else variables
     if "layers" not in variables or "vars" in variables:
@@ -97,7 +87,7 @@ def _variables(path: Path) -> Struct:
 
 
 def _struct(value: Any) -> Struct:
-    """The fields of a MATLAB struct by name; none for anything else."""
+    """The fields of a MATLAB struct by name; empty for anything else."""
     array = np.asarray(value)
     if array.dtype.names is None or array.size != 1:
         return {}
@@ -119,19 +109,19 @@ def _text(value: Any) -> str:
     return str(array[0]) if array.size else ""
 
 
-def _strings(value: Any) -> list[str]:
+def _texts(value: Any) -> list[str]:
     return [] if value is None else [_text(item) for item in np.asarray(value).reshape(-1)]
 
 
-def _spread(layer: Struct, field: str, default: int, count: int) -> list[int]:
-    """A field of one number, or of as many as it has sides."""
+def _sides(layer: Struct, field: str, default: int, count: int) -> list[int]:
+    """A field of `count` numbers, or of one number for all."""
     numbers = [int(n) for n in _numbers(layer.get(field))] or [default]
     if len(numbers) not in (1, count):
         raise ValueError(f"{field} has {len(numbers)} numbers, expected 1 or {count}")
     return numbers * count if len(numbers) == 1 else numbers
 
 
-def _conv(layer: Struct, channels: int | None) -> tuple[nn.Module, int | None]:
+def _conv(layer: Struct, channels: int | None) -> nn.Module:
     if "weights" in layer:
         tensors = [np.asarray(item, dtype=np.float32) for item in np.asarray(layer["weights"]).reshape(-1)]
     else:
@@ -150,51 +140,47 @@ def _conv(layer: Struct, channels: int | None) -> tuple[nn.Module, int | None]:
     for what, tensor in (("filters", weight), ("biases", bias)):
         if tensor is not None and not tensor.isfinite().all():
             raise ValueError(f"its {what} have {int((~tensor.isfinite()).sum())} values that are not finite")
-    stride, dilation = _spread(layer, "stride", 1, 2), _spread(layer, "dilate", 1, 2)
-    top, bottom, left, right = _spread(layer, "pad", 0, 4)
+    stride, dilation = _sides(layer, "stride", 1, 2), _sides(layer, "dilate", 1, 2)
+    top, bottom, left, right = _sides(layer, "pad", 0, 4)
     even = top == bottom and left == right
     with torch.device("meta"):
         conv = nn.Conv2d(channels, outputs, (height, width), (stride[0], stride[1]), (top, left) if even else 0,
                          (dilation[0], dilation[1]), channels // inputs, bias is not None)
     conv.weight = nn.Parameter(weight)
     conv.bias = None if bias is None else nn.Parameter(bias)
-    return conv if even else nn.Sequential(nn.ZeroPad2d((left, right, top, bottom)), conv), outputs
+    return conv if even else nn.Sequential(nn.ZeroPad2d((left, right, top, bottom)), conv)
 
 
-def _pool(layer: Struct, channels: int | None) -> tuple[nn.Module, int | None]:
-    (height, width), (down, across) = (_spread(layer, f, 1, 2) for f in ("pool", "stride"))
+def _pool(layer: Struct, channels: int | None) -> nn.Module:
+    (height, width), (down, across) = (_sides(layer, f, 1, 2) for f in ("pool", "stride"))
     kernel, stride = (height, width), (down, across)
-    top, bottom, left, right = pads = _spread(layer, "pad", 0, 4)
+    top, bottom, left, right = pads = _sides(layer, "pad", 0, 4)
     method = _text(layer.get("method")) or "max"
     if method not in ("max", "avg"):
         raise ValueError(f"the method is {method!r}, expected 'max' or 'avg'")
     if max(top, bottom) >= height or max(left, right) >= width:
         raise ValueError(f"the padding {pads} reaches the size of the window, {kernel}")
     if method == "avg":
-        return ClippedAvgPool2d(kernel, stride, (left, right, top, bottom)), channels
+        return ClippedAvgPool2d(kernel, stride, (left, right, top, bottom))
     up = pads == [0, down - 1, 0, across - 1] and down <= height and across <= width
     if up or not any(pads):
-        return nn.MaxPool2d(kernel, stride, ceil_mode=up), channels
-    pad = nn.ConstantPad2d((left, right, top, bottom), -torch.inf)
-    return nn.Sequential(pad, nn.MaxPool2d(kernel, stride)), channels
+        return nn.MaxPool2d(kernel, stride, ceil_mode=up)
+    return nn.Sequential(nn.ConstantPad2d((left, right, top, bottom), -torch.inf), nn.MaxPool2d(kernel, stride))
 
 
-def _relu(layer: Struct, channels: int | None) -> tuple[nn.Module, int | None]:
+def _relu(layer: Struct, channels: int | None) -> nn.Module:
     leak = _numbers(layer.get("leak"))
-    return nn.LeakyReLU(float(leak[0])) if leak.any() else nn.ReLU(), channels
+    return nn.LeakyReLU(float(leak[0])) if leak.any() else nn.ReLU()
 
 
-def _lrn(layer: Struct, channels: int | None) -> tuple[nn.Module, int | None]:
+def _lrn(layer: Struct, channels: int | None) -> nn.Module:
     window, kappa, alpha, beta = _numbers(layer.get("param")) if "param" in layer else (5, 1, 1e-4 / 5, 0.75)
-    return LocalNorm(int(window), float(window * alpha), float(beta), float(kappa)), channels
+    return LocalNorm(int(window), float(window * alpha), float(beta), float(kappa))
 
 
-def _softmax(layer: Struct, channels: int | None) -> tuple[nn.Module, int | None]:
-    return nn.Softmax(dim=1), channels
-
-
-BUILDERS: dict[str, Callable[[Struct, int | None], tuple[nn.Module, int | None]]] = {
-    "conv": _conv, "pool": _pool, "relu": _relu, "lrn": _lrn, "normalize": _lrn, "softmax": _softmax}
+BUILDERS: dict[str, Callable[[Struct, int | None], nn.Module]] = {
+    "conv": _conv, "pool": _pool, "relu": _relu, "lrn": _lrn, "normalize": _lrn,
+    "softmax": lambda layer, channels: nn.Softmax(dim=1)}
 
 
 def _mean_colour(image: Any, channels: int) -> tuple[float, ...]:

@@ -1,4 +1,4 @@
-"""What codes of networks share, whether of one layer or of several."""
+"""The contract of codes of networks, of one layer or of several."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from torch import nn
 
 from ..base import Representation
-from .layer_stack import LayerStack
-from .zoo import ALIASES, Network
+from .layer_stack import LayerStack, load_module
+from .preprocessing import Order, preprocessing_of
+from .zoo import Network
 
 Self = TypeVar("Self", bound="NetworkCode")
 
@@ -21,59 +22,56 @@ OTHER_WEIGHTS = {"network", "layer", "layers", "weights"}
 
 
 class NetworkCode(Representation):
-    """A code that a network computes, run by a `LayerStack` on images in [0, 1]; its attributes are those of `CNN`."""
+    """A code that a `LayerStack` computes from images in [0, 1]; parameters and attributes are those of `CNN`."""
 
     network: str | nn.Module
-    stack: LayerStack
-    leak: float
 
-    def _load(self, network: str | nn.Module, layers: Sequence[str], weights: str | Path | None, sha256: str | None,
-              **options: Any) -> None:
-        """Keep the arguments that every code of networks has, and load the network up to its layers."""
-        self.__dict__["network"] = network  # a module of the user's, which is no part of this one
-        self.weights = None if weights is None else str(weights)
-        self.sha256 = sha256
-        for name, value in options.items():
-            setattr(self, name, value)
-        self.stack = LayerStack(network, layers, weights, **options)
+    def __init__(self, network: str | nn.Module, layers: Sequence[str], weights: str | Path | None = None, *,
+                 mean: float | Sequence[float] | None = None, std: float | Sequence[float] | None = None,
+                 scale: float | None = None, order: Order | None = None, input_size: tuple[int, int] | None = None,
+                 leak: float = 0.0, stride: int | None = None, receptive_field: int | None = None,
+                 precision: Literal["bfloat16"] | None = None, sha256: str | None = None) -> None:
+        super().__init__()
+        module = load_module(network, weights)
+        preprocessing = preprocessing_of(module, mean, std, scale, order, input_size)
+        self.layer_stack = LayerStack(module, layers, preprocessing=preprocessing, leak=leak, precision=precision)
+        self.__dict__["network"] = network  # not registered as a submodule: it belongs to the user
+        self.layers, self.weights, self.sha256 = tuple(layers), None if weights is None else str(weights), sha256
+        self.mean, self.std, self.scale, self.order = mean, std, scale, order
+        self.leak, self.precision = leak, precision
+        self._given = {"stride": stride, "receptive_field": receptive_field, "input_size": input_size}
+        self.fingerprint, kind = self.layer_stack.fingerprint, type(module)
+        self._name = module.name if isinstance(module, Network) else f"{kind.__module__}.{kind.__qualname__}"
         if sha256 not in (None, self.fingerprint):
-            raise ValueError(f"the weights of {self._network_name} are not those described: their fingerprint up to "
+            raise ValueError(f"the weights of {self._name} are not those described: their fingerprint up to "
                              f"{', '.join(layers)} is {self.fingerprint}, expected {sha256}")
-        channels = len(self.stack.preprocessing.mean)
-        self.in_channels = (channels, 1) if channels > 1 else (1,)
-        self.centre = self.stack.preprocessing.colour
-        self.usual_size = self.stack.preprocessing.input_size
-
-    def _see(self, stride: int, receptive_field: int) -> None:
-        """Keep what a position sees, and the jitter that follows."""
+        if stride is None or receptive_field is None:
+            fields = [self.layer_stack.field(layer) for layer in layers]
+            stride = stride or max(field.stride for field in fields)
+            receptive_field = receptive_field or int(max(field.size for field in fields))
         self.stride, self.receptive_field = stride, receptive_field
+        channels = len(preprocessing.mean)
+        self.in_channels = (channels, 1) if channels > 1 else (1,)
+        self.centre = preprocessing.colour
+        self.input_size = self.usual_size = preprocessing.input_size
         self.jitter = max(math.floor(stride / 4 + 0.5), 1)
 
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of the weights that the code depends on."""
-        return self.stack.fingerprint
-
-    @property
-    def _network_name(self) -> str:
-        if isinstance(self.network, str):
-            return ALIASES.get(self.network, self.network)
-        if isinstance(self.network, Network):
-            return self.network.name
-        return f"{type(self.network).__module__}.{type(self.network).__qualname__}"
-
     def leaky(self: Self, slope: float) -> Self:
-        """A copy that shares the weights and whose gradient passes dead ReLUs at this slope, or at its own if larger.
+        """A copy with shared weights and leaky ReLU gradients of this slope, or of its own slope if that is larger.
 
-        A network without ReLUs that are modules is returned as it is.
+        A network whose ReLUs are not modules is returned unchanged.
         """
-        stack = self.stack.leaky(max(self.leak, slope))
-        if stack is self.stack:
+        layer_stack = self.layer_stack.leaky(max(self.leak, slope))
+        if layer_stack is self.layer_stack:
             return self
         twin = copy.copy(self)
-        twin._modules = {**self._modules, "stack": stack}
-        twin.leak = stack.leak
+        twin._modules = {**self._modules, "layer_stack": layer_stack}
+        twin.leak = layer_stack.leak
         return twin
+
+    def params(self) -> dict[str, Any]:
+        """The arguments that rebuild this descriptor."""
+        return super().params() | self._given
 
     def replace(self: Self, **changes: Any) -> Self:
         """A copy with some arguments changed; another layer or network has another fingerprint."""
@@ -86,18 +84,13 @@ class NetworkCode(Representation):
 
         `from_config` takes the file, ``weights=…``, or the module, ``network=…``, and checks the fingerprint.
         """
-        preprocessing = self.stack.preprocessing
-        config = {"type": type(self).__name__, **self.params(), "network": self._network_name, "weights": None,
-                  "mean": preprocessing.mean, "std": preprocessing.std, "scale": preprocessing.scale,
-                  "order": preprocessing.order, "input_size": preprocessing.input_size, "sha256": self.fingerprint}
+        config = {"type": type(self).__name__, **self.params(), **vars(self.layer_stack.preprocessing),
+                  "network": self._name, "weights": None, "sha256": self.fingerprint}
         described: dict[str, Any] = json.loads(json.dumps(config))
         return described
 
     def __repr__(self) -> str:
-        arguments = self.params()
-        network = arguments.pop("network")
-        shown = [repr(network) if isinstance(network, str) else f"<{self._network_name}>"]
-        shown += [repr(arguments.pop(name)) for name in ("layer", "layers") if name in arguments]
-        del arguments["sha256"]
-        shown += [f"{name}={value!r}" for name, value in arguments.items() if value not in (None, 0.0)]
-        return f"{type(self).__name__}({', '.join(shown)})"
+        network = repr(self.network) if isinstance(self.network, str) else f"<{self._name}>"
+        options = (f"{name}={value!r}" for name, value in self.params().items()
+                   if name not in ("network", "sha256") and value not in (None, 0.0))
+        return f"{type(self).__name__}({', '.join([network, *options])})"

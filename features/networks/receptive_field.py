@@ -1,8 +1,9 @@
-"""Receptive fields: which pixels one position of a layer depends on, derived from the modules or measured."""
+"""Receptive fields: the pixels that one position of a layer depends on, derived from the modules or measured."""
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,24 +15,16 @@ from .zoo import ClippedAvgPool2d, Fire
 
 POINTWISE = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh, nn.Hardswish,
              nn.Identity, LeakyReLU, nn.BatchNorm2d, nn.LocalResponseNorm, nn.Softmax2d, nn.Dropout, nn.Dropout2d)
+WINDOWED = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, FoldedConv2d)
 PADDING = (nn.ZeroPad2d, nn.ConstantPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d)
 
 
 @dataclass(frozen=True)
 class Field:
-    r"""The receptive fields of a layer along the vertical axis.
+    """The receptive fields of a layer along the vertical axis, in pixels.
 
-    Through a layer of kernel k, stride s and p rows of padding above, ``size`` grows by stride · (k − 1), ``offset``
-    by stride · ((k − 1)/2 − p), and ``stride`` is multiplied by s.
-
-    Attributes
-    ----------
-    size : float
-        Pixels that one position depends on; infinite for a layer that sees the whole map at every size.
-    stride : int
-        Pixels between neighbouring positions.
-    offset : float
-        The pixel, counted from 1, on which the first field is centred; negative half-widths count padding.
+    One position depends on `size` pixels (infinitely many if on the whole map at every size), the next one begins
+    `stride` pixels further, and the first one is centred on pixel `offset`, counted from 1.
     """
 
     size: float = 1.0
@@ -39,7 +32,7 @@ class Field:
     offset: float = 1.0
 
     def through(self, kernel: float, stride: int = 1, pad: int = 0) -> Field:
-        """The fields of the next layer."""
+        """The fields after a layer of this kernel, stride and top padding."""
         return Field(self.size + self.stride * (kernel - 1), self.stride * stride,
                      self.offset + self.stride * ((kernel - 1) / 2 - pad))
 
@@ -49,88 +42,69 @@ def _vertical(value: Any) -> int:
 
 
 def step(module: nn.Module) -> tuple[float, int, int] | None:
-    """The kernel, stride and padding above of a module's windows; None if the module does not tell."""
+    """The kernel, stride and top padding of a module's windows; None if its kind is unknown."""
     if isinstance(module, POINTWISE) or (isinstance(module, nn.Softmax) and module.dim == 1):
         return 1, 1, 0
     if isinstance(module, Fire):
         return 3, 1, 1
-    if isinstance(module, FoldedConv2d):
-        return module.kernel_size[0], module.stride, module.padding[0]
     if isinstance(module, PADDING):
         return 1, 1, int(module.padding[2])
     if isinstance(module, ClippedAvgPool2d):
         return module.kernel_size[0], module.stride[0], module.pads[2]
-    if isinstance(module, (nn.MaxPool2d, nn.AvgPool2d)):
-        kernel, stride, pad = (_vertical(v) for v in (module.kernel_size, module.stride, module.padding))
-        dilation = _vertical(module.dilation) if isinstance(module, nn.MaxPool2d) else 1
+    if isinstance(module, WINDOWED) and not isinstance(module.padding, str):
+        kernel, stride, pad, dilation = (_vertical(getattr(module, name, 1))
+                                         for name in ("kernel_size", "stride", "padding", "dilation"))
         return dilation * (kernel - 1) + 1, stride, pad
-    if isinstance(module, nn.Conv2d) and not isinstance(module.padding, str):
-        return module.dilation[0] * (module.kernel_size[0] - 1) + 1, module.stride[0], module.padding[0]
     if isinstance(module, nn.AdaptiveAvgPool2d) and module.output_size in (1, (1, 1)):
         return math.inf, 1, 0
     return None
 
 
 def derive(module: nn.Module, path: str, x: Tensor) -> tuple[Field, bool]:
-    """Follow the fields from layer to layer in one forward pass of x, down to the layer at this path.
+    """The field of the layer at a path, derived from layer to layer in one forward pass of x, and True.
 
-    Returns
-    -------
-    field : Field
-        That of the layer, or of the last one before the first that does not tell its windows.
-    complete : bool
-        Whether the layer's own field could be derived.
+    If a module of unknown windows precedes the layer: the field before that module, and False.
     """
-    seen: list[tuple[Tensor, Field]] = [(x, Field())]
+    known: list[tuple[Tensor, Field]] = [(x, Field())]
 
     def follow(part: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         window = step(part)
-        field = next((f for t, f in reversed(seen) if len(inputs) == 1 and t is inputs[0]), None)
+        field = next((f for t, f in reversed(known) if len(inputs) == 1 and t is inputs[0]), None)
         if field is not None and window is not None and isinstance(output, Tensor):
-            seen.append((output, field.through(*window)))
+            known.append((output, field.through(*window)))
 
-    handles = [part.register_forward_hook(follow) for part in _told(module, "", path)]
+    handles = [part.register_forward_hook(follow) for part in _windowed(module, "", path)]
     try:
         (output,) = run(module, [path], x)
     finally:
         for handle in handles:
             handle.remove()
-    own = next((f for t, f in reversed(seen) if t is output), None)
-    return (own, True) if own is not None else (seen[-1][1], False)
+    own = next((f for t, f in reversed(known) if t is output), None)
+    return (own, True) if own is not None else (known[-1][1], False)
 
 
-def _told(module: nn.Module, prefix: str, path: str) -> list[nn.Module]:
-    """The parts that tell their windows, not looking into one unless the layer asked for lies inside it."""
+def _windowed(module: nn.Module, prefix: str, path: str) -> list[nn.Module]:
+    """The submodules with known windows; their own submodules only where the path leads into them."""
     if step(module) is not None and not path.startswith(prefix):
         return [module]
-    return [part for name, child in module.named_children() for part in _told(child, f"{prefix}{name}.", path)]
+    return [part for name, child in module.named_children() for part in _windowed(child, f"{prefix}{name}.", path)]
 
 
 def measure(encode: Callable[[Tensor], Tensor], x: Tensor) -> Field | None:
-    """Find the fields by experiment: images that are undefined above, or below, some row, and where that shows.
+    """Measure the fields of a code (1, D, h, w): rows of the image x (1, C, H, W) become NaN, which the code shows.
 
-    Parameters
-    ----------
-    encode : callable
-        Images (N, C, H, W) → code (N, D, h, w).
-    x : Tensor (1, C, H, W)
-        An image to spoil.
-
-    Returns
-    -------
-    Field or None
-        None when the code has fewer than two rows, so that it has no stride. Fields that reach over the image are
-        cut at its border; the stride of a layer whose every position sees the whole image is the ratio of sizes.
+    None for a code with fewer than two rows, which has no stride. Fields are cut at the border of the image. If every
+    position depends on the whole image, the stride is the ratio of the sizes.
     """
 
-    def spoilt(rows: slice) -> Tensor:
+    def affected(rows: slice) -> Tensor:
         image = x.clone()
         image[:, :, rows] = math.nan
         return encode(image).isnan().any(dim=3).any(dim=1)[0]
 
     def reach(position: int) -> tuple[int, int]:
-        first = _least(height, lambda j: bool(spoilt(slice(0, j + 1))[position]))
-        below = _least(height, lambda j: bool(spoilt(slice(height - 1 - j, height))[position]))
+        first = bisect_left(range(height - 1), True, key=lambda j: bool(affected(slice(0, j + 1))[position]))
+        below = bisect_left(range(height - 1), True, key=lambda j: bool(affected(slice(-1 - j, None))[position]))
         return first, height - 1 - below
 
     height = x.shape[2]
@@ -141,12 +115,3 @@ def measure(encode: Callable[[Tensor], Tensor], x: Tensor) -> Field | None:
     (top, bottom), (first, last) = (reach(position) for position in (middle - 1, middle))
     stride = max(first - top, last - bottom) or round(height / code.shape[2])
     return Field(last - first + 1, stride, (first + last) / 2 + 1 - middle * stride)
-
-
-def _least(count: int, holds: Callable[[int], bool]) -> int:
-    """The least index for which a monotone condition holds; the last one if it never does."""
-    low, high = 0, count - 1
-    while low < high:
-        between = (low + high) // 2
-        low, high = (low, between) if holds(between) else (between + 1, high)
-    return low

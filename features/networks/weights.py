@@ -17,7 +17,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from .matconvnet import read_matconvnet
-from .zoo import Network, Preprocessing, network
+from .preprocessing import Preprocessing
+from .zoo import Network, network
 
 MATCONVNET = "https://www.vlfeat.org/matconvnet/pretrained/"
 TORCHVISION = "https://download.pytorch.org/models/"
@@ -39,30 +40,17 @@ SHOWN = 8
 
 
 def load_network(name: str, weights: str | Path | None = None) -> Network:
-    """A published network with its weights, and the colours and classes that its file states.
+    """A published network with its weights, and the preprocessing and classes that its file states.
 
-    Parameters
-    ----------
-    name : str
-        See `unfeature.features.networks.network`.
-    weights : path
-        ``.mat``: a MatConvNet SimpleNN file; the network is built from the file's layers, and must have the shapes of
-        the network named. ``.safetensors``, ``.pth``, ``.pt``: tensors under this package's names (``conv1.weight``)
-        or torchvision's (``features.0.weight``). A JSON file of the same name beside it may state the preprocessing:
-        ``{"preprocessing": {"channel_order", "value_range", "scale", "mean", "std", "input_size"}}``.
+    ``.mat`` is a MatConvNet SimpleNN file; the network is built from its layers, which must have the shapes of the
+    published ones. ``.safetensors``, ``.pth`` and ``.pt`` hold tensors under this package's names (``conv1.weight``) or
+    torchvision's (``features.0.weight``). A JSON file of the same name beside it may state the preprocessing:
+    ``{"preprocessing": {"channel_order", "value_range", "scale", "mean", "std", "input_size"}}``. The network is in
+    evaluation mode and float32; half precision is widened. Nothing is ever downloaded.
 
-    Returns
-    -------
-    Network
-        In evaluation mode, float32. Half-precision files are widened.
-
-    Raises
-    ------
-    FileNotFoundError
-        Without weights, saying where published ones come from. Nothing is ever downloaded.
-    ValueError
-        For an unknown name or kind of file, a file that is truncated or holds more than tensors, and for tensors that
-        are missing, unknown, of another shape or not finite, which are named.
+    Raises a FileNotFoundError for missing weights, which says where published ones are, and a ValueError for an unknown
+    name or kind of file, a file that is truncated or holds more than tensors, and for tensors that are missing,
+    unknown, of another shape or not finite, which are listed.
     """
     expected = network(name)
     if weights is None or not Path(weights).is_file():
@@ -81,12 +69,9 @@ def load_network(name: str, weights: str | Path | None = None) -> Network:
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file or a torch state dict, by name; nothing else of a pickle is ever loaded.
+    """The tensors of a safetensors file or a torch state dict, by name; other contents of a pickle are never loaded.
 
-    Raises
-    ------
-    ValueError
-        For another kind of file, one that is not whole, or one that holds more than tensors.
+    Raises a ValueError for another kind of file, a truncated one, or one that holds more than tensors.
     """
     path = Path(path)
     if path.suffix == ".safetensors":
@@ -113,12 +98,9 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
 
 
 def fill(target: Network, tensors: Mapping[str, Tensor], source: str | Path) -> None:
-    """Give a network its weights, under its own names or torchvision's; matrices of fully connected layers fit too.
+    """Set a network's weights, under its own names or torchvision's; fully connected layers may be matrices.
 
-    Raises
-    ------
-    ValueError
-        Naming the tensors that are missing, unknown, of another shape, not of floating point, or not finite.
+    A ValueError lists the tensors that are missing, unknown, of another shape, not floating point or not finite.
     """
     expected = target.state_dict()
     found = {}
@@ -150,7 +132,7 @@ def _compare(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], name: 
 
 
 def _stated_preprocessing(path: Path, default: Preprocessing) -> Preprocessing:
-    """What the JSON file beside the weights states, where there is one."""
+    """The preprocessing of the JSON file beside the weights, or the default if there is none."""
     if not path.is_file():
         return default
     try:

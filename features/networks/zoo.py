@@ -2,89 +2,29 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..device_constants import constant
+from unfeature.catalogue import suggestion
 
-Layers = list[tuple[str, nn.Module]]
+from .preprocessing import Preprocessing
+
+NamedLayers = list[tuple[str, nn.Module]]
 
 IMAGENET_COLOUR = (123.68, 116.779, 103.939)
 DEEP_COMPRESSION_COLOUR = (104.0, 117.0, 123.0)
 
 
-@dataclass(frozen=True)
-class Preprocessing:
-    r"""How an RGB image x in [0, 1] becomes a network's input: (scale · x[order] − mean) / std.
-
-    Attributes
-    ----------
-    mean, std : tuple of float
-        One value a channel, in the network's own channel order and on its own scale.
-    scale : float
-        The network's white: 1, or 255.
-    order : str
-        ``"RGB"`` or ``"BGR"``.
-    input_size : tuple of int, optional
-        Height and width that the network was trained with.
-
-    Raises
-    ------
-    ValueError
-        For another order, a std or a scale that is not positive, or lengths that differ.
-    """
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...] = (1.0, 1.0, 1.0)
-    scale: float = 1.0
-    order: str = "RGB"
-    input_size: tuple[int, int] | None = None
-
-    def __post_init__(self) -> None:
-        if self.order not in ("RGB", "BGR"):
-            raise ValueError(f"a network's channels come in the order 'RGB' or 'BGR', got {self.order!r}")
-        if len(self.mean) != len(self.std):
-            raise ValueError(f"mean has {len(self.mean)} values and std {len(self.std)}: give one a channel in each")
-        if not all(math.isfinite(v) for v in (*self.mean, *self.std, self.scale)):
-            raise ValueError(f"mean {self.mean}, std {self.std} and scale {self.scale} must be finite")
-        if min(*self.std, self.scale) <= 0:
-            raise ValueError(f"std {self.std} and scale {self.scale} must be positive")
-
-    @property
-    def colour(self) -> tuple[float, ...]:
-        """The mean colour in RGB, in [0, 1]; mid-grey for a network that subtracts no mean."""
-        if not any(self.mean):
-            return (0.5,) * len(self.mean)
-        return tuple(m / self.scale for m in (self.mean if self.order == "RGB" else self.mean[::-1]))
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """The network's input (N, C, H, W) for images (N, C, H, W), RGB in [0, 1]."""
-        gain = constant(tuple(self.scale / s for s in self.std), x).view(-1, 1, 1)
-        offset = constant(tuple(m / s for m, s in zip(self.mean, self.std, strict=True)), x).view(-1, 1, 1)
-        return (x.flip(1) if self.order == "BGR" else x) * gain - offset
-
-
 class Network(nn.Sequential):
-    """A chain of named layers, with what it says of its input and the names that others give its layers.
+    """A chain of named layers, in the order in which they run, and its preprocessing.
 
-    Parameters
-    ----------
-    layers : mapping of str to Module
-        In the order in which they run.
-    name : str
-        What the network is called in descriptions and messages.
-    preprocessing : Preprocessing
-    paths : mapping of str to str, optional
-        Other names of the layers: torchvision's module paths.
-    classes : iterable of str, optional
-        The name of each output of the last layer.
+    `name` is for descriptions and messages, `paths` maps torchvision's module paths to layers, and `classes` names the
+    outputs of the last layer.
     """
 
     def __init__(self, layers: Mapping[str, nn.Module], name: str, preprocessing: Preprocessing,
@@ -102,45 +42,26 @@ class Network(nn.Sequential):
         """The names of the layers, in the order in which they run."""
         return tuple(self._modules)
 
-    def resolve(self, layer: str) -> str:
-        """The path of a layer given by its name, by torchvision's path, or by the path of a part of it.
-
-        Raises
-        ------
-        ValueError
-            For a layer that does not exist, naming those that do.
-        """
-        path = self.translate(layer)
-        if path in dict(self.named_modules()) and path:
-            return path
-        raise ValueError(no_such_layer(layer, self.name, self.layers))
-
     def translate(self, key: str) -> str:
-        """A dotted name with torchvision's path at its start, if there is one, replaced by the layer's name."""
+        """A dotted name in which torchvision's path at the start, if any, is replaced by the layer's name."""
         parts = key.split(".")
         head = ".".join(parts[:2])
         return ".".join([self.paths[head], *parts[2:]]) if head in self.paths else key
 
-    def upto(self, layer: str) -> Network:
-        """The layers up to and including one; the modules are shared, not copied."""
-        last = self.layers.index(layer)
-        kept = {name: self._modules[name] for name in self.layers[:last + 1]}
-        known = {path: name for path, name in self.paths.items() if name in kept}
-        return Network({n: m for n, m in kept.items() if m is not None}, self.name, self.preprocessing, known,
-                       self.classes).train(self.training)
 
-
-def no_such_layer(layer: str, network: str, layers: Iterable[str]) -> str:
-    """The message for a layer that a network does not have."""
-    names = list(layers)
-    within = [name for name in names if layer and name.endswith(f".{layer}")]
-    near = within or difflib.get_close_matches(layer, names, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"{network} has no layer {layer!r}.{hint} Its layers: {', '.join(names)}"
+def resolve(module: nn.Module, layer: str) -> str:
+    """The module path of a layer given by name, path or torchvision's path; a ValueError lists the valid layers."""
+    paths = [path for path, _ in module.named_modules() if path]
+    network, path, layers = type(module).__name__, layer, paths
+    if isinstance(module, Network):
+        network, path, layers = module.name, module.translate(layer), list(module.layers)
+    if path not in paths:
+        raise ValueError(f"{network} has no layer {layer!r}: one of {', '.join(layers)}{suggestion(layer, layers)}")
+    return path
 
 
 class Fire(nn.Module):
-    """SqueezeNet's module: a 1×1 convolution squeezes, then 1×1 and 3×3 ones expand, side by side (1602.07360)."""
+    """SqueezeNet's module: a 1×1 convolution, then 1×1 and 3×3 convolutions in parallel (1602.07360)."""
 
     def __init__(self, inputs: int, squeezed: int, expanded: int) -> None:
         super().__init__()
@@ -160,7 +81,7 @@ class Fire(nn.Module):
 class LocalNorm(nn.LocalResponseNorm):
     r"""Response normalisation across channels: y_c = x_c (k + α/N Σ_q x_q²)^(−β), q from c−⌊(N−1)/2⌋ to c+⌈(N−1)/2⌉.
 
-    The window is MatConvNet's. Torch's has its longer half below c, which shows for even N alone.
+    The window is MatConvNet's. For even N, torch's has its longer half below c instead.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -173,7 +94,7 @@ class LocalNorm(nn.LocalResponseNorm):
 
 
 class ClippedAvgPool2d(nn.Module):
-    """Average pooling over the part of each window that lies on the map, with pads (left, right, top, bottom)."""
+    """Average pooling over the part of each window inside the map, with pads (left, right, top, bottom)."""
 
     def __init__(self, kernel_size: tuple[int, int], stride: tuple[int, int], pads: tuple[int, int, int, int]) -> None:
         super().__init__()
@@ -188,8 +109,8 @@ class ClippedAvgPool2d(nn.Module):
         return total / area
 
 
-class _Eight(NamedTuple):
-    """Five convolutions and three layers that see the whole map; one row of Krizhevsky's family."""
+class _EightLayers(NamedTuple):
+    """A network of Krizhevsky's family: five convolutions and three fully connected layers."""
 
     convs: tuple[tuple[int, int, int, int, int], ...]  # channels, kernel, stride, pad, groups
     pools: tuple[tuple[int, int], ...]                 # kernel, stride of pool1, pool2, pool5
@@ -209,12 +130,12 @@ _VGG_LRN = (5, 5e-4, 0.75, 2.0)
 _THIRDS = ((3, 2), (3, 2), (3, 2))
 
 _EIGHTS = {
-    "alexnet": _Eight(_ALEX, _THIRDS, _CAFFE_LRN, 227),
-    "caffenet": _Eight(_ALEX, _THIRDS, _CAFFE_LRN, 227, pool_first=True),
-    "vgg-f": _Eight(_FAST, _THIRDS, _VGG_LRN, 224),
-    "vgg-m": _Eight(_MEDIUM, _THIRDS, _VGG_LRN, 224),
-    "vgg-s": _Eight(_SLOW, ((3, 3), (2, 2), (3, 3)), _VGG_LRN, 224),
-    "torchvision-alexnet": _Eight(_ONE_TOWER, _THIRDS, None, 224, ceil=False),
+    "alexnet": _EightLayers(_ALEX, _THIRDS, _CAFFE_LRN, 227),
+    "caffenet": _EightLayers(_ALEX, _THIRDS, _CAFFE_LRN, 227, pool_first=True),
+    "vgg-f": _EightLayers(_FAST, _THIRDS, _VGG_LRN, 224),
+    "vgg-m": _EightLayers(_MEDIUM, _THIRDS, _VGG_LRN, 224),
+    "vgg-s": _EightLayers(_SLOW, ((3, 3), (2, 2), (3, 3)), _VGG_LRN, 224),
+    "torchvision-alexnet": _EightLayers(_ONE_TOWER, _THIRDS, None, 224, ceil=False),
 }
 _VERY_DEEP = {"vgg-vd-16": (2, 2, 3, 3, 3), "vgg-vd-19": (2, 2, 4, 4, 4),
               "torchvision-vgg16": (2, 2, 3, 3, 3), "torchvision-vgg19": (2, 2, 4, 4, 4)}
@@ -225,27 +146,27 @@ NETWORKS = (*_EIGHTS, *_VERY_DEEP, "squeezenet1_0", "torchvision-squeezenet1_0")
 ALIASES = {"vgg16": "torchvision-vgg16", "vgg19": "torchvision-vgg19"}
 
 
-def _conv_relu(name: str, inputs: int, row: tuple[int, int, int, int, int]) -> Layers:
+def _conv_relu(name: str, inputs: int, row: tuple[int, int, int, int, int]) -> NamedLayers:
     channels, kernel, stride, pad, groups = row
     conv = nn.Conv2d(inputs, channels, kernel, stride, pad, groups=groups)
     return [(f"conv{name}", conv), (f"relu{name}", nn.ReLU(inplace=True))]
 
 
-def _classifier(inputs: int, kernel: int) -> Layers:
+def _classifier(inputs: int, kernel: int) -> NamedLayers:
     relu6, relu7 = nn.ReLU(inplace=True), nn.ReLU(inplace=True)
     return [("fc6", nn.Conv2d(inputs, 4096, kernel)), ("relu6", relu6), ("fc7", nn.Conv2d(4096, 4096, 1)),
             ("relu7", relu7), ("fc8", nn.Conv2d(4096, 1000, 1)), ("prob", nn.Softmax(dim=1))]
 
 
-def _eight_layers(spec: _Eight) -> Layers:
-    layers: Layers = []
+def _eight_layers(spec: _EightLayers) -> NamedLayers:
+    layers: NamedLayers = []
     inputs = 3
     for i, row in enumerate(spec.convs, start=1):
         layers += _conv_relu(str(i), inputs, row)
         inputs = row[0]
         if i in (1, 2, 5):
             kernel, stride = spec.pools[(1, 2, 5).index(i)]
-            ends: Layers = [(f"pool{i}", nn.MaxPool2d(kernel, stride, ceil_mode=spec.ceil))]
+            ends: NamedLayers = [(f"pool{i}", nn.MaxPool2d(kernel, stride, ceil_mode=spec.ceil))]
             if spec.lrn is not None and i != 5:
                 size, alpha, beta, k = spec.lrn
                 ends.insert(spec.pool_first, (f"norm{i}", LocalNorm(size, alpha, beta, k)))
@@ -253,8 +174,8 @@ def _eight_layers(spec: _Eight) -> Layers:
     return layers + _classifier(inputs, 6)
 
 
-def _very_deep_layers(depths: tuple[int, ...], ceil: bool) -> Layers:
-    layers: Layers = []
+def _very_deep_layers(depths: tuple[int, ...], ceil: bool) -> NamedLayers:
+    layers: NamedLayers = []
     inputs = 3
     for block, (depth, channels) in enumerate(zip(depths, (64, 128, 256, 512, 512), strict=True), start=1):
         for i in range(1, depth + 1):
@@ -264,7 +185,7 @@ def _very_deep_layers(depths: tuple[int, ...], ceil: bool) -> Layers:
     return layers + _classifier(inputs, 7)
 
 
-def _squeezenet_layers(border: int) -> Layers:
+def _squeezenet_layers(border: int) -> NamedLayers:
     layers = _conv_relu("1", 3, (96, 7, 2, 0, 1))
     for i, widths in _FIRES.items():
         if i in (2, 5, 9):
@@ -274,8 +195,8 @@ def _squeezenet_layers(border: int) -> Layers:
             ("pool_final", nn.AdaptiveAvgPool2d(1)), ("prob", nn.Softmax(dim=1))]
 
 
-def _torchvision_paths(name: str, layers: Layers) -> dict[str, str]:
-    """Torchvision's module paths of the layers, for networks that torchvision has too."""
+def _torchvision_paths(name: str, layers: NamedLayers) -> dict[str, str]:
+    """Torchvision's module paths of the layers, for networks that torchvision has."""
     if name in _EIGHTS and name != "torchvision-alexnet":
         return {}
     names = [n for n, _ in layers]
@@ -290,35 +211,22 @@ def _torchvision_paths(name: str, layers: Layers) -> dict[str, str]:
 def network(name: str) -> Network:
     """A published network without its weights.
 
-    Layers carry the names of the published tables: conv1, relu1, norm1, pool1, … fc8, prob; for SqueezeNet conv1,
-    pool1, fire2 … fire9, conv_final, pool_final. Fully connected layers are convolutions over the whole map, so every
-    network takes larger images too. The names that begin with ``torchvision-`` are torchvision's variants: another
-    AlexNet (one tower, no normalisation), and other pooling and padding at the border; they expect RGB in [0, 1].
+    Layers have the published names: conv1, relu1, norm1, pool1, … fc8, prob; for SqueezeNet conv1, pool1,
+    fire2 … fire9, conv_final, pool_final. Fully connected layers are convolutions over the whole map, so networks take
+    larger images too. ``torchvision-…`` are torchvision's variants: another AlexNet (one tower, no normalisation) and
+    other pooling and padding at the border; they expect RGB in [0, 1].
 
-    Parameters
-    ----------
-    name : str
-        One of `NETWORKS`, or ``vgg16`` and ``vgg19`` for torchvision's.
-    Returns
-    -------
-    Network
-        In evaluation mode, its weights on torch's meta device: shapes without memory, until
-        `unfeature.features.networks.weights.load_network` or `randomise` fills them.
+    The name is one of `NETWORKS` or `ALIASES`; a ValueError for another lists them. The network is in evaluation mode,
+    its weights on torch's meta device (shapes without memory) until `weights.load_network` or `randomise` fills them.
 
-    Raises
-    ------
-    ValueError
-        For an unknown name, listing the known ones.
-
-    References
-    ----------
     Krizhevsky et al., NIPS 2012; Chatfield et al., BMVC 2014 (VGG-F, M, S); Simonyan & Zisserman, ICLR 2015 (VGG-VD);
     Iandola et al., arXiv 1602.07360 (SqueezeNet).
     """
     name = ALIASES.get(name, name)
     if name not in NETWORKS:
-        raise ValueError(f"no network is called {name!r}: one of {', '.join((*NETWORKS, *ALIASES))}; "
-                         "or give a torch module")
+        known = (*NETWORKS, *ALIASES)
+        raise ValueError(f"no network is called {name!r}: one of {', '.join(known)}, or a torch module"
+                         f"{suggestion(name, known)}")
     with torch.device("meta"):
         if name in _EIGHTS:
             layers = _eight_layers(_EIGHTS[name])
@@ -339,10 +247,10 @@ def _preprocessing(name: str) -> Preprocessing:
 
 
 def randomise(module: nn.Module, seed: int) -> nn.Module:
-    """Fill a network's weights with He's normal draws, var = 2 / fan-in, and its biases with zeros, from a seed.
+    """Fill a module's weights with He's normal draws, variance 2 / fan-in, and its biases with zeros.
 
-    The draws are made on the CPU, so that they are the same on every device; the module is changed and returned, moved
-    to the CPU if it had no memory yet.
+    The draws come from the seed, on the CPU, so they are the same on every device. The module is changed and returned,
+    on the CPU if it was on the meta device.
     """
     if any(parameter.is_meta for parameter in module.parameters()):
         module.to_empty(device="cpu")
@@ -350,6 +258,6 @@ def randomise(module: nn.Module, seed: int) -> nn.Module:
     with torch.no_grad():
         for parameter in module.parameters():
             fan_in = math.prod(parameter.shape[1:])
-            spread = math.sqrt(2 / fan_in) if parameter.ndim > 1 else 0.0
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) * spread)
+            std = math.sqrt(2 / fan_in) if parameter.ndim > 1 else 0.0
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * std)
     return module

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from numpy.typing import NDArray
@@ -11,11 +11,13 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from .soft_sums import soft_masses
-from .vocabulary import Vocabulary, signed_root
-from .word_code import AssignedCode, Level, squared_distances
+from .vocabulary import Vocabulary, check_choice, signed_root
+from .word_code import AssignedCode, Level, Region, squared_distances
 
-POOLINGS = ("sum", "max")
-NORMALISATIONS = ("none", "l1", "l2", "power")
+BagAssignment = Literal["hard", "soft", "llc", "straight-through"]
+Pooling = Literal["sum", "max"]
+Normalisation = Literal["l1", "l2", "power", "none"]
+
 HARD_STAGES = ((100, 0.5), (100, 0.3), (60, 0.15), (40, 0.07))
 SOFT_STAGES = ((60, 0.5), (80, 0.25), (100, 0.1), (60, 0.02))
 
@@ -23,8 +25,8 @@ SOFT_STAGES = ((60, 0.5), (80, 0.25), (100, 0.1), (60, 0.02))
 class BoVW(AssignedCode):
     r"""Bag of visual words.
 
-    Each local descriptor d shares itself among the words w₁ … w_K; the shares u (K,) are pooled over each region
-    of a spatial pyramid, and the regions' histograms are stacked and normalised.
+    Each local descriptor d has assignment weights u (K,) for the words w₁ … w_K; u is pooled over each region of a
+    spatial pyramid, and the histograms of the regions are concatenated and normalised.
 
     - hard: u is 1 for the nearest word. Its own gradient is zero; the surrogate is the soft assignment to all words.
     - soft: u_k ∝ exp(−‖d − w_k‖² / 2σ²) over the nearest words, Σ u = 1.
@@ -34,33 +36,35 @@ class BoVW(AssignedCode):
 
     Parameters
     ----------
-    vocabulary : Vocabulary
-        Words and their local descriptor.
+    words : Vocabulary
+        Visual words and their local descriptor.
     assignment : {"hard", "soft", "llc", "straight-through"}
+        Assignment of descriptors to words.
     neighbours : int, optional
-        Words that a descriptor is shared among: by default 5 for llc, and all for soft and straight-through.
+        Nearest words that an assignment uses; by default 5 for llc, and all for soft and straight-through.
     sigma : float, optional
-        Width σ of the Gaussian kernel, in the units of the descriptor; half the spacing of the words by default.
+        Width of the soft assignment's Gaussian kernel, in units of the descriptor; half the words' spacing by default.
     pooling : {"sum", "max"}
+        Pooling of the weights in a region.
     levels : tuple of int or (int, int)
-        Grids of the pyramid: (1, 2) is the whole image and its quarters, (3, 1) is three rows.
+        Grids of the spatial pyramid: (1, 2) is the whole image and its quarters, (3, 1) is three rows.
     normalisation : {"l1", "l2", "power", "none"}
-        Of the whole code; power is the signed square root followed by the Euclidean norm.
+        Normalisation of the whole code; power is the signed square root followed by the Euclidean norm.
     ridge : float
-        λ of llc.
+        Regularisation λ of llc.
     softening : float
         Bounds the gradient of the power normalisation's square root, √|v| → v / √(|v| + softening · mean |v|).
 
     Raises
     ------
     ValueError
-        For unknown or impossible arguments; on encoding, for an image whose regions would hold no descriptor.
+        For unknown or impossible arguments; on encoding, for an image with a region without descriptors.
 
     Notes
     -----
     Shape: (N, C, H, W) → (N, R·K), R the number of regions, each region's words together, in [0, 1] (llc may be
-    negative, unnormalised sums are larger). Local descriptors are encoded wherever they are, those of flat patches
-    too; they fall to the word nearest zero.
+    negative, unnormalised sums are larger). Descriptors of flat patches count too; they are nearest to the word
+    closest to zero.
 
     References
     ----------
@@ -68,80 +72,57 @@ class BoVW(AssignedCode):
     ECCV 2008, and Liu et al., ICCV 2011 (soft assignment to near words); Wang et al., CVPR 2010 (LLC).
     """
 
-    assignments = ("hard", "soft", "llc", "straight-through")
+    assignments = get_args(BagAssignment)
 
-    def __init__(
-        self,
-        vocabulary: Vocabulary,
-        assignment: str = "hard",
-        neighbours: int | None = None,
-        sigma: float | None = None,
-        pooling: str = "sum",
-        levels: tuple[Level, ...] = (1, 2),
-        normalisation: str = "l1",
-        ridge: float = 1e-4,
-        softening: float = 0.0,
-    ) -> None:
-        super().__init__(vocabulary, assignment, neighbours, sigma, levels, softening)
-        if pooling not in POOLINGS:
-            raise ValueError(f"unknown pooling {pooling!r}: one of {', '.join(POOLINGS)}")
-        if normalisation not in NORMALISATIONS:
-            raise ValueError(f"unknown normalisation {normalisation!r}: one of {', '.join(NORMALISATIONS)}")
+    def __init__(self, words: Vocabulary, assignment: BagAssignment = "hard", neighbours: int | None = None,
+                 sigma: float | None = None, pooling: Pooling = "sum", levels: tuple[Level, ...] = (1, 2),
+                 normalisation: Normalisation = "l1", ridge: float = 1e-4, softening: float = 0.0) -> None:
+        super().__init__(words, assignment, neighbours, sigma, levels, softening)
+        check_choice("pooling", pooling, get_args(Pooling))
+        check_choice("normalisation", normalisation, get_args(Normalisation))
         if ridge <= 0:
-            raise ValueError(f"ridge, the weight λ of the llc system, is positive, got {ridge}")
+            raise ValueError(f"ridge, the regularisation λ of llc, is positive, got {ridge}")
         self.pooling, self.normalisation, self.ridge = pooling, normalisation, ridge
+        self.square_root, self.region_dimension = normalisation == "power", len(self.codebook)
         self.sharpening = HARD_STAGES if assignment in ("hard", "straight-through") else SOFT_STAGES
 
-    @property
-    def rooted(self) -> bool:
-        """Whether square roots are taken."""
-        return self.normalisation == "power"
-
-    @property
-    def region_dimension(self) -> int:
-        """The number of words."""
-        return len(self.words)
-
-    def shares(self, local: Tensor) -> Tensor:
-        """Shares (N, P, K) of the words in descriptors (N, P, D), which sum to 1."""
+    def assignment_weights(self, local: Tensor) -> Tensor:
+        """Weights (N, P, K) of the words for descriptors (N, P, D); they sum to 1 over the words."""
         if self.assignment == "llc":
-            return llc_shares(local, self.words, min(self.neighbours or 5, len(self.words)), self.ridge)
-        return super().shares(local)
+            return llc_weights(local, self.codebook, min(self.neighbours or 5, len(self.codebook)), self.ridge)
+        return super().assignment_weights(local)
 
-    def pool(self, local: Tensor, regions: Sequence[Tensor | slice]) -> Tensor:
-        """Histograms of regions, (N, R, K), or maxima; those of a soft assignment to all words in blocks."""
-        if not self.spreads or self.pooling != "sum":
+    def pool(self, local: Tensor, regions: Sequence[Region]) -> Tensor:
+        """Histograms of regions, (N, R, K): sums or maxima."""
+        if not self.soft_over_all or self.pooling != "sum":
             return super().pool(local, regions)
         members = local.new_zeros(local.shape[1], len(regions))
         for number, region in enumerate(regions):
-            if isinstance(region, slice):
-                members[region, number] = 1
-            else:
-                members[:, number].index_fill_(0, region, 1)
+            members[region, number] = 1
         return soft_masses(local, *self.softmax(), members).to(local)
 
-    def statistics(self, shares: Tensor, local: Tensor) -> Tensor:
-        """Sum or maximum of the shares over a region, (N, K)."""
-        return shares.sum(1) if self.pooling == "sum" else shares.amax(1)
+    def statistics(self, weights: Tensor, local: Tensor) -> Tensor:
+        """Sum or maximum of the weights over a region, (N, K)."""
+        return weights.sum(1) if self.pooling == "sum" else weights.amax(1)
 
     def merge(self, one: Tensor, other: Tensor) -> Tensor:
-        """Statistics of two parts of a region as those of both."""
+        """Histogram of the union of two disjoint sets of positions."""
         return one + other if self.pooling == "sum" else torch.maximum(one, other)
 
     def normalise(self, code: Tensor) -> Tensor:
         """The code divided by its norm, (N, D) → (N, D)."""
         if self.normalisation == "none":
             return code
-        if self.normalisation == "power":
+        if self.square_root:
             code = signed_root(code, self.softening)
         return normalize(code, p=1 if self.normalisation == "l1" else 2, dim=1)
 
     def histograms(self, code: NDArray[Any]) -> NDArray[Any]:
-        """A code (D,) as one histogram a region, (R, K): which words are present, and where."""
+        """A code (D,) as one histogram per region, (R, K)."""
         return code.reshape(-1, self.region_dimension)
 
 
-def llc_shares(local: Tensor, words: Tensor, neighbours: int, ridge: float) -> Tensor:
+def llc_weights(local: Tensor, words: Tensor, neighbours: int, ridge: float) -> Tensor:
     """Coefficients (N, P, K) of the constrained least-squares fit of each descriptor by its nearest words."""
     words = words.to(local)
     with torch.no_grad():
@@ -151,5 +132,5 @@ def llc_shares(local: Tensor, words: Tensor, neighbours: int, ridge: float) -> T
     trace = gram.diagonal(dim1=-2, dim2=-1).sum(-1).clamp_min(1e-12)
     system = gram + (ridge * trace)[..., None, None] * torch.eye(neighbours, dtype=local.dtype, device=local.device)
     solution = torch.linalg.solve(system, torch.ones_like(offsets[..., :1])).squeeze(-1)
-    shares = solution / solution.sum(-1, keepdim=True)
-    return torch.zeros(*local.shape[:2], len(words), dtype=local.dtype, device=local.device).scatter(-1, index, shares)
+    weights = solution / solution.sum(-1, keepdim=True)
+    return local.new_zeros(*local.shape[:2], len(words)).scatter(-1, index, weights)

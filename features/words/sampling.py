@@ -1,4 +1,4 @@
-"""Local descriptors and their image patches, sampled from many images under a memory bound."""
+"""Uniform samples of local descriptors and their image patches from many images."""
 
 from __future__ import annotations
 
@@ -32,45 +32,18 @@ class Sample:
     patches: NDArray[np.uint8]
 
 
-def sample_descriptors(
-    images: Images,
-    phi: Representation,
-    capacity: int,
-    seed: int = 0,
-    keep_flat: bool = False,
-    progress: Progress | None = None,
-) -> Sample:
-    """A uniform sample of at most `capacity` local descriptors, in one pass over the images.
+def sample_descriptors(images: Images, phi: Representation, capacity: int, seed: int = 0, keep_flat: bool = False,
+                       progress: Progress | None = None) -> Sample:
+    """A uniform sample of at most `capacity` local descriptors, in one pass with one image in memory at a time.
 
-    Parameters
-    ----------
-    images : folder, list of paths, or iterable of arrays
-        Arrays are (H, W) or (H, W, C); an iterable may be a generator, and only one image is held at a time.
-    phi : Representation
-        A descriptor with positions: its codes are (D, h, w), and each position holds one local descriptor, of
-        PHOW one a size.
-    capacity : int
-        Descriptors to keep. The memory for them is all that grows with it.
-    seed : int
-        The same images and seed give the same sample.
-    keep_flat : bool
-        Also sample descriptors that are zero throughout, as those of flat or low-contrast patches are.
-    progress : callable, optional
-        Called with the images done, and their number or None, after each image.
-
-    Returns
-    -------
-    Sample
-
-    Raises
-    ------
-    ValueError
-        If there are no images, one is unreadable or too small for a descriptor, or phi has no positions.
+    Arguments are those of `Vocabulary.learn`: phi has positions, and `keep_flat` includes descriptors that are all
+    zero, as those of flat or low-contrast patches are. Raises a ValueError if there are no images, an image is
+    unreadable or too small for a descriptor, or phi has no positions.
     """
     dimension = descriptor_dimension(phi)
     rng = np.random.default_rng(seed)
     kept = Sample(np.empty((capacity, dimension), np.float32), np.empty((capacity, PATCH, PATCH), np.uint8))
-    seen = done = 0
+    candidates = done = 0
     named, total = named_images(images, grey=3 not in phi.in_channels)
     for name, image in named:
         with torch.no_grad():
@@ -80,17 +53,16 @@ def sample_descriptors(
                 raise ValueError(f"{name}: {error}") from error
         flat = local_descriptors(code, stacked(phi))[0].float().cpu().numpy()
         usable = np.arange(len(flat)) if keep_flat else np.flatnonzero(np.abs(flat).max(axis=1) > 0)
-        chosen, slots = _reservoir(len(usable), seen, capacity, rng)
+        chosen, slots = _reservoir(len(usable), candidates, capacity, rng)
         chosen = usable[chosen]
         kept.descriptors[slots] = flat[chosen]
         kept.patches[slots] = _patches(image, phi, tuple(code.shape[1:]), chosen % (code.shape[2] * code.shape[3]))
-        seen, done = seen + len(usable), done + 1
+        candidates, done = candidates + len(usable), done + 1
         if progress is not None:
             progress(done, total)
     if done == 0:
         raise ValueError("there are no images to learn from: give a folder, a list of paths or an iterable of arrays")
-    size = min(seen, capacity)
-    return Sample(kept.descriptors[:size], kept.patches[:size])
+    return Sample(kept.descriptors[:candidates], kept.patches[:candidates])
 
 
 def stacked(phi: Representation) -> int:
@@ -99,7 +71,7 @@ def stacked(phi: Representation) -> int:
 
 
 def local_descriptors(code: Tensor, count: int) -> Tensor:
-    """Local descriptors (N, count·h·w, D) of a code (N, count·D, h, w): the first of all positions, the second …"""
+    """Local descriptors (N, count·h·w, D) of a code (N, count·D, h, w): the first of each position, the second …"""
     return code.reshape(len(code), count, code.shape[1] // count, -1).transpose(2, 3).flatten(1, 2)
 
 
@@ -108,12 +80,12 @@ def descriptor_dimension(phi: Representation) -> int:
     side = max(64, 2 * phi.receptive_field)
     shape = phi.output_shape(side, side)
     if len(shape) != 3:
-        raise ValueError(f"visual words need a descriptor with positions, (D, h, w); {phi!r} gives one vector an image")
+        raise ValueError(f"visual words need a descriptor with positions, (D, h, w); {phi!r} has one vector per image")
     return shape[0] // stacked(phi)
 
 
 def named_images(images: Images, grey: bool) -> tuple[Iterator[tuple[str, NDArray[Any]]], int | None]:
-    """Images with a name for messages, read one at a time, and how many there are, if that is known."""
+    """Images with names for messages, read one at a time, and their number if it is known."""
     items = list_images(images) if isinstance(images, (str, Path)) else images
     total = len(items) if isinstance(items, Sized) else None
 
@@ -127,20 +99,18 @@ def named_images(images: Images, grey: bool) -> tuple[Iterator[tuple[str, NDArra
     return each(), total
 
 
-def _reservoir(
-    count: int, seen: int, capacity: int, rng: np.random.Generator
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Which of the next `count` items to keep, and in which slots (Vitter's algorithm R; of equal slots the last)."""
-    order = seen + np.arange(count)
+def _reservoir(count: int, before: int, capacity: int,
+               rng: np.random.Generator) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Vitter's algorithm R: which of the next `count` items to keep, and their slots; the last item wins a slot."""
+    order = before + np.arange(count)
     slots = np.where(order < capacity, order, rng.integers(0, order + 1))
     chosen = np.flatnonzero(slots < capacity)
     return chosen, slots[chosen]
 
 
-def _patches(
-    image: NDArray[Any], phi: Representation, shape: tuple[int, ...], chosen: NDArray[np.intp]
-) -> NDArray[np.uint8]:
-    """Grey patches, of the size of the receptive field and shrunk to 16 × 16, around the chosen positions."""
+def _patches(image: NDArray[Any], phi: Representation, shape: tuple[int, ...],
+             chosen: NDArray[np.intp]) -> NDArray[np.uint8]:
+    """Grey patches the size of the receptive field, shrunk to 16 × 16, around the chosen positions."""
     x = torch.from_numpy(to_grey(image))[None, None].clamp(0, 1)
     scale = PATCH / phi.receptive_field
     size = [max(1, round(n * scale)) for n in x.shape[-2:]]

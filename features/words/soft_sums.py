@@ -1,4 +1,4 @@
-"""What a soft assignment gives each word: masses, and sums of descriptors and squares, in blocks of positions."""
+"""Sums over descriptors weighted by their soft assignment to words, in blocks of positions that bound memory."""
 
 from __future__ import annotations
 
@@ -10,107 +10,72 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 BLOCK = 2**19
-"""Numbers that are made at once on the CPU, of one image: they stay in its cache, and leave no holes in its memory."""
-LEAST_SHARE = 1e-20
-"""Smaller shares count as none: processors are slow with numbers that single precision hardly holds."""
+"""Elements of a block on the CPU, of one image: it fits the cache and does not fragment memory."""
 LARGEST_BLOCK = 2**25
-"""Numbers that are made at once on other devices, and shares that are kept for the gradient."""
+"""Elements of a block on other devices; also the most assignments that are kept for backward."""
+LEAST_ASSIGNMENT = 1e-20
+"""Smaller assignments are set to 0: arithmetic on denormal numbers is slow."""
 
 
 def soft_moments(local: Tensor, centre: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
-    r"""Mass and moments of the words under a soft assignment.
+    r"""Mass and moments of each word under a soft assignment: (N, K, 1 + D), or (N, K, 1 + 2D) with squares.
 
-    With e_i = d_i − c, features f_i = e_i or [e_i, e_i²], and shares q_ik ∝ exp(o_k + w_k · f_i), Σ_k q_ik = 1, these
-    are Σ_i q_ik and Σ_i q_ik f_i.
+    With e_i = d_i − c, features f_i = e_i or [e_i, e_i²], and assignments q_ik ∝ exp(o_k + w_k · f_i), Σ_k q_ik = 1,
+    the mass Σ_i q_ik comes first, then the moments Σ_i q_ik f_i.
 
     Parameters
     ----------
     local : Tensor (N, P, D)
-        Descriptors d, the only ones that have a gradient.
+        Descriptors d, the only argument with a gradient (differentiable once).
     centre : Tensor (D,)
-        c: near the descriptors, so that little is lost where squares nearly cancel.
+        c; a point near the descriptors limits the cancellation of squares.
     offsets : Tensor (K,)
     weights : Tensor (K, D) or (K, 2D)
-        Which also says whether the squares count.
+        2D columns include the squares in the features.
 
-    Returns
-    -------
-    Tensor (N, K, 1 + D) or (N, K, 1 + 2D)
-        Mass first; in float64, as sums over blocks are, which themselves have the precision of the descriptors. Cannot
-        be differentiated twice.
+    Notes
+    -----
+    Blocks are computed in the precision of the descriptors, float32 at least, and added in float64, the result's dtype.
     """
-    local = local.to(torch.promote_types(local.dtype, torch.float32))
-    found: Tensor = _SoftMoments.apply(local, *(operand.to(local) for operand in (centre, offsets, weights)))
-    return found
+    return _soft_sums(local, centre, offsets, weights, None)
 
 
 def soft_masses(local: Tensor, centre: Tensor, offsets: Tensor, weights: Tensor, members: Tensor) -> Tensor:
-    r"""Masses Σ_i q_ik m_ir of the words in regions, under the shares of `soft_moments`.
+    """Masses Σ_i q_ik m_ir, (N, R, K), of each word in R regions, with the assignments q of `soft_moments`.
 
-    Parameters
-    ----------
-    local, centre, offsets : Tensor
-    weights : Tensor (K, D)
-    members : Tensor (P, R)
-        m: 1 where a position belongs to a region, else 0.
-
-    Returns
-    -------
-    Tensor (N, R, K)
-        In float64, otherwise as `soft_moments`.
+    `members` (P, R) is 1 where a position belongs to a region, else 0; weights are (K, D). The rest is as for
+    `soft_moments`.
     """
+    return _soft_sums(local, centre, offsets, weights, members).transpose(1, 2)
+
+
+def _soft_sums(local: Tensor, centre: Tensor, offsets: Tensor, weights: Tensor, members: Tensor | None) -> Tensor:
     local = local.to(torch.promote_types(local.dtype, torch.float32))
-    found: Tensor = _SoftMasses.apply(local, *(operand.to(local) for operand in (centre, offsets, weights, members)))
-    return found.transpose(1, 2)
+    constants = (None if c is None else c.to(local) for c in (centre, offsets, weights, members))
+    sums: Tensor = _SoftSums.apply(local, *constants)
+    return sums
 
 
-class _SoftMoments(torch.autograd.Function):
-    """Nothing of positions × words × dimensions is ever held, and of positions × words only the shares."""
+class _SoftSums(torch.autograd.Function):
+    """Masses in regions, or mass and moments if there are no regions; positions × words × dimensions never exist."""
 
     @staticmethod
-    def forward(ctx: Any, local: Tensor, centre: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
+    def forward(ctx: Any, local: Tensor, centre: Tensor, offsets: Tensor, weights: Tensor,
+                members: Tensor | None) -> Tensor:
         n, positions, _ = local.shape
-        total = local.new_zeros(n, len(weights), 1 + weights.shape[1], dtype=torch.float64)
+        columns = 1 + weights.shape[1] if members is None else members.shape[1]
+        total = local.new_zeros(n, len(weights), columns, dtype=torch.float64)
         kept, keep = [], ctx.needs_input_grad[0] and n * positions * len(weights) <= LARGEST_BLOCK
         for samples, places in _blocks(local, weights):
             features = _features(local[samples, places], centre, weights)
-            shares = _shares(features, offsets, weights)
-            total[samples, :, 0] += shares.sum(2)
-            total[samples, :, 1:] += torch.bmm(shares, features.transpose(1, 2))
+            assigned = _assign(features, offsets, weights)
+            if members is None:
+                total[samples, :, 0] += assigned.sum(2)
+                total[samples, :, 1:] += torch.bmm(assigned, features.transpose(1, 2))
+            else:
+                total[samples] += torch.matmul(assigned, members[places])
             if keep:
-                kept.append(shares)
-        ctx.save_for_backward(local, centre, offsets, weights, *kept)
-        return total
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        local, centre, offsets, weights, *kept = ctx.saved_tensors
-        by_mass, by_moments = (part.to(local) for part in upstream.split([1, weights.shape[1]], 2))
-        both = torch.cat([by_moments, weights.expand_as(by_moments)], 1).transpose(1, 2)
-        out = torch.empty_like(local)
-        for number, (samples, places) in enumerate(_blocks(local, weights)):
-            features = _features(local[samples, places], centre, weights)
-            shares = kept[number] if kept else _shares(features, offsets, weights)
-            by_logit = _by_logits(torch.baddbmm(by_mass[samples], by_moments[samples], features), shares)
-            by_features = torch.bmm(both[samples], torch.cat([shares, by_logit], 1))
-            out[samples, places] = _by_descriptors(by_features, features, local.shape[2]).transpose(1, 2)
-        return out, None, None, None
-
-
-class _SoftMasses(torch.autograd.Function):
-    """As _SoftMoments, of masses alone."""
-
-    @staticmethod
-    def forward(ctx: Any, local: Tensor, centre: Tensor, offsets: Tensor, weights: Tensor, members: Tensor) -> Tensor:
-        n, positions, _ = local.shape
-        total = local.new_zeros(n, len(weights), members.shape[1], dtype=torch.float64)
-        kept, keep = [], ctx.needs_input_grad[0] and n * positions * len(weights) <= LARGEST_BLOCK
-        for samples, places in _blocks(local, weights):
-            shares = _shares(_features(local[samples, places], centre, weights), offsets, weights)
-            total[samples] += torch.matmul(shares, members[places])
-            if keep:
-                kept.append(shares)
+                kept.append(assigned)
         ctx.save_for_backward(local, centre, offsets, weights, members, *kept)
         return total
 
@@ -118,30 +83,36 @@ class _SoftMasses(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         local, centre, offsets, weights, members, *kept = ctx.saved_tensors
-        by_masses, out = upstream.to(local), torch.empty_like(local)
-        across = weights.T.expand(len(local), -1, -1)
+        out, dimensions = torch.empty_like(local), local.shape[2]
+        by_mass, by_moments = (part.to(local) for part in upstream.split([1, upstream.shape[2] - 1], 2))
+        upstream, by_features = upstream.to(local), weights.expand(len(local), -1, -1).transpose(1, 2)
+        if members is None:
+            by_features = torch.cat([by_moments.transpose(1, 2), by_features], 2)
         for number, (samples, places) in enumerate(_blocks(local, weights)):
-            shares = kept[number] if kept else _shares(_features(local[samples, places], centre, weights), offsets,
-                                                       weights)
-            by_logit = _by_logits(torch.matmul(by_masses[samples], members[places].T), shares)
-            out[samples, places] = torch.bmm(across[samples], by_logit).transpose(1, 2)
+            if members is None or not kept:
+                features = _features(local[samples, places], centre, weights)
+            assigned = kept[number] if kept else _assign(features, offsets, weights)
+            if members is None:
+                by_assigned = torch.baddbmm(by_mass[samples], by_moments[samples], features)
+                found = torch.cat([assigned, _by_logits(by_assigned, assigned)], 1)
+            else:
+                found = _by_logits(torch.matmul(upstream[samples], members[places].T), assigned)
+            gradient = torch.bmm(by_features[samples], found)
+            by_plain = gradient[:, :dimensions]
+            if weights.shape[1] > dimensions:
+                by_plain.addcmul_(features[:, :dimensions], gradient[:, dimensions:], value=2)
+            out[samples, places] = by_plain.transpose(1, 2)
         return out, None, None, None, None
 
 
-def _by_logits(by_shares: Tensor, shares: Tensor) -> Tensor:
-    """The derivative by logits, (N, K, P), in place of that by their softmax."""
-    found = by_shares.mul_(shares)
-    return found.addcmul_(shares, found.sum(1, keepdim=True), value=-1)
-
-
 def _blocks(local: Tensor, weights: Tensor) -> Iterator[tuple[slice, slice]]:
-    """Samples and positions that are taken together: on the CPU of one sample, so that it does not know of others."""
+    """Samples and positions of each block; on the CPU one sample, whose result does not depend on its batch."""
     n, positions, _ = local.shape
-    alone = local.device.type == "cpu"
-    size = max(1, (BLOCK if alone else LARGEST_BLOCK // n) // sum(weights.shape))
-    for first in range(0, n, 1 if alone else n):
+    samples, elements = (1, BLOCK) if local.device.type == "cpu" else (n, LARGEST_BLOCK // n)
+    size = max(1, elements // sum(weights.shape))
+    for first in range(0, n, samples):
         for start in range(0, positions, size):
-            yield slice(first, first + 1 if alone else n), slice(start, start + size)
+            yield slice(first, first + samples), slice(start, start + size)
 
 
 def _features(local: Tensor, centre: Tensor, weights: Tensor) -> Tensor:
@@ -150,15 +121,13 @@ def _features(local: Tensor, centre: Tensor, weights: Tensor) -> Tensor:
     return plain if weights.shape[1] == len(centre) else torch.cat([plain, plain * plain], 1)
 
 
-def _shares(features: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
+def _assign(features: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
     """q, (N, K, P)."""
     logits = torch.baddbmm(offsets[:, None], weights.expand(len(features), -1, -1), features)
-    return torch.threshold_(torch.softmax(logits, 1), LEAST_SHARE, 0.0)
+    return torch.threshold_(torch.softmax(logits, 1), LEAST_ASSIGNMENT, 0.0)
 
 
-def _by_descriptors(by_features: Tensor, features: Tensor, dimensions: int) -> Tensor:
-    """The derivative by descriptors, (N, D, P), of those by features."""
-    by_plain = by_features[:, :dimensions]
-    if features.shape[1] == dimensions:
-        return by_plain
-    return by_plain.addcmul_(features[:, :dimensions], by_features[:, dimensions:], value=2)
+def _by_logits(by_assigned: Tensor, assigned: Tensor) -> Tensor:
+    """The derivative by logits, (N, K, P), written over that by the assignments."""
+    found = by_assigned.mul_(assigned)
+    return found.addcmul_(assigned, found.sum(1, keepdim=True), value=-1)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from unfeature.features.words import soft_sums as moments
+from unfeature.features.words import soft_sums
 from unfeature.features.words.soft_sums import soft_masses, soft_moments
 
 DOUBLE = torch.float64
@@ -23,8 +23,8 @@ def by_hand(local, centre, offsets, weights):
     features = local - centre
     if weights.shape[1] > len(centre):
         features = torch.cat([features, features**2], 2)
-    shares = torch.softmax(features @ weights.to(local).T + offsets, 2)
-    return torch.cat([shares.sum(1)[..., None], torch.einsum("npk,npf->nkf", shares, features)], 2)
+    assigned = torch.softmax(features @ weights.to(local).T + offsets, 2)
+    return torch.cat([assigned.sum(1)[..., None], torch.einsum("npk,npf->nkf", assigned, features)], 2)
 
 
 def value_and_gradient(function, local, *others):
@@ -35,15 +35,15 @@ def value_and_gradient(function, local, *others):
 
 
 def small_blocks(patch):
-    patch.setattr(moments, "BLOCK", 120)
+    patch.setattr(soft_sums, "BLOCK", 120)
 
 
-def no_shares_kept(patch):
+def no_assignments_kept(patch):
     small_blocks(patch)
-    patch.setattr(moments, "LARGEST_BLOCK", 0)
+    patch.setattr(soft_sums, "LARGEST_BLOCK", 0)
 
 
-@pytest.mark.parametrize("how", [None, small_blocks, no_shares_kept])
+@pytest.mark.parametrize("how", [None, small_blocks, no_assignments_kept])
 @pytest.mark.parametrize("squares", [False, True])
 def test_moments_by_hand(squares, how, monkeypatch):
     if how:
@@ -58,11 +58,11 @@ def masses(local, *others):
 
 
 def masses_by_hand(local, centre, offsets, weights):
-    shares = torch.softmax((local - centre) @ weights.to(local).T + offsets, 2)
-    return torch.einsum("npk,pr->nrk", shares, REGIONS[: local.shape[1]])
+    assigned = torch.softmax((local - centre) @ weights.to(local).T + offsets, 2)
+    return torch.einsum("npk,pr->nrk", assigned, REGIONS[: local.shape[1]])
 
 
-@pytest.mark.parametrize("how", [None, small_blocks, no_shares_kept])
+@pytest.mark.parametrize("how", [None, small_blocks, no_assignments_kept])
 def test_masses_by_hand(how, monkeypatch):
     if how:
         how(monkeypatch)
@@ -94,7 +94,7 @@ def test_single_precision_loses_little():
     assert value_and_gradient(soft_moments, local.float(), *others)[0].dtype == DOUBLE
 
 
-def test_nothing_is_kept_but_descriptors_and_shares():
+def test_nothing_is_kept_but_descriptors_and_assignments():
     local, *others = given(True, samples=1, positions=6000, dtype=torch.float32)
     kept = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()) or t, lambda t: t):
