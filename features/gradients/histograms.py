@@ -174,7 +174,7 @@ def oriented_cells(x: Tensor, rows: Band, columns: Band, bins: Bins, scale: floa
         Its gradient is finite everywhere; a zero gradient adds nothing and has derivative zero.
     """
     if fused is not False and kernels.fits(x):
-        from .compiled.core import oriented_cells as fused_cells
+        from .compiled.autograd import oriented_cells as fused_cells
 
         return fused_cells(x, rows, columns, bins, scale)
     magnitude, bin0, bin1, share = assign(*strongest_gradient(x * scale), bins)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..histograms import CUBIC, FAST_EPSILON, FAST_LEAST, Band, Bins
-from .core import _OrientedCells
+from .autograd import _OrientedCells
 from .running_sums import filter_across, filter_down
 from .threads import in_bands
 
