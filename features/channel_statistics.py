@@ -14,7 +14,7 @@ from torch import Tensor
 
 from unfeature.io.files import load_arrays, save_arrays
 
-from .base import Representation, image_to_tensor
+from .base import Representation
 
 KIND = "statistics"
 
@@ -103,19 +103,15 @@ def statistics(phi: Representation, images: Iterable[NDArray[Any] | Tensor]) -> 
     exact where sums of squares would cancel.
     """
     seen = positions = 0
-    mean = deviations = np.zeros(0)
-    largest = np.zeros(0)
+    mean, deviations, largest = np.zeros(1), np.zeros(1), np.full(1, -np.inf)
     for image in images:
         with torch.no_grad():
-            code = phi(image_to_tensor(image).to(phi.device) if isinstance(image, np.ndarray) else image)
+            code = phi(phi.as_batch(image))
         responses = code.transpose(0, 1).flatten(1).cpu().numpy().astype(np.float64)
         count = responses.shape[1]
-        own_mean, own_deviations = responses.mean(axis=1), responses.var(axis=1) * count
-        if seen == 0:
-            mean, deviations, largest = np.zeros_like(own_mean), np.zeros_like(own_mean), responses.max(axis=1)
-        shift, total = own_mean - mean, positions + count
+        shift, total = responses.mean(axis=1) - mean, positions + count
         mean = mean + shift * count / total
-        deviations = deviations + own_deviations + shift**2 * positions * count / total
+        deviations = deviations + responses.var(axis=1) * count + shift**2 * positions * count / total
         largest = np.maximum(largest, responses.max(axis=1))
         seen, positions = seen + len(code), total
     if seen == 0:

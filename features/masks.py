@@ -55,8 +55,7 @@ def group_mask(code_shape: Shape, group: int, groups: int = 2) -> Tensor:
 def centre_mask(code_shape: Shape, side: int = 5) -> Tensor:
     """Ones on the central side × side positions of a code, all channels; on all positions of a smaller map.
 
-    Of a map with an even number of positions beyond the side, the position left of or above the middle counts as
-    central.
+    Where the middle lies between two positions, the left or upper one counts as central.
 
     Raises
     ------
@@ -66,8 +65,8 @@ def centre_mask(code_shape: Shape, side: int = 5) -> Tensor:
     if len(code_shape) != 3 or side < 1:
         raise ValueError(f"a neighbourhood of side {side} needs a code of shape (D, h, w), got {tuple(code_shape)}")
     mask = torch.zeros(1, *code_shape)
-    rows, columns = (slice(max((n - side) // 2, 0), max((n - side) // 2, 0) + side) for n in code_shape[1:])
-    mask[..., rows, columns] = 1
+    first_row, first_column = (max((n - side) // 2, 0) for n in code_shape[1:])
+    mask[..., first_row : first_row + side, first_column : first_column + side] = 1
     return mask
 
 

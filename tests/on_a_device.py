@@ -62,7 +62,7 @@ def evaluated(phi, x):
 def descriptor(name: str) -> None:
     """Value, gradient, stand-in, flat pixels; the second evaluation waits for nothing."""
     phi = REPRESENTATIONS[name]()
-    size = phi.usual_size or (40, 44)
+    size = phi.input_size or (40, 44)
     x = noise(2, phi.in_channels[0], *size)
     for kind in (phi, phi.surrogate(0.3)):
         expected = evaluated(kind, x)

@@ -289,7 +289,7 @@ def test_a_larger_epsilon_lets_faint_descriptors_fade():
     phi = DSIFT(bin_size=4, variant="network")
     faint = phi.replace(epsilon=float(phi.norms(image).max()) * 10)
     assert np.abs(phi(0.1 * image)).max() > 0.15 > 0.1 > np.abs(faint(0.1 * image)).max()
-    assert phi.blind_to_contrast and not faint.blind_to_contrast
+    assert phi.contrast_invariant and not faint.contrast_invariant
 
 
 def test_quantised_descriptors_are_truncated():

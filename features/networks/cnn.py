@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .layer_stack import SIZE_TO_MEASURE_WITH
@@ -89,9 +90,9 @@ class CNN(NetworkCode):
                  precision: str | None = None, sha256: str | None = None) -> None:
         super().__init__()
         self.layer = layer
-        self._given = {"stride": stride, "receptive_field": receptive_field}
         self._load(network, [layer], weights, sha256, mean=mean, std=std, scale=scale, order=order,
                    input_size=input_size, leak=leak, precision=precision)
+        self._given |= {"stride": stride, "receptive_field": receptive_field}
         if stride is None or receptive_field is None:
             field = self.stack.field(layer)
             stride, receptive_field = stride or field.stride, receptive_field or int(field.size)
@@ -111,6 +112,15 @@ class CNN(NetworkCode):
     def output_shape(self, height: int, width: int) -> tuple[int, ...]:
         """Shape (D, h, w) or (D,) of the code; ValueError for an image that the network cannot take."""
         return self.stack.output_shapes(height, width)[self.layer]
+
+    def position_centres(self, height: int, width: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Rows and columns of the centres of the receptive fields, in pixels."""
+        shape = self.output_shape(height, width)
+        if len(shape) != 3:
+            return super().position_centres(height, width)
+        first = self.stack.field(self.layer).offset - 1
+        rows, columns = (first + self.stride * np.arange(n, dtype=np.float64) for n in shape[1:])
+        return rows, columns
 
     def image_size_for(self, code_shape: tuple[int, ...]) -> tuple[int, int]:
         """The size that the network was trained with if it gives such a code, else the smallest that does.
@@ -150,7 +160,3 @@ class CNN(NetworkCode):
         except ValueError:
             return 0
         return shape[axis] if len(shape) == 3 else 1
-
-    def params(self) -> dict[str, Any]:
-        """The arguments that rebuild this descriptor."""
-        return super().params() | self._given

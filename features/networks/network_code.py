@@ -42,7 +42,8 @@ class NetworkCode(Representation):
         channels = len(self.stack.preprocessing.mean)
         self.in_channels = (channels, 1) if channels > 1 else (1,)
         self.centre = self.stack.preprocessing.colour
-        self.usual_size = self.stack.preprocessing.input_size
+        self._given = {"input_size": options["input_size"]}
+        self.input_size = self.stack.preprocessing.input_size
 
     def _see(self, stride: int, receptive_field: int) -> None:
         """Keep what a position sees, and the jitter that follows."""
@@ -74,6 +75,10 @@ class NetworkCode(Representation):
         twin._modules = {**self._modules, "stack": stack}
         twin.leak = stack.leak
         return twin
+
+    def params(self) -> dict[str, Any]:
+        """The arguments that rebuild this descriptor, as they were given."""
+        return super().params() | self._given
 
     def replace(self: Self, **changes: Any) -> Self:
         """A copy with some arguments changed; another layer or network has another fingerprint."""

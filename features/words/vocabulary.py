@@ -29,7 +29,6 @@ from .sampling import (
     descriptor_dimension,
     local_descriptors,
     sample_descriptors,
-    stacked,
 )
 
 KINDS = ("kmeans", "gmm")
@@ -211,7 +210,7 @@ class Vocabulary:
 
         Of PHOW with S sizes, (N, S·D, h, w) → (N, S·h·w, D): all positions of the first size, of the second …
         """
-        local = local_descriptors(code, stacked(self.phi))
+        local = local_descriptors(code, self.phi.descriptors_per_position)
         return _root(local) if self.root else local
 
     def with_phi(self, phi: Representation) -> Vocabulary:

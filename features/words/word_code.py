@@ -13,8 +13,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from ..base import Representation, Sharpening
-from ..device_constants import constant, kept
-from .sampling import stacked
+from ..device_constants import cached_on_device, constant
 from .vocabulary import Vocabulary
 
 Self = TypeVar("Self", bound="WordCode")
@@ -65,7 +64,7 @@ class WordCode(Representation):
         self.phi = vocabulary.phi
         self.stride, self.receptive_field = self.phi.stride, self.phi.receptive_field
         self.in_channels, self.centre = self.phi.in_channels, self.phi.centre
-        self.blind_to_contrast = self.phi.blind_to_contrast
+        self.contrast_invariant = self.phi.contrast_invariant
         self.register_buffer("words", torch.from_numpy(vocabulary.words), persistent=False)
 
     @property
@@ -103,8 +102,9 @@ class WordCode(Representation):
         """Encode a batch: (N, C, H, W) → (N, D)."""
         dense = self.phi(x)
         local = self.vocabulary.descriptors(dense)
-        places = *dense.shape[2:], stacked(self.phi)
-        regions = [slice(None) if rows == columns == 1 else kept(_region, (rows, columns, k, *places), x.device)
+        places = *dense.shape[2:], self.phi.descriptors_per_position
+        regions = [slice(None) if rows == columns == 1
+                   else cached_on_device(_region, (rows, columns, k, *places), x.device)
                    for rows, columns in self.grids for k in range(rows * columns)]
         counts = tuple(local.shape[1] if isinstance(region, slice) else len(region) for region in regions)
         return self.normalise(self.finish(self.pool(local, regions), constant(counts, x)).flatten(1))

@@ -119,9 +119,9 @@ def _next_row(cross, count, nearest, following):
 
 
 @jit
-def _linear_share(work, rule, nearest, following):
+def _linear_share(work, table, nearest, following):
     """Share t = O/π · acos(best / length), with acos(1 − z) = √(2z) · polynomial(z)."""
-    directions, coefficients, unit = rule[2], rule[3], rule[4]
+    directions, coefficients, unit = table.exact, table.coefficients, table.unit
     length, best, cross, z, root, share, slope = (
         work[LENGTH], work[BEST], work[A], work[B], work[C], work[SHARE], work[SLOPE])
     zero, one = unit - unit, unit / unit
@@ -139,9 +139,9 @@ def _linear_share(work, rule, nearest, following):
 
 
 @jit
-def _smooth_share(work, rule, nearest, following, bits):
+def _smooth_share(work, table, nearest, following, bits):
     """Share σ((t − ½) / softness), t = 2 O/π · atan(q), q = |u × g| / (length + u · g) = tan of half the angle."""
-    directions, coefficients, unit, softness, exponents, exponential = rule[2:]
+    directions, coefficients, unit, softness = table.exact, table.coefficients, table.unit, table.softness
     length, cross, q, z, share, slope = work[LENGTH], work[A], work[B], work[C], work[SHARE], work[SLOPE]
     zero, one = unit - unit, unit / unit
     half = one / (one + one)
@@ -155,7 +155,7 @@ def _smooth_share(work, rule, nearest, following, bits):
     _polynomial_row(z, coefficients, share)
     for i in range(q.shape[0]):
         z[i] = (share[i] * q[i] - half) / softness
-    _exponential_row(z, exponential, exponents, bits, share)
+    _exponential_row(z, table.exponential, table.exponents, bits, share)
     for i in range(q.shape[0]):
         share[i] = share[i] / (one + share[i])
     for i in range(q.shape[0]):
@@ -164,9 +164,9 @@ def _smooth_share(work, rule, nearest, following, bits):
 
 
 @jit
-def _cubic_share(work, rule, nearest, following):
+def _cubic_share(work, table, nearest, following):
     """The two bins beside VLFeat's fast angle, a cubic of r = (|gx| − |gy|) / (|gx| + |gy|) in each quadrant."""
-    directions, coefficients, unit = rule[2], rule[3], rule[4]
+    directions, coefficients, unit = table.exact, table.coefficients, table.unit
     c1, c3, epsilon, quarter, least = coefficients
     gx, gy, length, share, slope = work[GX], work[GY], work[LENGTH], work[SHARE], work[SLOPE]
     count = np.int32(directions.shape[0])
@@ -193,22 +193,30 @@ def _cubic_share(work, rule, nearest, following):
 
 
 @jit
-def share_row(image, y, scale, rule, work, nearest, following, channel, bits):
-    """Fill the work space and the bins for row y of one image (C, H, W).
+def row_buffers(table, width):
+    """Work space for `share_row`: work, the nearest and the next nearest bin, the strongest channel, and bits."""
+    bins = np.zeros((3, width), np.int32)
+    return np.empty((WORK_ROWS, width), table.exact.dtype), bins[0], bins[1], bins[2], np.empty(width,
+                                                                                                table.exponents.dtype)
+
+
+@jit
+def share_row(image, y, scale, table, buffers):
+    """Fill the buffers for row y of one image (C, H, W).
 
     work[GX], work[GY] and work[LENGTH] get the gradient, nearest and following the two bins, work[SHARE] what the
     second gets of the length, and work[SLOPE] the derivative of that by the angle; bits is scratch space.
     """
-    mode, directions = rule[0], rule[1]
+    work, nearest, following, channel, bits = buffers
     _strongest_row(image, y, scale, work, channel)
     gx, gy, length = work[GX], work[GY], work[LENGTH]
     for i in range(length.shape[0]):
         length[i] = math.sqrt(gx[i] * gx[i] + gy[i] * gy[i])
-    if mode == CUBIC:
-        _cubic_share(work, rule, nearest, following)
+    if table.mode == CUBIC:
+        _cubic_share(work, table, nearest, following)
         return
-    _nearest_row(gx, gy, directions, work[BEST], nearest)
-    if mode == LINEAR:
-        _linear_share(work, rule, nearest, following)
-    elif mode == SMOOTH:
-        _smooth_share(work, rule, nearest, following, bits)
+    _nearest_row(gx, gy, table.rounded, work[BEST], nearest)
+    if table.mode == LINEAR:
+        _linear_share(work, table, nearest, following)
+    elif table.mode == SMOOTH:
+        _smooth_share(work, table, nearest, following, bits)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from .bin_tables import HARD
-from .gradient import GX, GY, LENGTH, SHARE, SLOPE, WORK_ROWS, A, B, C, jit, share_row
+from .gradient import GX, GY, LENGTH, SHARE, SLOPE, A, B, C, jit, row_buffers, share_row
 
 
 @jit
@@ -34,14 +34,13 @@ def _scatter_row(work, hard, nearest, following, columns, histogram):
 
 
 @jit
-def pool(x, rule, scale, rows, columns, cells, first_task, last_task, bands):
+def pool(x, table, scale, rows, columns, cells, first_task, last_task, bands):
     """Fill bands of rows of cells (N, R, 2O, S), which start as zeros; task = sample · bands + band."""
     start, row, weight = rows
     count, bins, wide = cells.shape[1:]
     height, width = x.shape[2:]
-    work = np.empty((WORK_ROWS, width), x.dtype)
-    nearest, following, channel = np.zeros(width, np.int32), np.zeros(width, np.int32), np.zeros(width, np.int32)
-    bits = np.empty(width, rule[6].dtype)
+    buffers = row_buffers(table, width)
+    work, nearest, following, _, _ = buffers
     histogram = np.empty((bins, wide), x.dtype)
     flat = histogram.reshape(-1)
     for task in range(first_task, last_task):
@@ -52,8 +51,8 @@ def pool(x, rule, scale, rows, columns, cells, first_task, last_task, bands):
             for k in range(start[y], start[y + 1]):
                 if top <= row[k] < bottom:
                     if not touched:
-                        share_row(x[n], y, scale, rule, work, nearest, following, channel, bits)
-                        _scatter_row(work, rule[0] == HARD, nearest, following, columns, histogram)
+                        share_row(x[n], y, scale, table, buffers)
+                        _scatter_row(work, table.mode == HARD, nearest, following, columns, histogram)
                         touched = True
                     target, a = cells[n, row[k]].reshape(-1), weight[k]
                     for i in range(flat.shape[0]):
@@ -107,7 +106,7 @@ def _derivative_row(work, hard, scale, channel, dx, dy):
 
 
 @jit
-def _spread_row(dx, dy, y, height):
+def _double_border_row(dx, dy, y, height):
     """Double the one-sided differences of the border, as the gradient does."""
     width = dx.shape[1]
     for c in range(dx.shape[0]):
@@ -137,14 +136,13 @@ def _adjoint_row(dx, above, below, out, y, height):
 
 
 @jit
-def unpool(x, rule, scale, rows, columns, cells, gradient, first_task, last_task, bands):
+def unpool(x, table, scale, rows, columns, cells, gradient, first_task, last_task, bands):
     """Fill bands of the derivative by x, given that by the cells (N, R, 2O, S); task = sample · bands + band."""
     start, row, weight = rows
     bins, wide = cells.shape[2:]
     channels, height, width = x.shape[1:]
-    work = np.empty((WORK_ROWS, width), x.dtype)
-    nearest, following, channel = np.zeros(width, np.int32), np.zeros(width, np.int32), np.zeros(width, np.int32)
-    bits = np.empty(width, rule[6].dtype)
+    buffers = row_buffers(table, width)
+    work, nearest, following, channel, _ = buffers
     histogram = np.empty((bins, wide), x.dtype)
     flat = histogram.reshape(-1)
     dx, dy = np.empty((3, channels, width), x.dtype), np.empty((3, channels, width), x.dtype)
@@ -161,10 +159,10 @@ def unpool(x, rule, scale, rows, columns, cells, gradient, first_task, last_task
                     source, a = cells[n, row[k]].reshape(-1), weight[k]
                     for i in range(flat.shape[0]):
                         flat[i] += a * source[i]
-                share_row(x[n], y, scale, rule, work, nearest, following, channel, bits)
-                _collect_row(work, rule[0] == HARD, nearest, following, columns, histogram)
-                _derivative_row(work, rule[0] == HARD, scale, channel, dx[here], dy[here])
-                _spread_row(dx[here], dy[here], y, height)
+                share_row(x[n], y, scale, table, buffers)
+                _collect_row(work, table.mode == HARD, nearest, following, columns, histogram)
+                _derivative_row(work, table.mode == HARD, scale, channel, dx[here], dy[here])
+                _double_border_row(dx[here], dy[here], y, height)
             for z in range(max(top, y - 1), min(bottom, y + 1 if y == height - 1 else y)):
                 for c in range(channels):
                     above, below = dy[max(z - 1, 0) % 3, c], dy[min(z + 1, height - 1) % 3, c]

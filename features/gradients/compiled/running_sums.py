@@ -12,8 +12,11 @@ import math
 
 import numpy as np
 
+from ..bins import CUBIC, FAST_EPSILON, FAST_LEAST
 from .gradient import jit
 
+CONSTANTS = tuple(np.float32(number) for number in (
+    *CUBIC, FAST_EPSILON, math.pi / 4, 3 * math.pi / 4, 2 * math.pi, FAST_LEAST**2, 0.5, 1.5, 1.0))
 LANES = 32
 ROOT_GUESS = 0x5F3759DF
 
