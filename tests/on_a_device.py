@@ -18,8 +18,8 @@ from torch import Tensor
 from tests.checking import report
 from tests.contract_list import PRIORS, REPRESENTATIONS, SOLVERS
 from tests.tiny_networks import tiny
+from unfeature.features.backend import backend
 from unfeature.features.base import Representation
-from unfeature.features.gradients import compiled as kernels
 from unfeature.features.gradients.dsift import DSIFT
 from unfeature.features.gradients.hog import HOG
 from unfeature.features.networks.cnn import CNN
@@ -200,7 +200,6 @@ if __name__ == "__main__":
     from tests.elsewhere import DEVICE, Away, Elsewhere
 
     torch.set_num_threads(1)
-    kernels.available = lambda: False
     warnings.simplefilter("error")
-    with Elsewhere() as device:
+    with Elsewhere() as device, backend("torch"):
         report(checks() | {"mixture": mixture, "wait": wait})

@@ -1,0 +1,49 @@
+"""What every descriptor of contract_list keeps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.contract import CHECKS
+from tests.contract_list import REPRESENTATIONS
+from unfeature.features import DESCRIPTORS
+
+# Row and column of the centre of the first position.
+CENTRES = {
+    "hog": (1.5, 1.5), "hog-bilinear": (1.5, 1.5), "hog-smooth": (2, 2), "hog-dpm": (5.5, 5.5),
+    "hog-dalal-triggs": (2.5, 2.5), "dsift": (4.5, 4.5), "dsift-flat": (3, 6), "dsift-network": (4.5, 4.5),
+    "phow": (7, 7), "phow-hsv": (4.5, 4.5), "phow-opponent": (5.5, 5.5), "cnn": (4, 4), "lbp": (1.5, 1.5),
+    "lbp-turned": (1.5, 1.5), "brief": (5.5, 5.5), "default-hog": (3.5, 3.5), "default-dsift": (12, 12),
+    "default-phow": (16, 16), "default-lbp": (3.5, 3.5), "default-brief": (15.5, 15.5),
+}
+
+
+@pytest.fixture(scope="module", params=REPRESENTATIONS, ids=str)
+def name(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def phi(name):
+    return REPRESENTATIONS[name]()
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_contract(phi, check):
+    CHECKS[check](phi)
+
+
+def test_every_descriptor_is_on_the_list():
+    assert {type(make()) for make in REPRESENTATIONS.values()} == set(DESCRIPTORS.values())
+
+
+def test_centres_of_positions(name, phi):
+    if name not in CENTRES:
+        with pytest.raises(ValueError, match="has no positions"):
+            phi.position_centres(61, 74)
+        return
+    for size in ((48, 53), (61, 74), (97, 80)):
+        for along, first, count in zip(phi.position_centres(*size), CENTRES[name], phi.output_shape(*size)[1:],
+                                       strict=True):
+            np.testing.assert_allclose(along, first + phi.stride * np.arange(count), rtol=0, atol=1e-9)
