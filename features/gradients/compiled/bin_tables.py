@@ -17,33 +17,16 @@ HARD, LINEAR, SMOOTH, CUBIC = range(4)
 
 
 class BinTable(NamedTuple):
-    """Bins in numbers.
-
-    Attributes
-    ----------
-    mode : int
-        HARD, LINEAR, SMOOTH or CUBIC.
-    rounded, exact : ndarray (2O, 2)
-        Directions: those that decide about the nearest bin, and those that measure angles.
-    coefficients : ndarray
-        Of the polynomial of the share; for CUBIC those of the angle, ε, π/4 and the least length.
-    unit : float
-        O/π.
-    softness : float
-    exponents : ndarray (2,)
-        Bias and shift of the bits of a float's exponent.
-    exponential : ndarray
-        log 2, where to clip, and the coefficients of exp on [0, log 2].
-    """
+    """The two sets of directions (2O, 2) decide about the nearest bin, and measure angles."""
 
     mode: int
     rounded: NDArray[Any]
     exact: NDArray[Any]
-    coefficients: NDArray[Any]
-    unit: np.floating[Any]
+    coefficients: NDArray[Any]  # of the share's polynomial; if CUBIC of the angle, then ε, π/4 and the least length
+    unit: np.floating[Any]  # O/π
     softness: np.floating[Any]
-    exponents: NDArray[Any]
-    exponential: NDArray[Any]
+    exponents: NDArray[Any]  # bias and shift of the bits of a float's exponent
+    exponential: NDArray[Any]  # log 2, where to clip, and the polynomial of exp on [0, log 2]
 
 
 @lru_cache(maxsize=256)
