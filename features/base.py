@@ -111,11 +111,7 @@ class Representation(nn.Module):
     @torch.inference_mode(False)
     @torch.enable_grad()
     def vjp(self, image: NDArray[Any]) -> tuple[NDArray[Any], Callable[[NDArray[Any]], NDArray[Any]]]:
-        """Encode a NumPy image and return, beside the code, the pullback of its gradient.
-
-        Parameters
-        ----------
-        image : ndarray (H, W) or (H, W, C)
+        """Encode a NumPy image, (H, W) or (H, W, C), and return the pullback of its gradient too.
 
         Returns
         -------
@@ -288,7 +284,7 @@ def code_to_tensor(code: NDArray[Any]) -> Tensor:
     Raises
     ------
     ValueError
-        For another number of axes, an empty code, a dtype that is not floating point, or non-finite values.
+        For another number of axes, an empty code, a dtype that is no number, or non-finite values.
     """
     a = np.asarray(code)
     if a.ndim not in (1, 3) or a.size == 0:

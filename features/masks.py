@@ -11,23 +11,14 @@ Shape = tuple[int, ...]
 
 
 def channel_mask(code_shape: Shape, channels: Iterable[int]) -> Tensor:
-    """Ones on some channels of a code and zeros elsewhere.
+    """Ones on some channels of a code and zeros elsewhere, (1, D, h, w) or (1, D).
 
     Parameters
     ----------
     code_shape : tuple of int
         (D, h, w), or (D,), as `Representation.output_shape` gives it.
     channels : iterable of int
-        Indices; negative ones count from the end.
-
-    Returns
-    -------
-    Tensor (1, D, h, w) or (1, D)
-
-    Raises
-    ------
-    ValueError
-        For a channel that does not exist.
+        Indices; negative ones count from the end. ValueError for a channel that does not exist.
     """
     mask = torch.zeros(1, *code_shape)
     for channel in channels:
@@ -71,11 +62,7 @@ def centre_mask(code_shape: Shape, side: int = 5) -> Tensor:
 
 
 def neuron(code_shape: Shape, channel: int, row: int | None = None, column: int | None = None) -> Tensor:
-    """The one-hot code of one neuron; in the middle of the map unless its row and column are given.
-
-    Returns
-    -------
-    Tensor (1, D, h, w) or (1, D)
+    """The one-hot code (1, D, h, w) or (1, D) of one neuron, in the middle of the map by default.
 
     Raises
     ------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import Any, Literal, get_args, overload
 
 import numpy as np
@@ -15,6 +14,7 @@ from ..backend import uses_compiled
 from ..base import Representation
 from ..checks import check_choice, check_count, check_positive
 from .bins import FAST_LEAST, Bins
+from .frames import FrameAxis, window_pooling
 from .histograms import CLAMP, clamped, oriented_cells
 from .pooling import PoolingMatrix
 
@@ -117,10 +117,10 @@ class DSIFT(Representation):
         self.geometry, self.bounds = _check_geometry(geometry), _check_bounds(bounds)
         self.stride = self.step
         self.receptive_field = (max(self.geometry[:2]) + 1) * self.bin_size + 1
-        ymin, xmin, *self._last = self.bounds or (0, 0, None, None)
-        self._first = ymin, xmin
-        self._span = (self.geometry[0] - 1) * self.bin_size, (self.geometry[1] - 1) * self.bin_size
-        self._area = (self._span[0] + 1) * (self._span[1] + 1)
+        firsts, lasts = (self.bounds[:2], self.bounds[2:]) if self.bounds else ((0, 0), (None, None))
+        self._axes = [FrameAxis(bins, self.bin_size, self.step, first, last, self.window_size, self.window == "flat")
+                      for bins, first, last in zip(self.geometry[:2], firsts, lasts, strict=True)]
+        self._area = (self._axes[0].span + 1) * (self._axes[1].span + 1)
         self._epsilon = EPSILON if self.epsilon is None else self.epsilon * self._area
 
     @property
@@ -136,34 +136,24 @@ class DSIFT(Representation):
         """Codes (N, D, h, w) of a batch (N, 1, H, W), and the `norms` (N, h, w) of their descriptors."""
         shape = self.output_shape(*x.shape[-2:])
         bins = Bins(self.geometry[2] // 2, linear=True, cubic=self.variant == "vlfeat")
+        down, across = self._axes
+        layout, weights = (down.layout, across.layout), np.outer(down.weights, across.weights)
         operands = x, *self.pooling(*x.shape[-2:]), bins, self.scale / 2
-        layout, weights = self._layout()
         if not uses_compiled(x):
             histograms = _gather(oriented_cells(*operands), shape, layout, weights)
             return self.normalise(histograms), histograms.sum(1) / self._area
         from .compiled import autograd
 
-        rounded = x.dtype == torch.float32 and self.window == "flat" and self.variant == "vlfeat"
-        if rounded:
-            pitch = math.gcd(self.bin_size, self.step)
-            down, across = ((first, pitch) for first in self._first)
-            cells = autograd.running_cells(*operands, self.bin_size, (down, across))
+        vlfeat, least = self.variant == "vlfeat", 0.0
+        if vlfeat and self.window == "flat" and x.dtype == torch.float32:
+            places = (down.first, down.pitch), (across.first, across.pitch)
+            cells = autograd.running_cells(*operands, self.bin_size, places)
+            least = FAST_LEAST**2 if self.epsilon is None else 0.0
         else:
             cells = autograd.oriented_cells(*operands)
-        least = FAST_LEAST**2 if rounded and self.epsilon is None else 0.0
         constants = self._epsilon, EPSILON, CLAMP, self.leak, least
-        code, total = autograd.descriptors(cells, shape, layout, weights, self.variant == "vlfeat", constants)
+        code, total = autograd.descriptors(cells, shape, layout, weights, vlfeat, constants)
         return code, total / self._area
-
-    def _layout(self) -> tuple[tuple[Pair, Pair], NDArray[np.float64]]:
-        """Cells from frame to frame and from bin to bin, along y and x; and the weights of the bins (NY, NX)."""
-        ny, nx = self.geometry[:2]
-        if self.window == "gaussian":
-            return ((ny, 1), (nx, 1)), np.ones((ny, nx))
-        pitch = math.gcd(self.bin_size, self.step)
-        place = self.step // pitch, self.bin_size // pitch
-        down, across = (_gaussian_window(self.bin_size, n, self.window_size).mean(1) for n in (ny, nx))
-        return (place, place), np.outer(down, across)
 
     def normalise(self, histograms: Tensor) -> Tensor:
         """Unnormalised descriptors, (N, D, h, w) → code."""
@@ -172,12 +162,7 @@ class DSIFT(Representation):
 
     def pooling(self, height: int, width: int) -> tuple[PoolingMatrix, PoolingMatrix]:
         """Pooling weights along y and x: a row for each bin of each frame or, if flat, for each place of bins."""
-        sigma = self.window_size if self.window == "gaussian" else None
-        rows, columns = (
-            _window_pooling(pixels, first, frames, self.step, self.bin_size, bins, sigma)
-            for pixels, first, frames, bins in zip((height, width), self._first, self._frames(height, width),
-                                                   self.geometry[:2], strict=True))
-        return rows, columns
+        return window_pooling(self._axes[0], height), window_pooling(self._axes[1], width)
 
     @overload
     def norms(self, image: Tensor) -> Tensor: ...
@@ -195,10 +180,9 @@ class DSIFT(Representation):
         return self.code_and_norms(image)[1]
 
     def position_centres(self, height: int, width: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Rows and columns of the descriptors' centres, in pixels: those of the middle of their bins."""
-        rows, columns = (first + span / 2 + self.step * np.arange(count, dtype=np.float64) for first, span, count in
-                         zip(self._first, self._span, self._checked_frames(height, width), strict=True))
-        return rows, columns
+        """Rows and columns of the descriptors' centres, in pixels."""
+        self.output_shape(height, width)
+        return self._axes[0].centres(height), self._axes[1].centres(width)
 
     def frames(self, height: int, width: int) -> NDArray[np.float32]:
         """Centres (y, x) of the descriptors, (h·w, 2), row after row: the list that VLFeat returns."""
@@ -234,13 +218,21 @@ class DSIFT(Representation):
 
     def output_shape(self, height: int, width: int) -> tuple[int, ...]:
         """Shape (D, h, w) of the code of a height × width image; ValueError if no descriptor lies in the bounds."""
-        return self.dimensions, *self._checked_frames(height, width)
+        down, across = self._axes
+        if any(axis.last is not None and axis.last >= n for axis, n in ((down, height), (across, width))):
+            raise ValueError(f"bounds={self.bounds} reach beyond an image of {height} × {width} pixels: "
+                             f"the maxima are at most ({height - 1}, {width - 1}); None is the image's last")
+        h, w = down.count(height), across.count(width)
+        if min(h, w, height - 1, width - 1) < 1:
+            needed = [max(2, axis.first + axis.span + 1) for axis in self._axes]
+            raise ValueError(f"an image of {height} × {width} pixels is too small for one descriptor of {self!r}: take "
+                             f"one of at least {needed[0]} × {needed[1]} pixels, a smaller bin_size or wider bounds")
+        return self.dimensions, h, w
 
     def image_size_for(self, code_shape: tuple[int, ...]) -> tuple[int, int]:
         """Height and width of the smallest image whose code has the shape (D, h, w)."""
-        needed = (first + span + (n - 1) * self.step + 1 for first, span, n in
-                  zip(self._first, self._span, self._grid_of(code_shape, self.dimensions), strict=True))
-        height, width = (max(2, n if end is None else end + 1) for n, end in zip(needed, self._last, strict=True))
+        h, w = self._grid_of(code_shape, self.dimensions)
+        height, width = self._axes[0].least_pixels(h), self._axes[1].least_pixels(w)
         if self.output_shape(height, width) != tuple(code_shape):
             raise ValueError(f"no image has a code of shape {tuple(code_shape)} within bounds={self.bounds}")
         return height, width
@@ -251,39 +243,10 @@ class DSIFT(Representation):
 
     def flat_pixels(self, code: Tensor, height: int, width: int) -> Tensor:
         """Pixels that are pooled into a spatial bin whose directions are all zero, bool (N, H, W)."""
-        ny, nx, directions = self.geometry
         _, h, w = self.output_shape(height, width)
-        empty = (code.reshape(len(code), ny, nx, directions, h, w).amax(3) < EPSILON).to(code)
-        first_y, first_x = self._first
-        covered = torch.zeros(len(code), height, width, dtype=code.dtype, device=code.device)
-        for i in range(ny):
-            down = self._reach(first_y + i * self.bin_size, h, height, code)
-            for j in range(nx):
-                covered += down.T @ empty[:, i, j] @ self._reach(first_x + j * self.bin_size, w, width, code)
-        return covered > 0
-
-    def _reach(self, first: int, frames: int, pixels: int, like: Tensor) -> Tensor:
-        """Which pixels the same bin of each frame reaches along one axis, (frames, pixels)."""
-        centre = first + self.step * torch.arange(frames, device=like.device)[:, None]
-        return ((torch.arange(pixels, device=like.device) - centre).abs() < self.bin_size).to(like)
-
-    def _frames(self, height: int, width: int) -> Pair:
-        """Descriptors along y and x, 0 where none fits."""
-        rows, columns = (max(0, ((size - 1 if end is None else end) - first - span) // self.step + 1)
-                         for size, end, first, span in
-                         zip((height, width), self._last, self._first, self._span, strict=True))
-        return rows, columns
-
-    def _checked_frames(self, height: int, width: int) -> Pair:
-        if any(end is not None and end >= size for size, end in zip((height, width), self._last, strict=True)):
-            raise ValueError(f"bounds={self.bounds} reach beyond an image of {height} × {width} pixels: "
-                             f"the maxima are at most ({height - 1}, {width - 1}); None is the image's last")
-        frames = self._frames(height, width)
-        if min(*frames, height - 1, width - 1) < 1:
-            needed = [max(2, first + span + 1) for first, span in zip(self._first, self._span, strict=True)]
-            raise ValueError(f"an image of {height} × {width} pixels is too small for one descriptor of {self!r}: take "
-                             f"one of at least {needed[0]} × {needed[1]} pixels, a smaller bin_size or wider bounds")
-        return frames
+        empty = (code.reshape(len(code), *self.geometry, h, w).amax(3) < EPSILON).to(code)
+        down, across = self._axes[0].reached(height, code), self._axes[1].reached(width, code)
+        return torch.einsum("nijhw,ihy,jwx->nyx", empty, down, across) > 0
 
 
 def quantise(descriptors: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
@@ -292,32 +255,7 @@ def quantise(descriptors: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     return levels
 
 
-def _gaussian_window(bin_size: int, bins: int, window_size: float) -> NDArray[np.float64]:
-    """The Gaussian window at the 2·bin_size − 1 pixels about each bin's centre, (bins, 2·bin_size − 1)."""
-    offset = np.arange(1 - bin_size, bin_size)
-    centre = bin_size * (np.arange(bins) - (bins - 1) / 2)
-    return np.exp(-0.5 * ((offset + centre[:, None]) / (bin_size * window_size)) ** 2)
-
-
-@lru_cache(maxsize=64)
-def _window_pooling(pixels: int, first: int, frames: int, step: int, size: int, bins: int,
-                    window_size: float | None) -> PoolingMatrix:
-    """Triangles times the Gaussian, a row for each frame and bin; or, without Gaussian, a row for each common place."""
-    offset = np.arange(1 - size, size)
-    weight = 1 - np.abs(offset) / size
-    if window_size is None:
-        pitch = math.gcd(size, step)
-        centre = first + pitch * np.arange(((frames - 1) * step + (bins - 1) * size) // pitch + 1)
-        weights = np.tile(weight, (len(centre), 1))
-    else:
-        centre = (first + step * np.arange(frames)[:, None] + size * np.arange(bins)).ravel()
-        weights = np.tile(weight * _gaussian_window(size, bins, window_size), (frames, 1))
-    pixel = np.clip(centre[:, None] + offset, 0, pixels - 1)
-    row = np.broadcast_to(np.arange(len(centre))[:, None], pixel.shape)
-    return PoolingMatrix(len(centre), pixels, row, pixel, weights)
-
-
-def _gather(cells: Tensor, shape: tuple[int, ...], layout: tuple[tuple[int, int], tuple[int, int]],
+def _gather(cells: Tensor, shape: tuple[int, ...], layout: tuple[Pair, Pair],
             weights: NDArray[np.float64]) -> Tensor:
     """Unnormalised descriptors (N, D, h, w) from cells (N, 2O, R, S)."""
     (a, b), (c, d) = layout

@@ -211,18 +211,15 @@ def smoothed(x: Tensor, sigma: float, variant: str) -> Tensor:
     depend on the last digit.
     """
     taps, mode = _gaussian(sigma, variant), "symmetric" if variant == "cyvlfeat" else "edge"
+    reach = len(taps) // 2
     for dim in (2, 3) if variant == "vlfeat" or x.shape[1] == 1 else (2, 3, 1):
-        x = _filtered(x, taps, dim, mode)
+        size = x.shape[dim]
+        padded = x.double().index_select(dim, cached_on_device(_padding, (size, reach, mode), x.device))
+        total = float(taps[reach]) * padded.narrow(dim, reach, size)
+        for j, tap in enumerate(taps[:reach].tolist()):
+            total = total + tap * (padded.narrow(dim, j, size) + padded.narrow(dim, 2 * reach - j, size))
+        x = total.to(x.dtype)
     return x
-
-
-def _filtered(x: Tensor, taps: NDArray[np.float64], dim: int, mode: str) -> Tensor:
-    reach, size = len(taps) // 2, x.shape[dim]
-    padded = x.double().index_select(dim, cached_on_device(_padding, (size, reach, mode), x.device))
-    total = float(taps[reach]) * padded.narrow(dim, reach, size)
-    for j, tap in enumerate(taps[:reach].tolist()):
-        total = total + tap * (padded.narrow(dim, j, size) + padded.narrow(dim, 2 * reach - j, size))
-    return total.to(x.dtype)
 
 
 def _grey(x: Tensor) -> Tensor:
@@ -237,6 +234,6 @@ def _gaussian(sigma: float, variant: str) -> NDArray[np.float64]:
     return np.asarray(taps / taps.sum())
 
 
-def _padding(size: int, reach: int, mode: str) -> Tensor:
+def _padding(size: int, reach: int, mode: Literal["symmetric", "edge"]) -> Tensor:
     """Which pixels stand along one axis of a padded image."""
-    return torch.from_numpy(np.pad(np.arange(size), reach, mode=mode))  # type: ignore[call-overload]
+    return torch.from_numpy(np.pad(np.arange(size), reach, mode=mode))

@@ -153,7 +153,7 @@ def _circle(points: int, radius: float) -> tuple[list[tuple[int, int]], NDArray[
 
 
 def _oriented_label(ones: Tensor, start: Tensor, points: int) -> Tensor:
-    """The label of a run of ones from a start: 0 for none, then by length and turn, P (P − 1) + 1 for all."""
+    """The label of `ones` consecutive ones from a start: 0 for none, then by number and turn, P (P − 1) + 1 for all."""
     turned = 1 + (ones - 1) * points + (points - start) % points
     return torch.where(ones == 0, 0, torch.where(ones == points, points * (points - 1) + 1, turned))
 
