@@ -1,6 +1,7 @@
 from unfeature import baselines as baselines
 from unfeature import features as features
 from unfeature.features import *
+from unfeature.features.backend import backend as backend
 from unfeature.features.base import Representation as Representation
 from unfeature.features.channel_statistics import Statistics as Statistics
 from unfeature.features.channel_statistics import statistics as statistics

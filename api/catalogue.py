@@ -92,7 +92,7 @@ def command_name(class_name: str) -> str:
 
 def suggestion(word: str, known: Iterable[str]) -> str:
     """``; did you mean 'hog'?``, or nothing if no known name is near."""
-    near = difflib.get_close_matches(word, list(known), n=1)
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 

@@ -177,7 +177,7 @@ class Upconv(Baseline):
             Values about `phi.centre`; they may leave [0, 1].
         """
         guess = self.invert(phi, code, size=size).image
-        if not phi.blind_to_contrast:
+        if not phi.contrast_invariant:
             return guess
         x = image_to_tensor(guess)
         centre = torch.tensor(phi.centre).expand(x.shape[1]).view(-1, 1, 1)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from unfeature.features.base import Representation
@@ -50,7 +49,7 @@ class Windows:
 
         The patch is as large as the smallest image of cells × cells positions, but reaches at least one stride
         beyond the outer positions (56 pixels for HOG with cells of 8, as in HOGgles), and lies centred on the
-        receptive field, which is measured with the descriptor's gradient.
+        positions.
 
         Raises
         ------
@@ -174,15 +173,6 @@ def _shape_with_positions(phi: Representation) -> tuple[int, ...]:
 
 
 def first_centre(phi: Representation) -> float:
-    """Row at the centre of the receptive field of position 0, measured on noise."""
+    """Row of the centre of position 0, in pixels."""
     extent = phi.receptive_field + 8 * phi.stride
-    generator = torch.Generator().manual_seed(0)
-    x = torch.rand((4, phi.in_channels[0], extent, extent), generator=generator).requires_grad_()
-    code = phi.surrogate(0.5)(x)
-    middle = code.shape[2] // 2
-    at = code[:, :, middle, code.shape[3] // 2]
-    (gradient,) = torch.autograd.grad((at * torch.rand(at.shape, generator=generator)).sum(), x)
-    rows = torch.nonzero(gradient.abs().sum(dim=(0, 1, 3)) > 0).flatten()
-    if len(rows) == 0:
-        raise ValueError(f"{type(phi).__name__} has no gradient, so the pixels under its positions cannot be found")
-    return float(rows[0] + rows[-1]) / 2 - middle * phi.stride
+    return float(phi.position_centres(extent, extent)[0][0])

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import json
-import pkgutil
 from collections.abc import Callable
-from typing import Any, ClassVar, TypeVar, overload
+from contextlib import suppress
+from typing import Any, TypeVar, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from . import DESCRIPTORS
 
 Self = TypeVar("Self", bound="Representation")
 
@@ -38,12 +39,14 @@ class Representation(nn.Module):
         Channel counts that images may have; the first is that of a pre-image.
     centre : tuple of float
         The colour, in [0, 1], about which priors and starting noise are placed; one value, or one a channel.
+    input_size : tuple of int or None
+        Height and width of the images that the code was made for; None if it was made for no size in particular.
+    contrast_invariant : bool
+        Whether (all but very small) changes of the image's contrast leave the code as it is.
+    descriptors_per_position : int
+        Local descriptors that the channels of one position hold, one after the other.
     jitter : int or None
         Size of the square of random offsets under which the published settings look at the image; None for never.
-    usual_size : tuple of int or None
-        Height and width of the images that the code was made for; None if it was made for no size in particular.
-    blind_to_contrast : bool
-        Whether (all but very small) changes of the image's contrast leave the code as it is.
     data_weight : float
         C of the papers: how much an inversion weighs the code's relative error against the priors.
     sharpening : tuple of (int, float)
@@ -66,23 +69,15 @@ class Representation(nn.Module):
     receptive_field: int = 1
     in_channels: tuple[int, ...] = (1, 3)
     centre: tuple[float, ...] = (0.5,)
+    input_size: tuple[int, int] | None = None
+    contrast_invariant: bool = False
+    descriptors_per_position: int = 1
     jitter: int | None = None
-    usual_size: tuple[int, int] | None = None
-    blind_to_contrast: bool = False
     data_weight: float = 100.0
     sharpening: Sharpening = ((60, 0.5), (60, 0.2), (60, 0.1), (60, 0.05), (60, 0.025))
     quick_sharpening: Sharpening = ((20, 0.4), (20, 0.15), (20, 0.04))
     variation: float = 1.0
     first_spread: float = 0.3
-
-    _registry: ClassVar[dict[str, type[Representation]]] = {}
-
-    def __init__(self) -> None:
-        super().__init__()
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        Representation._registry[cls.__name__] = cls
 
     @overload
     def __call__(self, image: Tensor) -> Tensor: ...
@@ -108,7 +103,7 @@ class Representation(nn.Module):
         """
         if isinstance(image, np.ndarray):
             with torch.no_grad():
-                return code_to_numpy(self(image_to_tensor(image).to(self.device)))
+                return code_to_numpy(self(self.as_batch(image)))
         self.check_batch(image)
         code: Tensor = super().__call__(image)
         return code
@@ -116,11 +111,7 @@ class Representation(nn.Module):
     @torch.inference_mode(False)
     @torch.enable_grad()
     def vjp(self, image: NDArray[Any]) -> tuple[NDArray[Any], Callable[[NDArray[Any]], NDArray[Any]]]:
-        """Encode a NumPy image and return, beside the code, the pullback of its gradient.
-
-        Parameters
-        ----------
-        image : ndarray (H, W) or (H, W, C)
+        """Encode a NumPy image, (H, W) or (H, W, C), and return the pullback of its gradient too.
 
         Returns
         -------
@@ -129,7 +120,7 @@ class Representation(nn.Module):
             Maps ∂L/∂code, of the code's shape, to ∂L/∂image, of the image's shape, the image taken in [0, 1].
             It may be called any number of times.
         """
-        x = image_to_tensor(image).to(self.device).requires_grad_()
+        x = self.as_batch(image).requires_grad_()
         code = self(x)
 
         def pullback(cotangent: NDArray[Any]) -> NDArray[Any]:
@@ -150,22 +141,38 @@ class Representation(nn.Module):
         raise ValueError(f"the code of {type(self).__name__} does not tell the size of its image: "
                          "give it, as size=(height, width)")
 
-    def surrogate(self, softness: float) -> Representation:
-        """A smooth stand-in that tends to this descriptor as softness → 0; the descriptor itself if it needs none.
+    def position_centres(self, height: int, width: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Rows (h,) and columns (w,), in pixels from 0, of the centres of the positions of a height × width image.
 
-        Errors are always measured with the descriptor, never with its stand-in.
+        The grid is taken to lie in the middle of the smallest image with such a code, or of the image itself where
+        the code does not tell. ValueError if the image is too small, or the code has no positions.
         """
-        return self
+        shape, size = self.output_shape(height, width), (height, width)
+        if len(shape) != 3:
+            raise ValueError(f"the code of {self!r} has no positions, but shape {shape}")
+        with suppress(ValueError):
+            size = self.image_size_for(shape)
+        rows, columns = ((n - 1) / 2 + self.stride * (np.arange(m, dtype=np.float64) - (m - 1) / 2)
+                         for n, m in zip(size, shape[1:], strict=True))
+        return rows, columns
+
+    def surrogate(self, softness: float) -> Representation:
+        """A smooth surrogate that tends to this descriptor as softness → 0; the descriptor itself if it needs none.
+
+        By default, the descriptor with this `softness` if it has that argument and is no surrogate yet. Errors are
+        always measured with the descriptor, never with its surrogate.
+        """
+        return self.replace(softness=softness) if getattr(self, "softness", None) == 0 else self
 
     def leaky(self, slope: float) -> Representation:
-        """One of the same codes whose gradient passes dead units at a slope; the descriptor itself if it has none."""
+        """A copy with the same codes, and ReLUs whose gradient leaks; the descriptor itself if it has no ReLUs."""
         return self
 
     def flat_pixels(self, code: Tensor, height: int, width: int) -> Tensor | None:
-        """Pixels at which codes say that the image's gradient is zero, bool (N, H, W); None if codes cannot tell.
+        """Pixels where the code says that the image's gradient is zero, bool (N, H, W); None if it cannot tell.
 
-        Descriptors that normalise contrast are blind to how flat an almost flat image is, so that no descent finds
-        what a zero in the code says at once.
+        Descriptors that normalise contrast hardly change as an almost flat image becomes flat, so that descent does
+        not find what a zero in the code says at once.
         """
         return None
 
@@ -173,6 +180,10 @@ class Representation(nn.Module):
     def device(self) -> torch.device:
         """Where the buffers are, and NumPy images are taken to; the CPU if there are no buffers."""
         return next((buffer.device for buffer in self.buffers()), torch.device("cpu"))
+
+    def as_batch(self, image: NDArray[Any] | Tensor) -> Tensor:
+        """One NumPy image as a batch (1, C, H, W) on the descriptor's device; a tensor as it is."""
+        return image_to_tensor(image).to(self.device) if isinstance(image, np.ndarray) else image
 
     @property
     def exact(self) -> bool:
@@ -211,26 +222,24 @@ class Representation(nn.Module):
     @classmethod
     def from_config(cls, config: dict[str, Any], **resources: Any) -> Representation:
         """Rebuild a descriptor from `to_config`; resources replace what a description cannot hold (weights, words)."""
-        kind = config.get("type")
-        if kind not in Representation._registry:
-            _import_descriptors()
-        if kind not in Representation._registry:
-            raise ValueError(f"unknown descriptor {kind!r}: one of {', '.join(sorted(Representation._registry))}")
+        kind, names = config.get("type"), DESCRIPTORS.class_names()
+        if kind not in names:
+            raise ValueError(f"unknown descriptor {kind!r}: one of {', '.join(sorted(names))}; a class of your own is "
+                             f'registered with unfeature.features.DESCRIPTORS["my-name"] = {kind}')
         arguments = {k: v for k, v in config.items() if k != "type"} | resources
         nested = {k: cls.from_config(v) if isinstance(v, dict) and "type" in v else v for k, v in arguments.items()}
-        return Representation._registry[kind](**nested)
+        return DESCRIPTORS[names[kind]](**nested)
+
+    def _grid_of(self, code_shape: tuple[int, ...], dimensions: int) -> tuple[int, int]:
+        """Rows and columns of positions of a code (D, h, w); ValueError for another shape."""
+        if len(code_shape) != 3 or code_shape[0] != dimensions or min(code_shape) < 1:
+            raise ValueError(f"a code of {self!r} has shape (D, h, w) with D = {dimensions}, got {tuple(code_shape)}")
+        return code_shape[1], code_shape[2]
 
     def __repr__(self) -> str:
         defaults = {n: p.default for n, p in inspect.signature(type(self)).parameters.items()}
         shown = (f"{n}={v!r}" for n, v in self.params().items() if not _same(v, defaults[n]))
         return f"{type(self).__name__}({', '.join(shown)})"
-
-
-def _import_descriptors() -> None:
-    """Import the modules of this room, which registers their descriptors."""
-    package = importlib.import_module(__package__)
-    for module in pkgutil.walk_packages(package.__path__, f"{__package__}."):
-        importlib.import_module(module.name)
 
 
 def image_to_tensor(image: NDArray[Any]) -> Tensor:
@@ -275,7 +284,7 @@ def code_to_tensor(code: NDArray[Any]) -> Tensor:
     Raises
     ------
     ValueError
-        For another number of axes, an empty code, a dtype that is not floating point, or non-finite values.
+        For another number of axes, an empty code, a dtype that is no number, or non-finite values.
     """
     a = np.asarray(code)
     if a.ndim not in (1, 3) or a.size == 0:

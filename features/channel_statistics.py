@@ -14,9 +14,10 @@ from torch import Tensor
 
 from unfeature.io.files import load_arrays, save_arrays
 
-from .base import Representation, image_to_tensor
+from .base import Representation
 
 KIND = "statistics"
+IRRELEVANT = {"leak", "stride", "receptive_field", "precision"}
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Statistics:
     mean, std, max : ndarray (D,)
         Float64; the standard deviation is that of the population, ÷ count.
     images, positions : int
-        How many were seen; every position counts alike, so that larger images count for more.
+        How many were read; every position counts alike, so that larger images count for more.
     config : dict
         `Representation.to_config` of the descriptor.
     """
@@ -47,15 +48,7 @@ class Statistics:
 
     @classmethod
     def load(cls, path: str | Path, phi: Representation | None = None) -> Statistics:
-        """Read what `save` wrote, for the descriptor that they belong to.
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is no such file.
-        ValueError
-            For a foreign or damaged file, or the statistics of another descriptor than phi.
-        """
+        """Read what `save` wrote; FileNotFoundError without file, ValueError if damaged or of another descriptor."""
         meta, arrays = load_arrays(path, KIND)
         found = cls(arrays["mean"], arrays["std"], arrays["max"], meta["images"], meta["positions"], meta["config"])
         if phi is not None:
@@ -67,20 +60,17 @@ class Statistics:
 
         The slope of dead ReLUs is left out of the comparison, since codes do not depend on it, and so is the precision.
         """
-        ours, theirs = (_essence(config) for config in (self.config, phi.to_config()))
-        differing = sorted(k for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k))
+        ours, theirs = self.config, phi.to_config()
+        relevant = (ours.keys() | theirs.keys()) - IRRELEVANT
+        differing = sorted(k for k in relevant if ours.get(k) != theirs.get(k))
         if differing:
             described = ", ".join(f"{k} {ours.get(k)!r} instead of {theirs.get(k)!r}" for k in differing)
             raise ValueError(f"the statistics in {source} belong to another descriptor ({described}): "
                              "collect them with this one")
 
 
-def _essence(config: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in config.items() if k not in ("leak", "stride", "receptive_field", "precision")}
-
-
 def statistics(phi: Representation, images: Iterable[NDArray[Any] | Tensor]) -> Statistics:
-    r"""Collect the mean, standard deviation and maximum of every channel, reading one image or batch after the other.
+    """Collect the mean, standard deviation and maximum of every channel, image by image or batch by batch.
 
     Parameters
     ----------
@@ -103,19 +93,15 @@ def statistics(phi: Representation, images: Iterable[NDArray[Any] | Tensor]) -> 
     exact where sums of squares would cancel.
     """
     seen = positions = 0
-    mean = deviations = np.zeros(0)
-    largest = np.zeros(0)
+    mean, deviations, largest = np.zeros(1), np.zeros(1), np.full(1, -np.inf)
     for image in images:
         with torch.no_grad():
-            code = phi(image_to_tensor(image).to(phi.device) if isinstance(image, np.ndarray) else image)
+            code = phi(phi.as_batch(image))
         responses = code.transpose(0, 1).flatten(1).cpu().numpy().astype(np.float64)
         count = responses.shape[1]
-        own_mean, own_deviations = responses.mean(axis=1), responses.var(axis=1) * count
-        if seen == 0:
-            mean, deviations, largest = np.zeros_like(own_mean), np.zeros_like(own_mean), responses.max(axis=1)
-        shift, total = own_mean - mean, positions + count
+        shift, total = responses.mean(axis=1) - mean, positions + count
         mean = mean + shift * count / total
-        deviations = deviations + own_deviations + shift**2 * positions * count / total
+        deviations = deviations + responses.var(axis=1) * count + shift**2 * positions * count / total
         largest = np.maximum(largest, responses.max(axis=1))
         seen, positions = seen + len(code), total
     if seen == 0:

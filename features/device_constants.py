@@ -11,13 +11,13 @@ from torch import Tensor
 
 
 def constant(values: tuple[Any, ...], like: Tensor) -> Tensor:
-    """Numbers, in tuples one in another, as a tensor with the dtype and device of another."""
-    return kept(_numbers, (values,), like.device, like.dtype)
+    """Nested tuples of numbers as a tensor with the dtype and device of another."""
+    return cached_on_device(_numbers, (values,), like.device, like.dtype)
 
 
 @lru_cache(maxsize=256)
-def kept(make: Callable[..., Tensor], arguments: tuple[Any, ...], device: torch.device,
-         dtype: torch.dtype | None = None) -> Tensor:
+def cached_on_device(make: Callable[..., Tensor], arguments: tuple[Any, ...], device: torch.device,
+                     dtype: torch.dtype | None = None) -> Tensor:
     """make(*arguments) on a device and, if one is given, of a dtype."""
     with torch.inference_mode(False):
         return make(*arguments).to(device, dtype)

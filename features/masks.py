@@ -11,23 +11,14 @@ Shape = tuple[int, ...]
 
 
 def channel_mask(code_shape: Shape, channels: Iterable[int]) -> Tensor:
-    """Ones on some channels of a code and zeros elsewhere.
+    """Ones on some channels of a code and zeros elsewhere, (1, D, h, w) or (1, D).
 
     Parameters
     ----------
     code_shape : tuple of int
         (D, h, w), or (D,), as `Representation.output_shape` gives it.
     channels : iterable of int
-        Indices; negative ones count from the end.
-
-    Returns
-    -------
-    Tensor (1, D, h, w) or (1, D)
-
-    Raises
-    ------
-    ValueError
-        For a channel that does not exist.
+        Indices; negative ones count from the end. ValueError for a channel that does not exist.
     """
     mask = torch.zeros(1, *code_shape)
     for channel in channels:
@@ -55,8 +46,7 @@ def group_mask(code_shape: Shape, group: int, groups: int = 2) -> Tensor:
 def centre_mask(code_shape: Shape, side: int = 5) -> Tensor:
     """Ones on the central side × side positions of a code, all channels; on all positions of a smaller map.
 
-    Of a map with an even number of positions beyond the side, the position left of or above the middle counts as
-    central.
+    Where the middle lies between two positions, the left or upper one counts as central.
 
     Raises
     ------
@@ -66,17 +56,13 @@ def centre_mask(code_shape: Shape, side: int = 5) -> Tensor:
     if len(code_shape) != 3 or side < 1:
         raise ValueError(f"a neighbourhood of side {side} needs a code of shape (D, h, w), got {tuple(code_shape)}")
     mask = torch.zeros(1, *code_shape)
-    rows, columns = (slice(max((n - side) // 2, 0), max((n - side) // 2, 0) + side) for n in code_shape[1:])
-    mask[..., rows, columns] = 1
+    first_row, first_column = (max((n - side) // 2, 0) for n in code_shape[1:])
+    mask[..., first_row : first_row + side, first_column : first_column + side] = 1
     return mask
 
 
 def neuron(code_shape: Shape, channel: int, row: int | None = None, column: int | None = None) -> Tensor:
-    """The one-hot code of one neuron; in the middle of the map unless its row and column are given.
-
-    Returns
-    -------
-    Tensor (1, D, h, w) or (1, D)
+    """The one-hot code (1, D, h, w) or (1, D) of one neuron, in the middle of the map by default.
 
     Raises
     ------

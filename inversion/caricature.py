@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unfeature.features.base import Representation, image_to_tensor
+from unfeature.features.base import Representation
 
 from .engine import Outcome, Progress, Term, descend, telling
 from .maximize import maximisation, without_code
@@ -112,7 +112,7 @@ def _own_direction(phi: Representation, x: Tensor) -> Tensor:
 
 
 def _in_channels(phi: Representation, image: NDArray[Any]) -> Tensor:
-    x = image_to_tensor(image).float().to(phi.device)
+    x = phi.as_batch(np.asarray(image)).float()
     return x.expand(-1, phi.in_channels[0], -1, -1) if x.shape[1] == 1 else x
 
 

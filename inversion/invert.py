@@ -111,7 +111,7 @@ def invert(
         return descend([Term(phi, objective)], recipe, size, seeds[part], asked, begun, flat, measure, progress)
 
     outcome = in_batches(len(codes), most_at_once(phi, recipe, size, codes, memory), recipe, find)
-    if recipe.contrast is not None and phi.blind_to_contrast and mask is None:
+    if recipe.contrast is not None and phi.contrast_invariant and mask is None:
         outcome = replace(outcome, x=with_contrast(outcome.x, recipe.contrast))
     return _result(phi, codes, outcome, recipe, seed, starts)
 

@@ -136,7 +136,7 @@ def maximize(
         return descend([Term(phi, objective)], recipe, target.size, seeds[part], like, begun, progress=progress)
 
     outcome = in_batches(count, most_at_once(phi, recipe, target.size, like, memory), recipe, find)
-    if recipe.contrast is not None and phi.blind_to_contrast:
+    if recipe.contrast is not None and phi.contrast_invariant:
         outcome = replace(outcome, x=with_contrast(outcome.x, recipe.contrast))
     with torch.no_grad():
         codes = torch.cat([phi(x) for x in outcome.x.split(1)])
@@ -287,7 +287,7 @@ def _mosaic(phi: Representation, channels: list[int], size: tuple[int, int] | No
     if len(shape) != 3 or min(shape[1] / rows, shape[2] / columns) < 1:
         raise ValueError(f"a code of shape {shape} has no room for {rows} × {columns} filters: "
                          "show fewer, or give a larger size")
-    peaks = channel_peaks(phi, phi.usual_size or size, statistics)
+    peaks = channel_peaks(phi, phi.input_size or size, statistics)
     direction = torch.zeros(1, *shape)
     for i, channel in enumerate(channels):
         row, column = int((i // columns + 0.5) * shape[1] / rows), int((i % columns + 0.5) * shape[2] / columns)
@@ -298,7 +298,7 @@ def _mosaic(phi: Representation, channels: list[int], size: tuple[int, int] | No
 
 def _whole(phi: Representation) -> tuple[int, int]:
     """The size of images that the code was made for, else one with room for its receptive field."""
-    return phi.usual_size or (max(LEAST_SIDE, phi.receptive_field),) * 2
+    return phi.input_size or (max(LEAST_SIDE, phi.receptive_field),) * 2
 
 
 def _covering(phi: Representation, size: tuple[int, int]) -> tuple[int, int]:

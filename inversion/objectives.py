@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from unfeature.features.gradients import compiled as kernels
+from unfeature.features.backend import uses_compiled
 
 
 class Objective(ABC):
@@ -75,7 +75,7 @@ class Euclidean(Objective):
     def with_gradient(self, code: Tensor, weight: float = 1.0) -> tuple[Tensor, Tensor]:
         """As for every objective, in one compiled pass on the CPU where all of the code counts alike."""
         plain = self.mask is None and not self.means and code.shape == self.target.shape
-        if not plain or not (kernels.fits(code) and code.dtype == self.target.dtype):
+        if not plain or not (uses_compiled(code) and code.dtype == self.target.dtype):
             return super().with_gradient(code, weight)
         from .solvers.compiled import distance_with_gradient
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unfeature.features.gradients import compiled as kernels
+from unfeature.features.backend import scalars, uses_compiled
 
 from .objectives import value_and_gradient
 
@@ -81,7 +81,7 @@ class BoundedRange(Prior):
         from .solvers.compiled import range_with_gradient
 
         scale = self.weight / (self.typical**self.alpha * x.shape[2] * x.shape[3])
-        numbers = kernels.scalars(x, self.alpha / 2 - 1, scale, self.alpha * scale)
+        numbers = scalars(x, self.alpha / 2 - 1, scale, self.alpha * scale)
         return _swept(range_with_gradient, x, gradient, centre.expand(x.shape[1], 1, 1).flatten().numpy(), *numbers)
 
 
@@ -131,7 +131,7 @@ class BoundedVariation(Prior):
         from .solvers.compiled import variation_with_gradient
 
         scale = self.weight / (self.typical**2 * x.shape[2] * x.shape[3])
-        return _swept(variation_with_gradient, x, gradient, *kernels.scalars(x, scale))
+        return _swept(variation_with_gradient, x, gradient, *scalars(x, scale))
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ class HyperLaplacian(Prior):
 
 
 def _fits(x: Tensor, gradient: Tensor) -> bool:
-    return kernels.fits(x) and gradient.is_contiguous()
+    return uses_compiled(x) and gradient.is_contiguous()
 
 
 def _swept(kernel: Callable[..., None], x: Tensor, gradient: Tensor, *operands: Any) -> Tensor:

@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unfeature.features.base import image_to_tensor
 from unfeature.features.networks.multi_layer import Layers
 
 from .engine import Progress, Term, descend
@@ -237,5 +236,5 @@ def _check_layers(phi: Layers, names: Sequence[str] | Mapping[str, float]) -> No
 
 
 def _colour(phi: Layers, image: NDArray[Any]) -> Tensor:
-    x = image_to_tensor(np.asarray(image)).float().to(phi.device)
+    x = phi.as_batch(np.asarray(image)).float()
     return x.expand(-1, phi.in_channels[0], -1, -1) if x.shape[1] == 1 else x

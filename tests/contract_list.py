@@ -1,13 +1,18 @@
-"""One line for each descriptor, prior and solver: the contract tests run on every entry."""
+"""The descriptors, priors and solvers that the contract tests run on.
+
+Every descriptor of the catalogue that needs no argument is there, as "default-…"; the other lines are special settings.
+"""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 
 from tests.tiny_networks import tiny
+from unfeature.features import DESCRIPTORS
 from unfeature.features.base import Representation
 from unfeature.features.gradients.dsift import DSIFT
 from unfeature.features.gradients.hog import HOG
@@ -30,7 +35,13 @@ GENERATOR = np.random.default_rng(0)
 WORDS = Vocabulary(PATCHES, GENERATOR.uniform(-0.6, 0.6, (8, 6)))
 MIXTURE = Mixture(PATCHES, WORDS.words, variances=GENERATOR.uniform(0.1, 0.3, (8, 6)), priors=np.full(8, 0.125))
 
+
+def needs_no_argument(kind: type[Representation]) -> bool:
+    return all(p.default is not p.empty for p in inspect.signature(kind).parameters.values())
+
+
 REPRESENTATIONS: dict[str, Callable[[], Representation]] = {
+    **{f"default-{name}": kind for name, kind in DESCRIPTORS.items() if needs_no_argument(kind)},
     "hog": lambda: HOG(cell_size=4),
     "hog-bilinear": lambda: HOG(cell_size=4, bilinear=True, texture=False),
     "hog-smooth": lambda: HOG(cell_size=5, orientations=4, softness=0.2),

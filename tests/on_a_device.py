@@ -18,8 +18,8 @@ from torch import Tensor
 from tests.checking import report
 from tests.contract_list import PRIORS, REPRESENTATIONS, SOLVERS
 from tests.tiny_networks import tiny
+from unfeature.features.backend import backend
 from unfeature.features.base import Representation
-from unfeature.features.gradients import compiled as kernels
 from unfeature.features.gradients.dsift import DSIFT
 from unfeature.features.gradients.hog import HOG
 from unfeature.features.networks.cnn import CNN
@@ -62,7 +62,7 @@ def evaluated(phi, x):
 def descriptor(name: str) -> None:
     """Value, gradient, stand-in, flat pixels; the second evaluation waits for nothing."""
     phi = REPRESENTATIONS[name]()
-    size = phi.usual_size or (40, 44)
+    size = phi.input_size or (40, 44)
     x = noise(2, phi.in_channels[0], *size)
     for kind in (phi, phi.surrogate(0.3)):
         expected = evaluated(kind, x)
@@ -200,7 +200,6 @@ if __name__ == "__main__":
     from tests.elsewhere import DEVICE, Away, Elsewhere
 
     torch.set_num_threads(1)
-    kernels.available = lambda: False
     warnings.simplefilter("error")
-    with Elsewhere() as device:
+    with Elsewhere() as device, backend("torch"):
         report(checks() | {"mixture": mixture, "wait": wait})

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.golden.sift import DSIFT_CASES, PATH, vlfeat_dsift
+from unfeature.features.backend import BACKENDS, backend
 from unfeature.features.base import Representation
 from unfeature.features.gradients.dsift import DSIFT, quantise
 from unfeature.features.gradients.phow import PHOW
@@ -100,15 +101,15 @@ def test_running_sums_are_those_of_triangles_but_for_rounding():
     image[..., 50:] = 0.5 + 0.01 * image[..., 50:]
     phi = DSIFT(bin_size=5, step=3, window="flat")
     found = {}
-    for dtype, fused in ((torch.float32, True), (torch.float32, False), (torch.float64, True)):
-        phi.fused = fused
+    for dtype, arithmetic in ((torch.float32, "compiled"), (torch.float32, "torch"), (torch.float64, "compiled")):
         x = image.to(dtype).requires_grad_()
-        code, norms = phi.code_and_norms(x)
+        with backend(arithmetic):
+            code, norms = phi.code_and_norms(x)
         weights = torch.linspace(-1, 1, 128, dtype=dtype)[:, None, None] * norms.detach().clamp(max=1)
-        found[dtype, fused] = code.detach(), norms.detach(), torch.autograd.grad((code * weights).sum(), x)[0]
-    exact, norms, gradient = found[torch.float64, True]
-    for dtype, fused in ((torch.float32, True), (torch.float32, False)):
-        code, mass, slope = found[dtype, fused]
+        found[dtype, arithmetic] = code.detach(), norms.detach(), torch.autograd.grad((code * weights).sum(), x)[0]
+    exact, norms, gradient = found[torch.float64, "compiled"]
+    for dtype, arithmetic in ((torch.float32, "compiled"), (torch.float32, "torch")):
+        code, mass, slope = found[dtype, arithmetic]
         torch.testing.assert_close(mass.double(), norms, rtol=1e-4, atol=1e-4)
         assert float(((code - exact).abs().amax(1) * norms.clamp(max=3)).max()) <= 1e-4
         assert float((slope - gradient).norm() / gradient.norm()) <= 1e-4
@@ -233,9 +234,9 @@ def test_compiled_norms_have_the_gradient_of_the_plain_ones(window):
     phi = DSIFT(bin_size=4, step=3, window=window)
     x = torch.from_numpy(noise())[None, None].requires_grad_()
     gradients = []
-    for fused in (True, False):
-        phi.fused = fused
-        code, norms = phi.code_and_norms(x)
+    for arithmetic in BACKENDS:
+        with backend(arithmetic):
+            code, norms = phi.code_and_norms(x)
         loss = (norms**2).sum() + (code * torch.linspace(-1, 1, 128, dtype=code.dtype)[:, None, None]).sum()
         gradients.append(torch.autograd.grad(loss, x)[0])
     torch.testing.assert_close(*gradients, rtol=1e-8, atol=1e-8)
@@ -251,9 +252,8 @@ def test_stand_ins_leak_beyond_the_clamp(variant, softness):
     x = torch.from_numpy(image)[None, None]
     expected = []
     for descriptor in (phi, soft):
-        descriptor.fused = False
-        expected.append(descriptor(x))
-        descriptor.fused = True
+        with backend("torch"):
+            expected.append(descriptor(x))
         torch.testing.assert_close(descriptor(x), expected[-1], rtol=1e-6, atol=1e-8)
     assert 0.005 < float((expected[0] - expected[1]).abs().max()) < 0.1
 
@@ -289,7 +289,7 @@ def test_a_larger_epsilon_lets_faint_descriptors_fade():
     phi = DSIFT(bin_size=4, variant="network")
     faint = phi.replace(epsilon=float(phi.norms(image).max()) * 10)
     assert np.abs(phi(0.1 * image)).max() > 0.15 > 0.1 > np.abs(faint(0.1 * image)).max()
-    assert phi.blind_to_contrast and not faint.blind_to_contrast
+    assert phi.contrast_invariant and not faint.contrast_invariant
 
 
 def test_quantised_descriptors_are_truncated():

@@ -12,9 +12,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unfeature.features.gradients.compiled import fits
-from unfeature.features.gradients.histograms import Band, Bins, cell_band, oriented_cells
+from unfeature.features.backend import BACKENDS, backend, uses_compiled
+from unfeature.features.gradients.bins import Bins
+from unfeature.features.gradients.dsift import DSIFT
+from unfeature.features.gradients.histograms import oriented_cells
 from unfeature.features.gradients.hog import HOG, VARIANTS
+from unfeature.features.gradients.pooling import PoolingMatrix, cell_pooling
 
 RULES = [{}, {"linear": True}, {"softness": 0.5}, {"softness": 0.02}, {"cubic": True}, {"decimals": 4},
          {"decimals": 4, "softness": 0.1}]
@@ -29,9 +32,10 @@ def images(shape, dtype, seed=0):
     return x
 
 
-def value_and_gradient(function, x, weights_seed=1):
+def value_and_gradient(function, x, arithmetic="compiled", weights_seed=1):
     x = x.detach().clone().requires_grad_()
-    y = function(x)
+    with backend(arithmetic):
+        y = function(x)
     weights = torch.randn(y.shape, generator=torch.Generator().manual_seed(weights_seed), dtype=x.dtype)
     return y.detach(), torch.autograd.grad((y * weights).sum(), x)[0]
 
@@ -40,10 +44,10 @@ def relative(a, b):
     return float((a - b).abs().max() / b.abs().max())
 
 
-def random_band(rows, pixels, seed):
+def random_pooling(rows, pixels, seed):
     rng = np.random.default_rng(seed)
     count = 4 * pixels
-    return Band(rows, pixels, rng.integers(0, rows, count), rng.integers(0, pixels, count), rng.random(count))
+    return PoolingMatrix(rows, pixels, rng.integers(0, rows, count), rng.integers(0, pixels, count), rng.random(count))
 
 
 @DTYPES
@@ -54,9 +58,9 @@ def random_band(rows, pixels, seed):
 def test_the_core_is_that_of_the_reference(rule, dtype, orientations, channels, height, width):
     x = images((2, channels, height, width), dtype, seed=height)
     bins = Bins(orientations, **rule)
-    rows, columns = random_band(5, height, 2), cell_band(width, (width + 1) // 2, 2, width + 1)
-    results = [value_and_gradient(lambda z, f=fused: oriented_cells(z, rows, columns, bins, 255.0, fused=f), x)
-               for fused in (True, False)]
+    rows, columns = random_pooling(5, height, 2), cell_pooling(width, (width + 1) // 2, 2, width + 1)
+    results = [value_and_gradient(lambda z: oriented_cells(z, rows, columns, bins, 255.0), x, arithmetic)
+               for arithmetic in BACKENDS]
     tolerance = 1e-6 if dtype == torch.float64 else 1e-4
     if results[1][1].abs().max() > 0:
         assert relative(results[0][0], results[1][0]) < tolerance
@@ -68,11 +72,8 @@ def test_the_core_is_that_of_the_reference(rule, dtype, orientations, channels, 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_normalisation_is_that_of_the_reference(variant, texture, softness, dtype):
     cells = images((3, 10, 4, 7), dtype) ** 4 * 20
-    results = []
-    for fused in (True, False):
-        phi = HOG(variant, orientations=5, texture=texture, softness=softness)
-        phi.fused = fused
-        results.append(value_and_gradient(phi.normalise, cells))
+    phi = HOG(variant, orientations=5, texture=texture, softness=softness)
+    results = [value_and_gradient(phi.normalise, cells, arithmetic) for arithmetic in BACKENDS]
     tolerance = 1e-12 if dtype == torch.float64 else 1e-5
     assert relative(results[0][0], results[1][0]) < tolerance
     assert relative(results[0][1], results[1][1]) < tolerance
@@ -112,24 +113,25 @@ def test_views_and_other_layouts():
 
 def test_differentiating_twice_is_refused():
     x = images((1, 1, 20, 20), torch.float64).requires_grad_()
-    phi = HOG(cell_size=4)
-    with pytest.raises(RuntimeError, match="fused = False"):
-        torch.autograd.grad(phi(x).sum(), x, create_graph=True)
-    phi.fused = False
-    (gradient,) = torch.autograd.grad(phi(x).sum(), x, create_graph=True)
-    gradient.sum().backward()
-    assert torch.isfinite(x.grad).all()
+    for phi in (HOG(cell_size=4), DSIFT(bin_size=3), DSIFT(bin_size=3, window="flat")):
+        x.grad = None
+        with pytest.raises(RuntimeError, match=r'unfeature\.backend\("torch"\)'):
+            torch.autograd.grad(phi(x).sum(), x, create_graph=True)
+        with backend("torch"):
+            (gradient,) = torch.autograd.grad(phi(x).sum(), x, create_graph=True)
+        gradient.sum().backward()
+        assert torch.isfinite(x.grad).all()
 
 
 def test_other_dtypes_take_the_reference():
     x = images((1, 1, 20, 20), torch.float64)
-    assert fits(x)
-    assert not fits(x.bfloat16())
-    phi, reference = HOG(cell_size=4), HOG(cell_size=4)
-    reference.fused = False
+    assert uses_compiled(x)
+    assert not uses_compiled(x.bfloat16())
+    phi = HOG(cell_size=4)
     code = phi(x.bfloat16())
     assert code.dtype == torch.bfloat16
-    assert torch.equal(code, reference(x.bfloat16()))
+    with backend("torch"):
+        assert torch.equal(code, phi(x.bfloat16()))
 
 
 def test_numba_is_not_imported_before_it_is_needed():
@@ -140,11 +142,11 @@ def test_numba_is_not_imported_before_it_is_needed():
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_what_is_not_finite_stays_so(rule):
-    rows, columns = cell_band(20, 5, 4, 20), cell_band(20, 5, 4, 20)
+    rows, columns = cell_pooling(20, 5, 4, 20), cell_pooling(20, 5, 4, 20)
     for bad in (float("nan"), float("inf")):
         x = images((1, 1, 20, 20), torch.float32)
         x[0, 0, 9, 9] = bad
-        cells = oriented_cells(x, rows, columns, Bins(9, **rule), 1.0, fused=True)
+        cells = oriented_cells(x, rows, columns, Bins(9, **rule), 1.0)
         assert not torch.isfinite(cells).all()
         assert torch.isfinite(cells[..., 4]).all()
 

@@ -42,7 +42,7 @@ def test_a_wide_circle_takes_no_more_memory():
     with pytest.raises(ValueError, match="radius 1000 lies outside an image of 40 × 400 pixels"):
         LBP(radius=1000.0)(image)
     for radius in (np.nan, np.inf):
-        with pytest.raises(ValueError, match="positive numbers"):
+        with pytest.raises(ValueError, match="radius is a positive number"):
             LBP(radius=radius)
 
 

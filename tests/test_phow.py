@@ -97,7 +97,7 @@ def test_sizes_share_their_centres_and_the_code_is_that_of_the_lists():
     phi, image = PHOW(sizes=(4, 6, 10), step=3), crop()[..., 1]
     code = phi(image)
     frames, listed = phi.describe(image, quantised=False)
-    common = phi.frames(*image.shape)
+    common = np.stack(np.meshgrid(*phi.position_centres(*image.shape), indexing="ij"), -1).reshape(-1, 2)
     assert code.shape == (*phi.output_shape(*image.shape)[1:], 3 * 128)
     for k, size in enumerate(phi.sizes):
         of_size = frames[:, 3] == size

@@ -45,10 +45,10 @@ def test_presets_take_the_stages_of_the_descriptor(words):
     assert BoVW(words).sharpening != BoVW(words, "soft").sharpening
 
 
-def test_a_code_is_blind_to_contrast_as_its_descriptor_is(words):
-    assert VLAD(words).blind_to_contrast
+def test_a_code_is_contrast_invariant_as_its_descriptor_is(words):
+    assert VLAD(words).contrast_invariant
     faded = words.with_phi(LOCAL.replace(epsilon=1.0))
-    assert not VLAD(faded).blind_to_contrast
+    assert not VLAD(faded).contrast_invariant
 
 
 @pytest.mark.parametrize("make", [VLAD, SuperVector, Fisher, BoVW])

@@ -8,7 +8,7 @@ import torch
 
 from unfeature.features.patterns.brief import BRIEF
 from unfeature.features.patterns.lbp import LBP
-from unfeature.features.words.sampling import _reservoir, position_centres, sample_descriptors
+from unfeature.features.words.sampling import _reservoir, sample_descriptors
 from unfeature.features.words.vocabulary import Mixture, Vocabulary
 from unfeature.io.files import save_arrays
 from unfeature.io.images import write_png
@@ -102,7 +102,7 @@ def test_patches_show_the_words():
     image[:, 32:] = 0.9
     phi = LBP(cell_size=8)
     sample = sample_descriptors([image], phi, 64, keep_flat=True)
-    rows, columns = position_centres(phi, (10, 8, 8), (64, 64))
+    rows, columns = phi.position_centres(64, 64)
     np.testing.assert_allclose(rows, 3.5 + 8 * np.arange(8))
     means = sample.patches.reshape(8, 8, 16, 16).mean(axis=(2, 3)) / 255
     expected = np.broadcast_to(np.where(columns < 31, 0.2, 0.9), (8, 8))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unfeature.features.backend import backend
 from unfeature.features.base import Representation, image_to_tensor
 from unfeature.features.gradients.dsift import DSIFT
 from unfeature.features.gradients.hog import HOG
@@ -83,15 +85,23 @@ def ours(phi: Representation, image: NDArray[np.float32], device: str, batch: in
             "unfeature, value and gradient": lambda: torch.autograd.grad(phi(leaf), leaf, cotangent)}
 
 
+def under_torch(call: Call) -> Call:
+    """The same under the backend "torch"."""
+
+    def timed() -> None:
+        with backend("torch"):
+            call()
+
+    return timed
+
+
 def hog(bilinear: bool) -> Callable[[NDArray[np.float32], str], dict[str, Call]]:
     """HOG of VLFeat's kind, beside VLFeat, scikit-image and OpenCV."""
 
     def calls(image: NDArray[np.float32], device: str) -> dict[str, Call]:
-        plain = HOG(bilinear=bilinear)
-        plain.fused = False
-        torch_only = {f"plain torch, {name.split(', ')[1]}": call for name, call in ours(plain, image, device).items()}
-        others = contestants.hog(image, bilinear)
-        return {**ours(HOG(bilinear=bilinear), image, device), **torch_only, **others}
+        compiled = ours(HOG(bilinear=bilinear), image, device)
+        plain = {f"plain torch, {name.split(', ')[1]}": under_torch(call) for name, call in compiled.items()}
+        return {**compiled, **plain, **contestants.hog(image, bilinear)}
 
     return calls
 
@@ -101,7 +111,7 @@ def hog_batch(image: NDArray[np.float32], device: str) -> dict[str, Call]:
     return ours(HOG(), image, device, BATCH)
 
 
-def dsift(window: str) -> Callable[[NDArray[np.float32], str], dict[str, Call]]:
+def dsift(window: Literal["flat", "gaussian"]) -> Callable[[NDArray[np.float32], str], dict[str, Call]]:
     """Dense SIFT, bins and steps of 8 pixels, beside VLFeat and kornia."""
 
     def calls(image: NDArray[np.float32], device: str) -> dict[str, Call]:
@@ -117,15 +127,10 @@ def inversions(bilinear: bool) -> Callable[[NDArray[np.float32], str], dict[str,
     def calls(image: NDArray[np.float32], device: str) -> dict[str, Call]:
         import torch
 
-        found: dict[str, Call] = {}
-        for fused in (None, False):
-            phi = HOG(bilinear=bilinear, texture=False)
-            phi.fused = fused
-            code = torch.as_tensor(phi(image_to_tensor(image))).to(device)
-            for preset in INVERSIONS if fused is None else ("ijcv2016",):
-                name = preset if fused is None else f"{preset}, plain torch"
-                found[name] = partial(invert, phi.to(device), code, preset=preset)
-        return found
+        phi = HOG(bilinear=bilinear, texture=False)
+        code = torch.as_tensor(phi(image_to_tensor(image))).to(device)
+        found: dict[str, Call] = {name: partial(invert, phi.to(device), code, preset=name) for name in INVERSIONS}
+        return {**found, "ijcv2016, plain torch": under_torch(found["ijcv2016"])}
 
     return calls
 

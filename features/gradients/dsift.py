@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-from functools import lru_cache
-from typing import Any, overload
+from typing import Any, Literal, get_args, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..base import Representation, image_to_tensor
-from . import compiled as kernels
-from .histograms import FAST_LEAST, Band, Bins, oriented_cells
+from ..backend import uses_compiled
+from ..base import Representation
+from ..checks import check_choice, check_count, check_positive
+from .bins import FAST_LEAST, Bins
+from .frames import FrameAxis, window_pooling
+from .histograms import CLAMP, clamped, oriented_cells
+from .pooling import PoolingMatrix
 
+Variant = Literal["vlfeat", "network"]
+Window = Literal["gaussian", "flat"]
 EPSILON = float(np.finfo(np.float32).eps)
-CLAMP = 0.2
 LEAK = {"vlfeat": 0.2, "network": 0.5}
 LEVELS = 512.0
-VARIANTS = ("vlfeat", "network")
-WINDOWS = ("gaussian", "flat")
 
 Bounds = tuple[int, int, "int | None", "int | None"]
+Pair = tuple[int, int]
 
 
 class DSIFT(Representation):
@@ -49,27 +51,28 @@ class DSIFT(Representation):
     Parameters
     ----------
     bin_size : int
-        b, pixels between the centres of neighbouring spatial bins.
+        Pixels b between the centres of neighbouring spatial bins.
     step : int, optional
-        Pixels between neighbouring descriptors; by default `bin_size`, for the network three times that.
+        Pixels between neighbouring descriptors. By default `bin_size`, for the network three times that.
     bounds : tuple (ymin, xmin, ymax, xmax), optional
         Pixels within which all bin centres lie, inclusive; None for either maximum is the image's last. The first
         bin of the first descriptor is centred on (ymin, xmin). By default the whole image.
     window : {"gaussian", "flat"}, optional
-        By default "gaussian", for the network "flat".
+        Spatial window of a descriptor. By default "gaussian", for the network "flat".
     window_size : float
         σ of the Gaussian in units of `bin_size`.
     geometry : tuple (NY, NX, NO)
-        NO is even.
+        Spatial bins along y and x, and directions, an even number.
     variant : {"vlfeat", "network"}
+        The published SIFT to follow: VLFeat's, or that of the networks of the inversion papers.
     scale : float
-        Multiplies images, which come in [0, 1]. Descriptors do not depend on it but for ε; norms do. 255
+        Factor of the images, which come in [0, 1]. Descriptors do not depend on it but for ε; norms do. 255
         gives what VLFeat computes of 8-bit images.
     epsilon : float, optional
-        ε of the first normalisation, in the units of `norms`; by default next to nothing, as in VLFeat. A larger one
-        lets descriptors of faint patches fade instead of showing their noise in full.
+        Constant ε of the first normalisation, in the units of `norms`. By default next to nothing, as in VLFeat; a
+        larger one lets descriptors of faint patches fade instead of showing their noise in full.
     leak : float
-        0, or the slope beyond the clamp of a stand-in, h ← min(h, 0.2) + leak · max(h − 0.2, 0).
+        Slope beyond the clamp of a surrogate; 0 is the descriptor itself. h ← min(h, 0.2) + leak · max(h − 0.2, 0).
 
     Raises
     ------
@@ -93,28 +96,32 @@ class DSIFT(Representation):
 
     in_channels = (1,)
     first_spread = 0.03
-    fused: bool | None = None
 
     def __init__(self, bin_size: int = 8, step: int | None = None, bounds: Bounds | None = None,
-                 window: str | None = None, window_size: float = 2.0, geometry: tuple[int, int, int] = (4, 4, 8),
-                 variant: str = "vlfeat", scale: float = 255.0, epsilon: float | None = None,
+                 window: Window | None = None, window_size: float = 2.0, geometry: tuple[int, int, int] = (4, 4, 8),
+                 variant: Variant = "vlfeat", scale: float = 255.0, epsilon: float | None = None,
                  leak: float = 0.0) -> None:
         super().__init__()
-        check_choice("variant", variant, VARIANTS)
+        self.variant: str = check_choice("variant", variant, get_args(Variant))
         network = variant == "network"
-        self.variant, self.bin_size = variant, check_count("bin_size", bin_size)
+        self.bin_size = check_count("bin_size", bin_size)
         self.step = check_count("step", (3 if network else 1) * self.bin_size if step is None else step)
-        self.window = ("flat" if network else "gaussian") if window is None else window
-        check_choice("window", self.window, WINDOWS)
+        default = "flat" if network else "gaussian"
+        self.window = check_choice("window", default if window is None else window, get_args(Window))
         self.window_size, self.scale = check_positive("window_size", window_size), check_positive("scale", scale)
         self.epsilon = None if epsilon is None else check_positive("epsilon", epsilon)
         if not 0 <= leak <= 1:
             raise ValueError(f"leak is a slope from 0 to 1, got {leak!r}")
         self.leak = float(leak)
-        self.blind_to_contrast = epsilon is None
+        self.contrast_invariant = epsilon is None
         self.geometry, self.bounds = _check_geometry(geometry), _check_bounds(bounds)
         self.stride = self.step
         self.receptive_field = (max(self.geometry[:2]) + 1) * self.bin_size + 1
+        firsts, lasts = (self.bounds[:2], self.bounds[2:]) if self.bounds else ((0, 0), (None, None))
+        self._axes = [FrameAxis(bins, self.bin_size, self.step, first, last, self.window_size, self.window == "flat")
+                      for bins, first, last in zip(self.geometry[:2], firsts, lasts, strict=True)]
+        self._area = (self._axes[0].span + 1) * (self._axes[1].span + 1)
+        self._epsilon = EPSILON if self.epsilon is None else self.epsilon * self._area
 
     @property
     def dimensions(self) -> int:
@@ -128,65 +135,34 @@ class DSIFT(Representation):
     def code_and_norms(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Codes (N, D, h, w) of a batch (N, 1, H, W), and the `norms` (N, h, w) of their descriptors."""
         shape = self.output_shape(*x.shape[-2:])
-        fused = self.fused is not False and kernels.fits(x)
         bins = Bins(self.geometry[2] // 2, linear=True, cubic=self.variant == "vlfeat")
-        operands = x, *self.bands(*x.shape[-2:]), bins, self.scale / 2
-        layout, weights = self._layout()
-        running = fused and x.dtype == torch.float32 and self.window == "flat" and self.variant == "vlfeat"
-        if running:
-            from .compiled.running import running_cells
+        down, across = self._axes
+        layout, weights = (down.layout, across.layout), np.outer(down.weights, across.weights)
+        operands = x, *self.pooling(*x.shape[-2:]), bins, self.scale / 2
+        if not uses_compiled(x):
+            histograms = _gather(oriented_cells(*operands), shape, layout, weights)
+            return self.normalise(histograms), histograms.sum(1) / self._area
+        from .compiled import autograd
 
-            pitch = math.gcd(self.bin_size, self.step)
-            down, across = ((first, pitch) for first in self._first())
-            cells = running_cells(*operands, self.bin_size, (down, across))
+        vlfeat, least = self.variant == "vlfeat", 0.0
+        if vlfeat and self.window == "flat" and x.dtype == torch.float32:
+            places = (down.first, down.pitch), (across.first, across.pitch)
+            cells = autograd.running_cells(*operands, self.bin_size, places)
+            least = FAST_LEAST**2 if self.epsilon is None else 0.0
         else:
-            cells = oriented_cells(*operands, fused=self.fused)
-        if fused:
-            from .compiled.descriptors import descriptors
-
-            least = FAST_LEAST**2 if running and self.epsilon is None else 0.0
-            constants = self._epsilon, EPSILON, CLAMP, self.leak, least
-            code, total = descriptors(cells, shape, layout, weights, self.variant == "vlfeat", constants)
-        else:
-            histograms = _gather(cells, shape, layout, weights)
-            code, total = self.normalise(histograms), histograms.sum(1)
+            cells = autograd.oriented_cells(*operands)
+        constants = self._epsilon, EPSILON, CLAMP, self.leak, least
+        code, total = autograd.descriptors(cells, shape, layout, weights, vlfeat, constants)
         return code, total / self._area
-
-    @property
-    def _area(self) -> int:
-        return math.prod((n - 1) * self.bin_size + 1 for n in self.geometry[:2])
-
-    @property
-    def _epsilon(self) -> float:
-        return EPSILON if self.epsilon is None else self.epsilon * self._area
-
-    def _layout(self) -> tuple[tuple[tuple[int, int], tuple[int, int]], NDArray[np.float64]]:
-        """Cells from frame to frame and from bin to bin, along y and x; and the weights of the bins (NY, NX)."""
-        ny, nx = self.geometry[:2]
-        if self.window == "gaussian":
-            return ((ny, 1), (nx, 1)), np.ones((ny, nx))
-        pitch = math.gcd(self.bin_size, self.step)
-        place = self.step // pitch, self.bin_size // pitch
-        down, across = (window_profile(self.bin_size, n, self.window_size).mean(1) for n in (ny, nx))
-        return (place, place), np.outer(down, across)
 
     def normalise(self, histograms: Tensor) -> Tensor:
         """Unnormalised descriptors, (N, D, h, w) → code."""
-        unit = _unit(histograms, self._epsilon)
-        clamped = unit.clamp(max=CLAMP)
-        if self.leak:
-            clamped = clamped + self.leak * (unit - clamped)
-        return _unit(clamped, EPSILON) if self.variant == "vlfeat" else clamped
+        code = clamped(_unit(histograms, self._epsilon), self.leak)
+        return _unit(code, EPSILON) if self.variant == "vlfeat" else code
 
-    def bands(self, height: int, width: int) -> tuple[Band, Band]:
-        """Pooling weights along y and x: a row for each bin of each frame, or for each place where bins of the flat
-        window lie."""
-        rows, columns = (
-            _window_band(size, first, frames, self.step, self.bin_size, bins,
-                         self.window_size if self.window == "gaussian" else None)
-            for size, first, frames, bins in zip((height, width), self._first(), self._frames(height, width),
-                                                 self.geometry[:2], strict=True))
-        return rows, columns
+    def pooling(self, height: int, width: int) -> tuple[PoolingMatrix, PoolingMatrix]:
+        """Pooling weights along y and x: a row for each bin of each frame or, if flat, for each place of bins."""
+        return window_pooling(self._axes[0], height), window_pooling(self._axes[1], width)
 
     @overload
     def norms(self, image: Tensor) -> Tensor: ...
@@ -199,15 +175,19 @@ class DSIFT(Representation):
         """
         if isinstance(image, np.ndarray):
             with torch.no_grad():
-                return np.asarray(self.norms(image_to_tensor(image))[0].cpu().numpy())
+                return np.asarray(self.norms(self.as_batch(image))[0].cpu().numpy())
         self.check_batch(image)
         return self.code_and_norms(image)[1]
 
+    def position_centres(self, height: int, width: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Rows and columns of the descriptors' centres, in pixels."""
+        self.output_shape(height, width)
+        return self._axes[0].centres(height), self._axes[1].centres(width)
+
     def frames(self, height: int, width: int) -> NDArray[np.float32]:
-        """Centres (y, x) of the descriptors of a height × width image in pixels, (h·w, 2), row after row."""
-        centres = [first + (bins - 1) * self.bin_size / 2 + self.step * np.arange(count) for first, bins, count in
-                   zip(self._first(), self.geometry[:2], self._checked_frames(height, width), strict=True)]
-        return np.stack(np.meshgrid(*centres, indexing="ij"), -1).reshape(-1, 2).astype(np.float32)
+        """Centres (y, x) of the descriptors, (h·w, 2), row after row: the list that VLFeat returns."""
+        grid = np.meshgrid(*self.position_centres(height, width), indexing="ij")
+        return np.stack(grid, -1).reshape(-1, 2).astype(np.float32)
 
     def describe(self, image: NDArray[Any], norm: bool = False,
                  quantised: bool = True) -> tuple[NDArray[np.float32], NDArray[Any]]:
@@ -227,9 +207,9 @@ class DSIFT(Representation):
             (y, x) and the norm.
         descriptors : ndarray (h·w, D), uint8 or float32
         """
+        x = self.as_batch(image)
+        self.check_batch(x)
         with torch.no_grad():
-            x = image_to_tensor(image)
-            self.check_batch(x)
             code, norms = self.code_and_norms(x)
         frames, flat = self.frames(*x.shape[-2:]), code[0].flatten(1).T.float().cpu().numpy()
         if norm:
@@ -238,17 +218,21 @@ class DSIFT(Representation):
 
     def output_shape(self, height: int, width: int) -> tuple[int, ...]:
         """Shape (D, h, w) of the code of a height × width image; ValueError if no descriptor lies in the bounds."""
-        return self.dimensions, *self._checked_frames(height, width)
+        down, across = self._axes
+        if any(axis.last is not None and axis.last >= n for axis, n in ((down, height), (across, width))):
+            raise ValueError(f"bounds={self.bounds} reach beyond an image of {height} × {width} pixels: "
+                             f"the maxima are at most ({height - 1}, {width - 1}); None is the image's last")
+        h, w = down.count(height), across.count(width)
+        if min(h, w, height - 1, width - 1) < 1:
+            needed = [max(2, axis.first + axis.span + 1) for axis in self._axes]
+            raise ValueError(f"an image of {height} × {width} pixels is too small for one descriptor of {self!r}: take "
+                             f"one of at least {needed[0]} × {needed[1]} pixels, a smaller bin_size or wider bounds")
+        return self.dimensions, h, w
 
     def image_size_for(self, code_shape: tuple[int, ...]) -> tuple[int, int]:
         """Height and width of the smallest image whose code has the shape (D, h, w)."""
-        if len(code_shape) != 3 or code_shape[0] != self.dimensions or min(code_shape) < 1:
-            raise ValueError(f"a code of {self!r} has shape (D, h, w) with D = {self.dimensions}, "
-                             f"got {tuple(code_shape)}")
-        needed = [first + (bins - 1) * self.bin_size + (n - 1) * self.step + 1
-                  for first, bins, n in zip(self._first(), self.geometry[:2], code_shape[1:], strict=True)]
-        last = (None, None) if self.bounds is None else self.bounds[2:]
-        height, width = (max(2, n if end is None else end + 1) for n, end in zip(needed, last, strict=True))
+        h, w = self._grid_of(code_shape, self.dimensions)
+        height, width = self._axes[0].least_pixels(h), self._axes[1].least_pixels(w)
         if self.output_shape(height, width) != tuple(code_shape):
             raise ValueError(f"no image has a code of shape {tuple(code_shape)} within bounds={self.bounds}")
         return height, width
@@ -259,45 +243,10 @@ class DSIFT(Representation):
 
     def flat_pixels(self, code: Tensor, height: int, width: int) -> Tensor:
         """Pixels that are pooled into a spatial bin whose directions are all zero, bool (N, H, W)."""
-        ny, nx, directions = self.geometry
         _, h, w = self.output_shape(height, width)
-        empty = (code.reshape(len(code), ny, nx, directions, h, w).amax(3) < EPSILON).to(code)
-        first_y, first_x = self._first()
-        covered = torch.zeros(len(code), height, width, dtype=code.dtype, device=code.device)
-        for i in range(ny):
-            down = self._reach(first_y + i * self.bin_size, h, height, code)
-            for j in range(nx):
-                covered += down.T @ empty[:, i, j] @ self._reach(first_x + j * self.bin_size, w, width, code)
-        return covered > 0
-
-    def _reach(self, first: int, frames: int, pixels: int, like: Tensor) -> Tensor:
-        """Which pixels the same bin of each frame reaches along one axis, (frames, pixels)."""
-        centre = first + self.step * torch.arange(frames, device=like.device)[:, None]
-        return ((torch.arange(pixels, device=like.device) - centre).abs() < self.bin_size).to(like)
-
-    def _first(self) -> tuple[int, int]:
-        return (0, 0) if self.bounds is None else self.bounds[:2]
-
-    def _frames(self, height: int, width: int) -> tuple[int, int]:
-        last = (None, None) if self.bounds is None else self.bounds[2:]
-        spans = ((size - 1 if end is None else end) - first - (bins - 1) * self.bin_size for size, end, first, bins in
-                 zip((height, width), last, self._first(), self.geometry[:2], strict=True))
-        rows, columns = (max(0, span // self.step + 1) for span in spans)
-        return rows, columns
-
-    def _checked_frames(self, height: int, width: int) -> tuple[int, int]:
-        if self.bounds is not None:
-            for size, end in zip((height, width), self.bounds[2:], strict=True):
-                if end is not None and end > size - 1:
-                    raise ValueError(f"bounds={self.bounds} reach beyond an image of {height} × {width} pixels: "
-                                     f"the maxima are at most ({height - 1}, {width - 1}); None is the image's last")
-        frames = self._frames(height, width)
-        if min(*frames, height - 1, width - 1) < 1:
-            needed = [max(2, first + (bins - 1) * self.bin_size + 1) for first, bins in
-                      zip(self._first(), self.geometry[:2], strict=True)]
-            raise ValueError(f"an image of {height} × {width} pixels is too small for one descriptor of {self!r}: take "
-                             f"one of at least {needed[0]} × {needed[1]} pixels, a smaller bin_size or wider bounds")
-        return frames
+        empty = (code.reshape(len(code), *self.geometry, h, w).amax(3) < EPSILON).to(code)
+        down, across = self._axes[0].reached(height, code), self._axes[1].reached(width, code)
+        return torch.einsum("nijhw,ihy,jwx->nyx", empty, down, across) > 0
 
 
 def quantise(descriptors: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
@@ -306,32 +255,7 @@ def quantise(descriptors: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     return levels
 
 
-def window_profile(bin_size: int, bins: int, window_size: float) -> NDArray[np.float64]:
-    """The Gaussian window at the 2·bin_size − 1 pixels about each bin's centre, (bins, 2·bin_size − 1)."""
-    offset = np.arange(1 - bin_size, bin_size)
-    centre = bin_size * (np.arange(bins) - (bins - 1) / 2)
-    return np.exp(-0.5 * ((offset + centre[:, None]) / (bin_size * window_size)) ** 2)
-
-
-@lru_cache(maxsize=64)
-def _window_band(pixels: int, first: int, frames: int, step: int, size: int, bins: int,
-                 window_size: float | None) -> Band:
-    """Triangles times the Gaussian, a row for each frame and bin; or, without Gaussian, a row for each common place."""
-    offset = np.arange(1 - size, size)
-    weight = 1 - np.abs(offset) / size
-    if window_size is None:
-        pitch = math.gcd(size, step)
-        centre = first + pitch * np.arange(((frames - 1) * step + (bins - 1) * size) // pitch + 1)
-        weights = np.tile(weight, (len(centre), 1))
-    else:
-        centre = (first + step * np.arange(frames)[:, None] + size * np.arange(bins)).ravel()
-        weights = np.tile(weight * window_profile(size, bins, window_size), (frames, 1))
-    pixel = np.clip(centre[:, None] + offset, 0, pixels - 1)
-    row = np.broadcast_to(np.arange(len(centre))[:, None], pixel.shape)
-    return Band(len(centre), pixels, row, pixel, weights)
-
-
-def _gather(cells: Tensor, shape: tuple[int, ...], layout: tuple[tuple[int, int], tuple[int, int]],
+def _gather(cells: Tensor, shape: tuple[int, ...], layout: tuple[Pair, Pair],
             weights: NDArray[np.float64]) -> Tensor:
     """Unnormalised descriptors (N, D, h, w) from cells (N, 2O, R, S)."""
     (a, b), (c, d) = layout
@@ -343,28 +267,6 @@ def _gather(cells: Tensor, shape: tuple[int, ...], layout: tuple[tuple[int, int]
 def _unit(h: Tensor, epsilon: float) -> Tensor:
     """h / √(‖h‖² + ε²) along axis 1."""
     return h * torch.rsqrt((h * h).sum(1, keepdim=True) + epsilon**2)
-
-
-def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    """Raise a ValueError that names the nearest choice unless this is one."""
-    if value not in choices:
-        near = difflib.get_close_matches(str(value).lower(), choices, 1, 0.3)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"unknown {name} {value!r}: {hint}Choose one of {', '.join(choices)}")
-
-
-def check_count(name: str, value: int) -> int:
-    """A whole number of at least 1, or a ValueError."""
-    if int(value) != value or value < 1:
-        raise ValueError(f"{name} is a whole number of at least 1, got {value!r}")
-    return int(value)
-
-
-def check_positive(name: str, value: float) -> float:
-    """A finite positive number, or a ValueError."""
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"{name} is a positive number, got {value!r}")
-    return float(value)
 
 
 def _check_geometry(geometry: tuple[int, int, int]) -> tuple[int, int, int]:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import difflib
-import math
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from ..backend import uses_compiled
 from ..base import Representation
-from . import compiled as kernels
-from .histograms import Band, Bins, cell_band, oriented_cells
+from ..checks import check_choice, check_count, check_not_negative, check_positive
+from .bins import Bins
+from .histograms import CLAMP, clamped, oriented_cells
+from .pooling import PoolingMatrix, cell_pooling
 
+Variant = Literal["uoctti", "dpm", "dalal-triggs"]
+VARIANTS = get_args(Variant)
 EPSILON = 1e-4
-CLAMP = 0.2
 LEAK = 0.5
 TEXTURE = {"uoctti": 18**-0.5, "dpm": 0.2357}
-VARIANTS = ("uoctti", "dpm", "dalal-triggs")
 
 
 class HOG(Representation):
@@ -42,21 +44,22 @@ class HOG(Representation):
     Parameters
     ----------
     variant : {"uoctti", "dpm", "dalal-triggs"}
+        The published HOG to follow.
     cell_size : int
         Pixels along one side of a cell. An image of H × W pixels has H / cell_size by W / cell_size cells, rounded
         half up; dpm returns two fewer each way.
     orientations : int
         O, undirected orientations.
     bilinear : bool
-        Share each gradient between the two nearest directed bins, linearly in the angle, instead of giving it to the
-        nearest ("hard").
+        Share each gradient between the two nearest directed bins, linearly in the angle. Otherwise the nearest bin
+        takes it all ("hard").
     scale : float
-        Multiplies images, which come in [0, 1]; it matters because of the 10⁻⁴.
+        Factor of the images, which come in [0, 1]. It matters because of the 10⁻⁴.
     texture : bool
-        Whether to keep the texture (and truncation) channels: without them uoctti and dpm have 3O dimensions.
+        Keep the texture (and truncation) channels. Without them uoctti and dpm have 3O dimensions.
     softness : float
-        0, or s of a smooth stand-in: hard bins are smooth over the width s, in bins (see `oriented.Bins`), and the
-        clamp leaks, h ← min(h, 0.2) + s/2 · max(h − 0.2, 0), so that what is above it has a gradient.
+        Softness s of a surrogate; 0 is the descriptor itself. Hard bins are smooth over the width s (see
+        `bins.Bins`), and the clamp leaks, h ← min(h, 0.2) + s/2 · max(h − 0.2, 0).
 
     Raises
     ------
@@ -77,23 +80,16 @@ class HOG(Representation):
     P. Felzenszwalb et al., "Object detection with discriminatively trained part based models", PAMI 32(9), 2010.
     """
 
-    fused: bool | None = None
-    blind_to_contrast = True
+    contrast_invariant = True
 
-    def __init__(self, variant: str = "uoctti", cell_size: int = 8, orientations: int = 9, bilinear: bool = False,
+    def __init__(self, variant: Variant = "uoctti", cell_size: int = 8, orientations: int = 9, bilinear: bool = False,
                  scale: float = 255.0, texture: bool = True, softness: float = 0.0) -> None:
         super().__init__()
-        check_variant(variant)
-        for name, number in (("cell_size", cell_size), ("orientations", orientations)):
-            if int(number) != number or number < 1:
-                raise ValueError(f"{name} is a whole number of at least 1, got {number!r}")
-        if not (math.isfinite(scale) and scale > 0):
-            raise ValueError(f"scale is a positive number, 255 for images in [0, 1], got {scale!r}")
-        if not (math.isfinite(softness) and softness >= 0):
-            raise ValueError(f"softness is 0, or a positive number, that of a stand-in; got {softness!r}")
-        self.variant, self.cell_size, self.orientations = variant, int(cell_size), int(orientations)
-        self.bilinear, self.scale, self.texture = bool(bilinear), float(scale), bool(texture)
-        self.softness = float(softness)
+        self.variant: str = check_choice("HOG variant", variant, VARIANTS)
+        self.cell_size = check_count("cell_size", cell_size)
+        self.orientations = check_count("orientations", orientations)
+        self.scale, self.softness = check_positive("scale", scale), check_not_negative("softness", softness)
+        self.bilinear, self.texture = bool(bilinear), bool(texture)
         self.variation = 0.5 if bilinear else 1.0
         self.stride = self.cell_size
         self.receptive_field = 4 * self.cell_size + 2 - self.cell_size % 2
@@ -113,54 +109,46 @@ class HOG(Representation):
         decimals = 4 if self.variant == "dpm" and not self.bilinear else None
         return Bins(self.orientations, self.bilinear, 0.0 if self.bilinear else self.softness, decimals)
 
-    @property
-    def leak(self) -> float:
-        """Slope above the clamp."""
-        return LEAK * self.softness
-
     def forward(self, x: Tensor) -> Tensor:
         """Code of a batch, (N, C, H, W) → (N, D, h, w)."""
-        rows, columns = self.bands(*x.shape[-2:])
-        cells = oriented_cells(x, rows, columns, self.bins, self.scale, fused=self.fused)
-        return self.normalise(cells)
+        return self.normalise(oriented_cells(x, *self.pooling(*x.shape[-2:]), self.bins, self.scale))
 
-    def bands(self, height: int, width: int) -> tuple[Band, Band]:
+    def pooling(self, height: int, width: int) -> tuple[PoolingMatrix, PoolingMatrix]:
         """Pooling weights of the grid of cells, along y and x."""
-        rows, columns = (_bands_of(size, self.cell_size, self.variant) for size in (height, width))
+        size, trims = self.cell_size, self.variant == "dpm"
+        rows, columns = (cell_pooling(pixels, cells, size, cells * size if trims else pixels)
+                         for pixels, cells in zip((height, width), self._cells(height, width), strict=True))
         return rows, columns
 
     def normalise(self, cells: Tensor) -> Tensor:
         """Block normalisation: directed histograms of cells, (N, 2O, R, S) → code."""
-        if self.fused is not False and kernels.fits(cells):
-            from .compiled.blocks import normalised_code
+        texture, leak = self.texture and self.variant in TEXTURE, LEAK * self.softness
+        weight = TEXTURE.get(self.variant, 0.0)
+        if uses_compiled(cells):
+            from .compiled import autograd
 
-            return normalised_code(cells, *self.block_constants)
-        blocks = normalised_blocks(cells, self.leak)
+            constants = EPSILON, CLAMP, leak, 0.5, weight
+            return autograd.block_normalised(cells, self.variant, self.dimensions, texture, constants)
+        blocks = _normalised_blocks(cells, leak)
         if self.variant == "dalal-triggs":
             return torch.cat([undirected for _, undirected in blocks], 1)
         if self.variant == "dpm":
             blocks = [blocks[k] for k in (3, 1, 2, 0)]
-        directed, undirected = (0.5 * torch.stack(parts).sum(0) for parts in zip(*blocks, strict=True))
-        code = [directed, undirected]
-        if self.texture:
-            code += [(d if self.variant == "dpm" else u).sum(1, keepdim=True) * TEXTURE[self.variant]
-                     for d, u in blocks]
-        if self.texture and self.variant == "dpm":
-            code.append(torch.zeros_like(directed[:, :1]))
+        code = [0.5 * torch.stack(parts).sum(0) for parts in zip(*blocks, strict=True)]
+        if texture:
+            code += [block[0 if self.variant == "dpm" else 1].sum(1, keepdim=True) * weight for block in blocks]
+        if texture and self.variant == "dpm":
+            code.append(torch.zeros_like(code[0][:, :1]))
         whole = torch.cat(code, 1)
         return whole[:, :, 1:-1, 1:-1] if self._trim else whole
 
-    @property
-    def block_constants(self) -> tuple[str, int, bool, float, float, float, float]:
-        """What the compiled normalisation is told: variant, dimensions, texture?, ε, clamp, leak, texture's weight."""
-        texture = self.texture and self.variant != "dalal-triggs"
-        share = TEXTURE.get(self.variant, 0.0)
-        return self.variant, self.dimensions, texture, EPSILON, CLAMP, self.leak, share
+    def _cells(self, height: int, width: int) -> tuple[int, int]:
+        """Cells along each axis: pixels / cell_size, rounded half up."""
+        return (height + self.cell_size // 2) // self.cell_size, (width + self.cell_size // 2) // self.cell_size
 
     def output_shape(self, height: int, width: int) -> tuple[int, ...]:
         """Shape (D, h, w) of the code of a height × width image; ValueError with fewer than two cells (dpm: three)."""
-        least = 3 if self._trim else 2
-        cells = [cell_count(size, self.cell_size) for size in (height, width)]
+        least, cells = 2 + self._trim, self._cells(height, width)
         if min(cells) < least:
             smallest = least * self.cell_size - self.cell_size // 2
             raise ValueError(f"an image of {height} × {width} pixels has {cells[0]} × {cells[1]} cells of "
@@ -170,39 +158,19 @@ class HOG(Representation):
 
     def image_size_for(self, code_shape: tuple[int, ...]) -> tuple[int, int]:
         """Height and width of an image of whole cells whose code has the shape (D, h, w)."""
-        if len(code_shape) != 3 or code_shape[0] != self.dimensions:
-            raise ValueError(f"a code of {self!r} has shape (D, h, w) with D = {self.dimensions}, "
-                             f"got {tuple(code_shape)}")
-        height, width = ((n + 2 * self._trim) * self.cell_size for n in code_shape[1:])
+        h, w = self._grid_of(code_shape, self.dimensions)
+        height, width = (h + 2 * self._trim) * self.cell_size, (w + 2 * self._trim) * self.cell_size
         self.output_shape(height, width)
         return height, width
 
     def flat_pixels(self, code: Tensor, height: int, width: int) -> Tensor:
         """Pixels that are pooled into a cell whose code is next to zero, a tenth of the clamp, bool (N, H, W)."""
         empty = pad((code.abs().amax(1) < 0.1 * CLAMP).to(code), (self._trim,) * 4)
-        rows, columns = self.bands(height, width)
-        weights = rows.dense(code).T @ empty @ columns.dense(code)
-        return weights > 0
-
-    def surrogate(self, softness: float) -> Representation:
-        """The same descriptor with smooth bins and a clamp that leaks; itself if it is one already."""
-        return self if self.softness else self.replace(softness=softness)
+        rows, columns = self.pooling(height, width)
+        return rows.dense(code).T @ empty @ columns.dense(code) > 0
 
 
-def check_variant(variant: str) -> None:
-    """Raise a ValueError that names the nearest variant unless this is one."""
-    if variant not in VARIANTS:
-        near = difflib.get_close_matches(str(variant).lower(), VARIANTS, 1, 0.3)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"unknown HOG variant {variant!r}: {hint}Choose one of {', '.join(VARIANTS)}")
-
-
-def cell_count(pixels: int, cell: int) -> int:
-    """Cells along an axis: pixels / cell, rounded half up."""
-    return (pixels + cell // 2) // cell
-
-
-def normalised_blocks(cells: Tensor, leak: float = 0.0) -> list[tuple[Tensor, Tensor]]:
+def _normalised_blocks(cells: Tensor, leak: float) -> list[tuple[Tensor, Tensor]]:
     """Directed and undirected histograms under each block's factor, clamped: four pairs (N, 2O, R, S), (N, O, R, S).
 
     The blocks come in the order upper-left, upper-right, lower-left, lower-right. The clamp leaks with a slope.
@@ -213,14 +181,4 @@ def normalised_blocks(cells: Tensor, leak: float = 0.0) -> list[tuple[Tensor, Te
     block = energy[..., :-1, :-1] + energy[..., :-1, 1:] + energy[..., 1:, :-1] + energy[..., 1:, 1:]
     factor = torch.rsqrt(block + EPSILON)
     corners = (factor[..., :-1, :-1], factor[..., :-1, 1:], factor[..., 1:, :-1], factor[..., 1:, 1:])
-    return [(_clamped(cells * f, leak), _clamped(undirected * f, leak)) for f in corners]
-
-
-def _clamped(h: Tensor, leak: float) -> Tensor:
-    clamped = h.clamp(max=CLAMP)
-    return clamped + leak * (h - clamped) if leak else clamped
-
-
-def _bands_of(pixels: int, cell: int, variant: str) -> Band:
-    cells = cell_count(pixels, cell)
-    return cell_band(pixels, cells, cell, cells * cell if variant == "dpm" else pixels)
+    return [(clamped(cells * f, leak), clamped(undirected * f, leak)) for f in corners]

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..base import Representation, image_to_tensor
-from ..device_constants import constant, kept
-from .dsift import DSIFT, check_choice, check_count, check_positive, quantise
+from ..base import Representation
+from ..checks import check_choice, check_count, check_not_negative, check_positive
+from ..device_constants import cached_on_device, constant
+from .dsift import DSIFT, Window, quantise
 
-COLOURS = ("gray", "rgb", "hsv", "opponent")
-VARIANTS = ("cyvlfeat", "vlfeat")
+Colour = Literal["gray", "rgb", "hsv", "opponent"]
+Variant = Literal["cyvlfeat", "vlfeat"]
 GREY = (0.299, 0.587, 0.114)
 
 
@@ -34,20 +35,22 @@ class PHOW(Representation):
     step : int
         Pixels between neighbouring descriptors.
     colour : {"gray", "rgb", "hsv", "opponent"}
-        gray is 0.299 R + 0.587 G + 0.114 B; the others describe three channels each. opponent is I,
-        (R − G)/√2 + 0.01 I, (R + G − 2B)/√6 + 0.01 I, with I the grey image. The norm is that of grey or I, of V in
-        hsv, and the mean of three in rgb.
+        Colour channels to describe. gray is 0.299 R + 0.587 G + 0.114 B; the others have three channels. opponent is
+        I, (R − G)/√2 + 0.01 I, (R + G − 2B)/√6 + 0.01 I, with I the grey image. The norm is that of grey or I, of V
+        in hsv, and the mean of three in rgb.
     window : {"flat", "gaussian"}
+        Spatial window of a descriptor, see `DSIFT`.
     window_size : float, optional
-        σ of the window in units of b; by default 2 for cyvlfeat, 1.5 for vlfeat.
+        σ of the window in units of b. By default 2 for cyvlfeat, 1.5 for vlfeat.
     magnification : float
+        Bin size over the σ of the smoothing.
     contrast_threshold : float
-        0 keeps all descriptors.
+        Least norm θ of a descriptor; 0 keeps all.
     variant : {"cyvlfeat", "vlfeat"}
-        Whose details to follow, see below.
+        Implementation to follow, see below.
     softness : float
-        0, or that of a stand-in: descriptors are multiplied by σ((norm / θ − 1) / softness), θ being the threshold,
-        and SIFT's clamp leaks as in `DSIFT.surrogate`.
+        Softness of a surrogate; 0 is the descriptor itself. Descriptors are multiplied by σ((norm / θ − 1) /
+        softness), and SIFT's clamp leaks as in `DSIFT.surrogate`.
 
     Raises
     ------
@@ -70,22 +73,20 @@ class PHOW(Representation):
     A. Bosch, A. Zisserman, X. Muñoz, "Image classification using random forests and ferns", ICCV 2007.
     """
 
-    def __init__(self, sizes: tuple[int, ...] = (4, 6, 8, 10), step: int = 2, colour: str = "gray",
-                 window: str = "flat", window_size: float | None = None, magnification: float = 6.0,
-                 contrast_threshold: float = 0.005, variant: str = "cyvlfeat", softness: float = 0.0) -> None:
+    def __init__(self, sizes: tuple[int, ...] = (4, 6, 8, 10), step: int = 2, colour: Colour = "gray",
+                 window: Window = "flat", window_size: float | None = None, magnification: float = 6.0,
+                 contrast_threshold: float = 0.005, variant: Variant = "cyvlfeat", softness: float = 0.0) -> None:
         super().__init__()
-        check_choice("colour", colour, COLOURS)
-        check_choice("variant", variant, VARIANTS)
         if not sizes:
             raise ValueError("sizes holds at least one bin size, got none")
-        for name, number in (("contrast_threshold", contrast_threshold), ("softness", softness)):
-            if not (math.isfinite(number) and number >= 0):
-                raise ValueError(f"{name} is a number of at least 0, got {number!r}")
+        self.colour: str = check_choice("colour", colour, get_args(Colour))
+        self.variant: str = check_choice("variant", variant, get_args(Variant))
         self.sizes, self.step = tuple(check_count("each of sizes", b) for b in sizes), check_count("step", step)
-        self.colour, self.window, self.variant = colour, window, variant
+        self.window: str = window
         self.window_size = (2.0 if variant == "cyvlfeat" else 1.5) if window_size is None else float(window_size)
         self.magnification = check_positive("magnification", magnification)
-        self.contrast_threshold, self.softness = float(contrast_threshold), float(softness)
+        self.contrast_threshold = check_not_negative("contrast_threshold", contrast_threshold)
+        self.softness = check_not_negative("softness", softness)
         largest, first = max(self.sizes), 1 if variant == "cyvlfeat" else 0
         offsets = [first + math.floor(1.5 * (largest - b)) for b in self.sizes]
         layers = [DSIFT(b, self.step, (o, o, None, None), window, self.window_size, scale=1.0)
@@ -93,8 +94,9 @@ class PHOW(Representation):
         self._layers = [layer.surrogate(self.softness) for layer in layers] if self.softness else layers
         self._grid = self._layers[self.sizes.index(largest)]
         self.in_channels = (1, 3) if colour == "gray" else (3, 1)
+        self.descriptors_per_position = len(self.sizes)
         self.stride = self.step
-        reach = len(_kernel(largest / self.magnification, variant)) // 2
+        reach = len(_gaussian(largest / self.magnification, variant)) // 2
         self.receptive_field = self._grid.receptive_field + 2 * reach
 
     @property
@@ -121,9 +123,9 @@ class PHOW(Representation):
             gate = (norm >= self.contrast_threshold).to(code)
         return code * gate[:, None], mass
 
-    def frames(self, height: int, width: int) -> NDArray[np.float32]:
-        """Centres (y, x) of the code's positions in a height × width image, in pixels, (h·w, 2), row after row."""
-        return self._grid.frames(height, width)
+    def position_centres(self, height: int, width: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Rows and columns of the centres of the largest bins' descriptors, in pixels."""
+        return self._grid.position_centres(height, width)
 
     def describe(self, image: NDArray[Any], quantised: bool = True) -> tuple[NDArray[np.float32], NDArray[Any]]:
         """Frames and descriptors of one image as lists, size after size, as VLFeat returns them.
@@ -140,35 +142,32 @@ class PHOW(Representation):
             (y, x), the norm of the first channel, and the bin size.
         descriptors : ndarray (F, C·128), uint8 or float32
         """
-        with torch.no_grad():
-            x = image_to_tensor(image)
-            self.check_batch(x)
-            channels = colour_channels(x, self.colour, self.variant)
-            frames, descriptors = [], []
-            for k, (size, layer) in enumerate(zip(self.sizes, self._layers, strict=True)):
+        x = self.as_batch(image)
+        self.check_batch(x)
+        channels = colour_channels(x, self.colour, self.variant)
+        frames, descriptors = [], []
+        for k, (size, layer) in enumerate(zip(self.sizes, self._layers, strict=True)):
+            with torch.no_grad():
                 code, norms = self._describe(channels, k, x.dtype)
-                centres = layer.frames(*x.shape[-2:])
-                norm = norms[0, 0].float().cpu().numpy().reshape(-1)
-                frames.append(np.column_stack([centres, norm, np.full(len(centres), size)]))
-                descriptors.append(code[0].flatten(1).T.float().cpu().numpy())
+            centres = layer.frames(*x.shape[-2:])
+            norm = norms[0, 0].float().cpu().numpy().reshape(-1)
+            frames.append(np.column_stack([centres, norm, np.full(len(centres), size)]))
+            descriptors.append(code[0].flatten(1).T.float().cpu().numpy())
         listed = np.concatenate(descriptors)
         return np.concatenate(frames).astype(np.float32), quantise(listed) if quantised else listed
 
+    @property
+    def dimensions(self) -> int:
+        """Channels of the code, D = K·C·128."""
+        return self._grid.dimensions * self.channels * len(self.sizes)
+
     def output_shape(self, height: int, width: int) -> tuple[int, ...]:
         """Shape (K·C·128, h, w) of the code of a height × width image; ValueError if the largest bins do not fit."""
-        dimensions, h, w = self._grid.output_shape(height, width)
-        return dimensions * self.channels * len(self.sizes), h, w
+        return self.dimensions, *self._grid.output_shape(height, width)[1:]
 
     def image_size_for(self, code_shape: tuple[int, ...]) -> tuple[int, int]:
         """Height and width of the smallest image whose code has the shape (K·C·128, h, w)."""
-        dimensions = self._grid.dimensions * self.channels * len(self.sizes)
-        if len(code_shape) != 3 or code_shape[0] != dimensions:
-            raise ValueError(f"a code of {self!r} has shape (D, h, w) with D = {dimensions}, got {tuple(code_shape)}")
-        return self._grid.image_size_for((self._grid.dimensions, *code_shape[1:]))
-
-    def surrogate(self, softness: float) -> Representation:
-        """The same with a smooth threshold and clamps that leak; itself if it is smooth already."""
-        return self if self.softness else self.replace(softness=softness)
+        return self._grid.image_size_for((self._grid.dimensions, *self._grid_of(code_shape, self.dimensions)))
 
 
 def colour_channels(x: Tensor, colour: str, variant: str) -> Tensor:
@@ -196,10 +195,10 @@ def hsv(x: Tensor) -> Tensor:
     chroma = value - least
     grey = chroma < 1e-7
     red, green, blue = x.split(1, 1)
-    spread = torch.where(grey, 1.0, chroma)
+    divisor = torch.where(grey, 1.0, chroma)
     sixths = torch.where(
-        blue == value, 4 + (red - green) / spread,
-        torch.where(green == value, 2 + (blue - red) / spread, (green - blue) / spread))
+        blue == value, 4 + (red - green) / divisor,
+        torch.where(green == value, 2 + (blue - red) / divisor, (green - blue) / divisor))
     hue = torch.where(grey, 0.0, torch.remainder(sixths / 6, 1.0))
     saturation = torch.where(value > 1e-7, chroma / value.clamp(min=1e-7), 0.0)
     return torch.cat([hue, saturation, value], 1)
@@ -211,19 +210,16 @@ def smoothed(x: Tensor, sigma: float, variant: str) -> Tensor:
     Each axis is filtered in double precision and rounded, as SciPy does, whose results cyvlfeat uses: VLFeat's sums
     depend on the last digit.
     """
-    taps, mode = _kernel(sigma, variant), "symmetric" if variant == "cyvlfeat" else "edge"
+    taps, mode = _gaussian(sigma, variant), "symmetric" if variant == "cyvlfeat" else "edge"
+    reach = len(taps) // 2
     for dim in (2, 3) if variant == "vlfeat" or x.shape[1] == 1 else (2, 3, 1):
-        x = _filtered(x, taps, dim, mode)
+        size = x.shape[dim]
+        padded = x.double().index_select(dim, cached_on_device(_padding, (size, reach, mode), x.device))
+        total = float(taps[reach]) * padded.narrow(dim, reach, size)
+        for j, tap in enumerate(taps[:reach].tolist()):
+            total = total + tap * (padded.narrow(dim, j, size) + padded.narrow(dim, 2 * reach - j, size))
+        x = total.to(x.dtype)
     return x
-
-
-def _filtered(x: Tensor, taps: NDArray[np.float64], dim: int, mode: str) -> Tensor:
-    reach, size = len(taps) // 2, x.shape[dim]
-    padded = x.double().index_select(dim, kept(_padding, (size, reach, mode), x.device))
-    total = float(taps[reach]) * padded.narrow(dim, reach, size)
-    for j, tap in enumerate(taps[:reach].tolist()):
-        total = total + tap * (padded.narrow(dim, j, size) + padded.narrow(dim, 2 * reach - j, size))
-    return total.to(x.dtype)
 
 
 def _grey(x: Tensor) -> Tensor:
@@ -232,12 +228,12 @@ def _grey(x: Tensor) -> Tensor:
     return (x * constant(GREY, x)[:, None, None]).sum(1, keepdim=True)
 
 
-def _kernel(sigma: float, variant: str) -> NDArray[np.float64]:
+def _gaussian(sigma: float, variant: str) -> NDArray[np.float64]:
     reach = int(4 * sigma + 0.5) if variant == "cyvlfeat" else math.ceil(4 * sigma)
     taps = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
     return np.asarray(taps / taps.sum())
 
 
-def _padding(size: int, reach: int, mode: str) -> Tensor:
+def _padding(size: int, reach: int, mode: Literal["symmetric", "edge"]) -> Tensor:
     """Which pixels stand along one axis of a padded image."""
-    return torch.from_numpy(np.pad(np.arange(size), reach, mode=mode))  # type: ignore[call-overload]
+    return torch.from_numpy(np.pad(np.arange(size), reach, mode=mode))

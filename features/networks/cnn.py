@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .layer_stack import SIZE_TO_MEASURE_WITH
@@ -113,6 +115,15 @@ class CNN(NetworkCode):
     def output_shape(self, height: int, width: int) -> tuple[int, ...]:
         """Shape (D, h, w) or (D,) of the code; ValueError for an image that the network cannot take."""
         return self.layer_stack.output_shapes(height, width)[self.layer]
+
+    def position_centres(self, height: int, width: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Rows and columns of the centres of the receptive fields, in pixels."""
+        shape = self.output_shape(height, width)
+        if len(shape) != 3:
+            return super().position_centres(height, width)
+        first = self.layer_stack.field(self.layer).offset - 1
+        rows, columns = (first + self.stride * np.arange(n, dtype=np.float64) for n in shape[1:])
+        return rows, columns
 
     def image_size_for(self, code_shape: tuple[int, ...]) -> tuple[int, int]:
         """The size that the network was trained with if its code has this shape, else the smallest such size.

@@ -53,7 +53,7 @@ class NetworkCode(Representation):
         channels = len(preprocessing.mean)
         self.in_channels = (channels, 1) if channels > 1 else (1,)
         self.centre = preprocessing.colour
-        self.input_size = self.usual_size = preprocessing.input_size
+        self.input_size = preprocessing.input_size
         self.jitter = max(math.floor(stride / 4 + 0.5), 1)
 
     def leaky(self: Self, slope: float) -> Self:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
 from ..base import Representation
+from ..checks import check_count, check_not_negative, check_positive
 from .lbp import CONTRAST, grey
 
 
@@ -23,17 +24,18 @@ class BRIEF(Representation):
     Parameters
     ----------
     bits : int
-        B.
+        Number B of comparisons in a patch.
     patch_size : int
-        Pixels along the side of a patch.
+        Pixels along one side of a patch, at least 2.
     step : int
         Pixels between neighbouring patches.
     sigma : float
-        Standard deviation of the Gaussian, pixels; cut at 3σ, the image continued by its border pixels.
+        Standard deviation of the Gaussian in pixels. It is cut at 3σ, the image continued by its border pixels.
     seed : int
-        Of the pairs.
+        Seed of the pairs.
     softness : float
-        0 for the bits themselves; otherwise tanh((S(q) − S(p)) / (0.1 · softness)).
+        Softness of a surrogate; 0 is the descriptor itself. Each bit becomes
+        tanh((S(q) − S(p)) / (0.1 · softness)).
 
     Raises
     ------
@@ -53,23 +55,16 @@ class BRIEF(Representation):
 
     taps: Tensor
     pairs: Tensor
-    blind_to_contrast = True
+    contrast_invariant = True
 
-    def __init__(
-        self,
-        bits: int = 256,
-        patch_size: int = 32,
-        step: int = 8,
-        sigma: float = 2.0,
-        seed: int = 0,
-        softness: float = 0.0,
-    ) -> None:
+    def __init__(self, bits: int = 256, patch_size: int = 32, step: int = 8, sigma: float = 2.0, seed: int = 0,
+                 softness: float = 0.0) -> None:
         super().__init__()
-        if bits < 1 or patch_size < 2 or step < 1 or sigma <= 0 or softness < 0:
-            raise ValueError("bits, step and sigma are positive, patch_size is at least 2 and softness is not "
-                             f"negative, got {bits}, {step}, {sigma}, {patch_size} and {softness}")
-        self.bits, self.patch_size, self.step = bits, patch_size, step
-        self.sigma, self.seed, self.softness = sigma, seed, softness
+        if patch_size < 2:
+            raise ValueError(f"patch_size is at least 2, got {patch_size!r}")
+        self.bits, self.step = check_count("bits", bits), check_count("step", step)
+        self.patch_size, self.seed = check_count("patch_size", patch_size), seed
+        self.sigma, self.softness = check_positive("sigma", sigma), check_not_negative("softness", softness)
         self.stride = step
         self.reach = int(np.ceil(3 * sigma))
         self.receptive_field = patch_size + 2 * self.reach
@@ -86,9 +81,7 @@ class BRIEF(Representation):
 
     def image_size_for(self, code_shape: tuple[int, ...]) -> tuple[int, int]:
         """(h − 1) · step + patch_size, and so for the width."""
-        if len(code_shape) != 3 or code_shape[0] != self.bits or min(code_shape) < 1:
-            raise ValueError(f"a code of {self!r} has shape ({self.bits}, h, w), got {code_shape}")
-        h, w = ((n - 1) * self.step + self.patch_size for n in code_shape[1:])
+        h, w = ((n - 1) * self.step + self.patch_size for n in self._grid_of(code_shape, self.bits))
         return (h, w)
 
     def differences(self, x: Tensor) -> Tensor:
@@ -108,10 +101,6 @@ class BRIEF(Representation):
         if self.softness > 0:
             return torch.tanh(d / (CONTRAST * self.softness))
         return torch.where(d > 0, 1.0, -1.0).to(d) + 0 * d
-
-    def surrogate(self, softness: float) -> BRIEF:
-        """A hyperbolic tangent in place of the sign; itself if it has one already."""
-        return self if self.softness else self.replace(softness=softness)
 
 
 def _pairs(bits: int, patch_size: int, seed: int) -> NDArray[np.int64]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d, logsigmoid, one_hot, pad
 
 from ..base import Representation, Sharpening
+from ..checks import check_count, check_not_negative, check_positive
 from ..device_constants import constant
 
 GREY = (0.2989, 0.5870, 0.1140)
@@ -18,7 +19,7 @@ CONTRAST = 0.1
 
 
 class LBP(Representation):
-    r"""Histograms of uniform local binary patterns, in cells; rotation-invariant unless asked otherwise.
+    r"""Histograms of uniform local binary patterns, in cells; rotation-invariant by default.
 
     Each pixel is compared with P points on the circle of radius R around it, s_p = [x(p) − x(centre) ≥ 0]; points
     between pixels are interpolated bilinearly, and outside the image they are 0. A pattern with at most two changes
@@ -29,16 +30,16 @@ class LBP(Representation):
     Parameters
     ----------
     points : int
-        P, points on the circle, 2–24.
+        Points P on the circle, 2–24.
     radius : float
-        R, pixels.
+        Radius R of the circle in pixels.
     cell_size : int
-        Pixels along the side of a cell; pixels beyond the last whole cell do not count.
+        Pixels along one side of a cell. Pixels beyond the last whole cell do not count.
     rotation_invariant : bool
-        Whether uniform patterns that turn into one another share a label. If not, the code knows directions, and an
-        image can be recognised from it.
+        Uniform patterns that turn into one another share a label. If not, the code keeps directions, and an image
+        can be recognised from it.
     softness : float
-        0 for the patterns themselves. Otherwise each comparison is the probability
+        Softness of a surrogate; 0 is the descriptor itself. Each comparison becomes the probability
         sigmoid((x(p) − x(centre)) / (0.1 · softness)), comparisons are taken as independent, and the code is the
         expected histogram: smooth in the image, and exact in the limit.
 
@@ -62,7 +63,7 @@ class LBP(Representation):
     taps: Tensor
     arcs: Tensor
     labels: Tensor
-    blind_to_contrast = True
+    contrast_invariant = True
     sharpening: Sharpening = ((40, 0.2), (60, 0.1), (60, 0.05), (80, 0.025), (100, 0.0125), (100, 0.006), (60, 0.003))
     quick_sharpening: Sharpening = ((20, 0.2), (20, 0.05), (20, 0.0125))
 
@@ -71,13 +72,11 @@ class LBP(Representation):
         super().__init__()
         if not 2 <= points <= 24:
             raise ValueError(f"points on the circle lie between 2 and 24, got {points}")
-        if not (0 < radius < np.inf and cell_size >= 1 and softness >= 0):
-            raise ValueError("radius and cell_size are positive numbers and softness is not negative, "
-                             f"got {radius}, {cell_size} and {softness}")
-        self.points, self.radius, self.cell_size, self.softness = points, radius, cell_size, softness
+        self.points, self.radius = points, check_positive("radius", radius)
+        self.cell_size, self.softness = check_count("cell_size", cell_size), check_not_negative("softness", softness)
         self.rotation_invariant = rotation_invariant
         self.dimensions = points + 2 if rotation_invariant else points * (points - 1) + 3
-        self.stride = cell_size
+        self.stride = self.cell_size
         self.reach = int(np.ceil(radius))
         self.receptive_field = cell_size + 2 * self.reach
         self.places, weights = _circle(points, radius)
@@ -99,9 +98,8 @@ class LBP(Representation):
 
     def image_size_for(self, code_shape: tuple[int, ...]) -> tuple[int, int]:
         """Whole cells × cell_size."""
-        if len(code_shape) != 3 or code_shape[0] != self.dimensions or min(code_shape) < 1:
-            raise ValueError(f"a code of {self!r} has shape ({self.dimensions}, h, w), got {code_shape}")
-        return (code_shape[1] * self.cell_size, code_shape[2] * self.cell_size)
+        h, w = self._grid_of(code_shape, self.dimensions)
+        return (h * self.cell_size, w * self.cell_size)
 
     def forward(self, x: Tensor) -> Tensor:
         """Encode a batch: (N, C, H, W) → (N, D, h, w)."""
@@ -116,10 +114,6 @@ class LBP(Representation):
         around, r = pad(image, (self.reach,) * 4), self.reach
         steps = [around[..., r + i : r + i + height, r + j : r + j + width] - image for i, j in self.places]
         return conv2d(torch.cat(steps, dim=1), self.taps.to(x)[:, :, None, None])
-
-    def surrogate(self, softness: float) -> LBP:
-        """The expected histogram under uncertain comparisons; itself if it is one already."""
-        return self if self.softness else self.replace(softness=softness)
 
     def _labels(self, differences: Tensor) -> Tensor:
         s = differences >= 0
@@ -159,7 +153,7 @@ def _circle(points: int, radius: float) -> tuple[list[tuple[int, int]], NDArray[
 
 
 def _oriented_label(ones: Tensor, start: Tensor, points: int) -> Tensor:
-    """The label of a run of ones from a start: 0 for none, then by length and turn, P (P − 1) + 1 for all."""
+    """The label of `ones` consecutive ones from a start: 0 for none, then by number and turn, P (P − 1) + 1 for all."""
     turned = 1 + (ones - 1) * points + (points - start) % points
     return torch.where(ones == 0, 0, torch.where(ones == points, points * (points - 1) + 1, turned))
 

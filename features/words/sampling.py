@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,7 @@ from torch import Tensor
 
 from unfeature.io.images import list_images, read_image, to_grey
 
-from ..base import Representation, image_to_tensor
-from ..gradients.phow import PHOW
+from ..base import Representation
 
 Images = str | Path | Iterable[str | Path | NDArray[Any]]
 Progress = Callable[[int, "int | None"], None]
@@ -48,10 +46,10 @@ def sample_descriptors(images: Images, phi: Representation, capacity: int, seed:
     for name, image in named:
         with torch.no_grad():
             try:
-                code = phi(image_to_tensor(image).to(phi.device))
+                code = phi(phi.as_batch(image))
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from error
-        flat = local_descriptors(code, stacked(phi))[0].float().cpu().numpy()
+        flat = local_descriptors(code, phi.descriptors_per_position)[0].float().cpu().numpy()
         usable = np.arange(len(flat)) if keep_flat else np.flatnonzero(np.abs(flat).max(axis=1) > 0)
         chosen, slots = _reservoir(len(usable), candidates, capacity, rng)
         chosen = usable[chosen]
@@ -65,11 +63,6 @@ def sample_descriptors(images: Images, phi: Representation, capacity: int, seed:
     return Sample(kept.descriptors[:candidates], kept.patches[:candidates])
 
 
-def stacked(phi: Representation) -> int:
-    """Local descriptors that a code of phi stacks at each position: one for each size of PHOW, one of the others."""
-    return len(phi.sizes) if isinstance(phi, PHOW) else 1
-
-
 def local_descriptors(code: Tensor, count: int) -> Tensor:
     """Local descriptors (N, count·h·w, D) of a code (N, count·D, h, w): the first of each position, the second …"""
     return code.reshape(len(code), count, code.shape[1] // count, -1).transpose(2, 3).flatten(1, 2)
@@ -81,7 +74,7 @@ def descriptor_dimension(phi: Representation) -> int:
     shape = phi.output_shape(side, side)
     if len(shape) != 3:
         raise ValueError(f"visual words need a descriptor with positions, (D, h, w); {phi!r} has one vector per image")
-    return shape[0] // stacked(phi)
+    return shape[0] // phi.descriptors_per_position
 
 
 def named_images(images: Images, grey: bool) -> tuple[Iterator[tuple[str, NDArray[Any]]], int | None]:
@@ -117,23 +110,9 @@ def _patches(image: NDArray[Any], phi: Representation, shape: tuple[int, ...],
     small = torch.nn.functional.interpolate(x, size=size, mode="bilinear", antialias=True, align_corners=False)
     pixels: NDArray[np.uint8] = np.rint(np.pad(small[0, 0].numpy(), PATCH, mode="edge") * 255).astype(np.uint8)
     corners = []
+    centres = phi.position_centres(*x.shape[-2:])
     for axis, index in enumerate(np.unravel_index(chosen, shape[1:])):
-        centre = position_centres(phi, shape, (x.shape[-2], x.shape[-1]))[axis][index] + 0.5
+        centre = centres[axis][index] + 0.5
         corner = np.rint(centre * size[axis] / x.shape[-2 + axis] - PATCH / 2).astype(int) + PATCH
         corners.append(np.clip(corner, 0, pixels.shape[axis] - PATCH)[:, None] + np.arange(PATCH))
     return np.asarray(pixels[corners[0][:, :, None], corners[1][:, None, :]])
-
-
-def position_centres(
-    phi: Representation, shape: tuple[int, ...], size: tuple[int, int]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Rows and columns, in pixels, of the centres of a code's positions.
-
-    Positions are taken to lie symmetrically in the smallest image with such a code, or in the image itself where
-    the code does not tell.
-    """
-    with contextlib.suppress(ValueError):
-        size = phi.image_size_for(shape)
-    grids = (np.arange(m, dtype=np.float64) - (m - 1) / 2 for m in shape[1:])
-    rows, columns = ((n - 1) / 2 + phi.stride * grid for n, grid in zip(size, grids, strict=True))
-    return rows, columns

@@ -30,7 +30,6 @@ from .sampling import (
     descriptor_dimension,
     local_descriptors,
     sample_descriptors,
-    stacked,
 )
 
 Kind = Literal["kmeans", "gmm"]
@@ -189,7 +188,7 @@ class Vocabulary:
 
         S is the number of sizes of PHOW, otherwise 1; all positions of the first size come first, row by row.
         """
-        local = local_descriptors(code, stacked(self.phi))
+        local = local_descriptors(code, self.phi.descriptors_per_position)
         return _root(local) if self.root else local
 
     def with_phi(self, phi: Representation) -> Vocabulary:

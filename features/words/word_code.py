@@ -14,8 +14,7 @@ from torch.nn.functional import normalize
 from torch.utils.checkpoint import checkpoint
 
 from ..base import Representation, Sharpening
-from ..device_constants import constant, kept
-from .sampling import stacked
+from ..device_constants import cached_on_device, constant
 from .vocabulary import Vocabulary, check_choice
 
 Self = TypeVar("Self", bound="WordCode")
@@ -67,7 +66,7 @@ class WordCode(Representation):
         self.phi = words.phi
         self.stride, self.receptive_field = self.phi.stride, self.phi.receptive_field
         self.in_channels, self.centre = self.phi.in_channels, self.phi.centre
-        self.blind_to_contrast = self.phi.blind_to_contrast
+        self.contrast_invariant = self.phi.contrast_invariant
         self.register_buffer("codebook", torch.from_numpy(words.words), persistent=False)
 
     def pool(self, local: Tensor, regions: Sequence[Region]) -> Tensor:
@@ -95,8 +94,9 @@ class WordCode(Representation):
         """Encode a batch: (N, C, H, W) → (N, D)."""
         dense = self.phi(x)
         local = self.words.descriptors(dense)
-        grid = *dense.shape[2:], stacked(self.phi)
-        regions = [slice(None) if rows == columns == 1 else kept(_region, (rows, columns, k, *grid), x.device)
+        places = *dense.shape[2:], self.phi.descriptors_per_position
+        regions = [slice(None) if rows == columns == 1
+                   else cached_on_device(_region, (rows, columns, k, *places), x.device)
                    for rows, columns in self.grids for k in range(rows * columns)]
         counts = tuple(local.shape[1] if isinstance(region, slice) else len(region) for region in regions)
         return self.normalise(self.finish(self.pool(local, regions), constant(counts, x)).flatten(1))

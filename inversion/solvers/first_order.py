@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from unfeature.features.gradients import compiled as kernels
+from unfeature.features.backend import scalars, uses_compiled
 
 
 class Solver(ABC):
@@ -109,11 +109,11 @@ class AdaGrad(Solver):
     def tell(self, value: Tensor, gradient: Tensor) -> None:
         """One step."""
         damping = self.damping / (self.rate * pixels(gradient))
-        if kernels.fits(gradient):
+        if uses_compiled(gradient):
             from .compiled import adagrad
 
             flat = (a.view(-1).numpy() for a in (gradient.contiguous(), self.squares, self.velocity))
-            adagrad(*flat, *kernels.scalars(gradient, self.memory, damping, self.step))
+            adagrad(*flat, *scalars(gradient, self.memory, damping, self.step))
         else:
             self.squares.mul_(self.memory).addcmul_(gradient, gradient)
             self.velocity.mul_(self.memory).addcdiv_(gradient, self.squares.sqrt().add_(damping), value=-self.step)

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unfeature.features.gradients import compiled as kernels
+from unfeature.features.backend import uses_compiled
 
 from .first_order import Solver
 
@@ -129,7 +129,7 @@ class Pairs:
 
         rows = self.basis.shape[1]
         spare = (self.ring["newest"] + 1) % (rows // 2)
-        if kernels.fits(trial):
+        if uses_compiled(trial):
             products = np.empty((len(trial), rows + 2))
             images = (image.contiguous().numpy() for image in (trial, iterate, gradient, before))
             look(*images, chosen, spare, self.basis.numpy(), products)
@@ -145,7 +145,7 @@ class Pairs:
                 slopes: NDArray[np.float64]) -> Tensor:
         """Directions −H g, (N, M), and their slopes: new ones of the chosen samples, else those given."""
         weights = torch.from_numpy(self.weights).to(gradient)
-        if kernels.fits(gradient):
+        if uses_compiled(gradient):
             from .compiled import combine
 
             operands = (operand.contiguous().numpy() for operand in (self.basis, weights, gradient))

@@ -1,47 +1,53 @@
-"""The bins as the kernels take them: numbers that are worked out once."""
+"""Orientation bins as the compiled passes take them: numbers that are worked out once."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..histograms import CUBIC as CUBIC_COEFFICIENTS
-from ..histograms import FAST_EPSILON, FAST_LEAST, Bins
+from ..bins import CUBIC as CUBIC_COEFFICIENTS
+from ..bins import FAST_EPSILON, FAST_LEAST, Bins
 
 HARD, LINEAR, SMOOTH, CUBIC = range(4)
 
 
-@lru_cache(maxsize=256)
-def rule(bins: Bins, dtype: np.dtype[Any]) -> tuple[Any, ...]:
-    """The bins as the kernels take them.
+class BinTable(NamedTuple):
+    """The two sets of directions (2O, 2) decide about the nearest bin, and measure angles."""
 
-    Mode, directions (as rounded, and exact), coefficients of the share, O/π, softness, and for exp: bias and shift of
-    the exponent's bits, and (log 2, where to clip, coefficients …).
-    """
+    mode: int
+    rounded: NDArray[Any]
+    exact: NDArray[Any]
+    coefficients: NDArray[Any]  # of the share's polynomial; if CUBIC of the angle, then ε, π/4 and the least length
+    unit: np.floating[Any]  # O/π
+    softness: np.floating[Any]
+    exponents: NDArray[Any]  # bias and shift of the bits of a float's exponent
+    exponential: NDArray[Any]  # log 2, where to clip, and the polynomial of exp on [0, log 2]
+
+
+@lru_cache(maxsize=256)
+def bin_table(bins: Bins, dtype: np.dtype[Any]) -> BinTable:
+    """The numbers of these bins in one precision."""
     unit = bins.orientations / math.pi
     half_bin = math.pi / (2 * bins.orientations)
     if bins.cubic:
         mode, coefficients = CUBIC, np.array([*CUBIC_COEFFICIENTS, FAST_EPSILON, math.pi / 4, FAST_LEAST])
     elif bins.softness:
-        mode = SMOOTH
-        coefficients = 2 * unit * _fit(_atan_ratio, math.tan(half_bin / 2) ** 2, dtype)
+        mode, coefficients = SMOOTH, 2 * unit * _fit(_atan_ratio, math.tan(half_bin / 2) ** 2, dtype)
     elif bins.linear:
-        mode = LINEAR
-        coefficients = unit * _fit(_acos_ratio, 1 - math.cos(half_bin), dtype)
+        mode, coefficients = LINEAR, unit * _fit(_acos_ratio, 1 - math.cos(half_bin), dtype)
     else:
         mode, coefficients = HARD, np.ones(1)
-    exact = Bins(bins.orientations).directions
-    single = dtype == np.float32
-    exponents = np.array([127, 23], np.int32) if single else np.array([1023, 52], np.int64)
+    exponents = np.array([127, 23], np.int32) if dtype == np.float32 else np.array([1023, 52], np.int64)
     log2 = math.log(2)
     exponential = np.array([log2, (exponents[0] - 3) * log2, *_fit(np.exp, log2, dtype)])
-    return (mode, bins.directions.astype(dtype), exact.astype(dtype), coefficients.astype(dtype), dtype.type(unit),
-            dtype.type(bins.softness), exponents, exponential.astype(dtype))
+    return BinTable(mode, bins.directions.astype(dtype), Bins(bins.orientations).directions.astype(dtype),
+                    coefficients.astype(dtype), dtype.type(unit), dtype.type(bins.softness), exponents,
+                    exponential.astype(dtype))
 
 
 def _fit(function: Callable[[NDArray[np.float64]], NDArray[np.float64]], end: float,

@@ -16,44 +16,47 @@ from .bin_tables import CUBIC, LINEAR, SMOOTH
 
 # Rows of the work space that `share_row` fills.
 GX, GY, LENGTH, SHARE, SLOPE, BEST, A, B, C = range(9)
-WORK_ROWS = 9
 
 jit = njit(cache=True, nogil=True, error_model="numpy")
 
 
 @jit
-def _channel_row(image, c, y, scale, gx, gy):
-    height, width = image.shape[1:]
-    above, below, row = image[c, max(y - 1, 0)], image[c, min(y + 1, height - 1)], image[c, y]
-    for i in range(width):
+def difference_row(plane, y, left, scale, gx, gy):
+    """Gradient of row y of an image (H, W) in the columns from `left` that fit into gx and gy."""
+    (height, width), count = plane.shape, gx.shape[0]
+    above, below, row = plane[max(y - 1, 0), left:], plane[min(y + 1, height - 1), left:], plane[y]
+    for i in range(count):
         gy[i] = scale * below[i] - scale * above[i]
     if y == 0 or y == height - 1:
-        for i in range(width):
+        for i in range(count):
             gy[i] += gy[i]
-    for i in range(1, width - 1):
-        gx[i] = scale * row[i + 1] - scale * row[i - 1]
-    first, last = scale * row[1] - scale * row[0], scale * row[width - 1] - scale * row[width - 2]
-    gx[0], gx[width - 1] = first + first, last + last
+    begin, end = max(left, 1), min(left + count, width - 1)
+    before, after, inner = row[begin - 1:], row[begin + 1:], gx[begin - left:end - left]
+    for i in range(inner.shape[0]):
+        inner[i] = scale * after[i] - scale * before[i]
+    if left == 0:
+        first = scale * row[1] - scale * row[0]
+        gx[0] = first + first
+    if left + count == width:
+        last = scale * row[width - 1] - scale * row[width - 2]
+        gx[count - 1] = last + last
 
 
 @jit
 def _strongest_row(image, y, scale, work, channel):
     """Gradient of the strongest channel into work[GX], work[GY]; which it was into channel."""
     gx, gy, other_x, other_y, better = work[GX], work[GY], work[A], work[B], work[C]
-    width = image.shape[2]
-    _channel_row(image, 0, y, scale, gx, gy)
+    difference_row(image[0], y, 0, scale, gx, gy)
     channel[:] = 0
     for c in range(1, image.shape[0]):
-        _channel_row(image, c, y, scale, other_x, other_y)
-        for i in range(width):
+        difference_row(image[c], y, 0, scale, other_x, other_y)
+        for i in range(gx.shape[0]):
             better[i] = (other_x[i] * other_x[i] + other_y[i] * other_y[i]) - (gx[i] * gx[i] + gy[i] * gy[i])
-        for i in range(width):
-            a, b = other_x[i], gx[i]
-            gx[i] = a if better[i] > 0 else b
-        for i in range(width):
-            a, b = other_y[i], gy[i]
-            gy[i] = a if better[i] > 0 else b
-        for i in range(width):
+        for kept, other in ((gx, other_x), (gy, other_y)):
+            for i in range(gx.shape[0]):
+                a, b = other[i], kept[i]
+                kept[i] = a if better[i] > 0 else b
+        for i in range(gx.shape[0]):
             before = channel[i]
             channel[i] = np.int32(c) if better[i] > 0 else before
 
@@ -83,16 +86,6 @@ def _polynomial_row(z, coefficients, out):
 
 
 @jit
-def _turn_row(work, directions, nearest, along, cross):
-    """The gradient as seen from the nearest bin: along its direction, and across."""
-    gx, gy = work[GX], work[GY]
-    for i in range(gx.shape[0]):
-        ux, uy = directions[nearest[i], 0], directions[nearest[i], 1]
-        along[i] = ux * gx[i] + uy * gy[i]
-        cross[i] = ux * gy[i] - uy * gx[i]
-
-
-@jit
 def _exponential_row(v, coefficients, exponents, bits, out):
     """exp(v), as 2^k times a polynomial on [0, log 2); v is clipped where that would leave the normal numbers."""
     powers = bits.view(out.dtype)
@@ -109,9 +102,14 @@ def _exponential_row(v, coefficients, exponents, bits, out):
 
 
 @jit
-def _next_row(cross, count, nearest, following):
-    """The next nearest bin: after the nearest one, or before it where the cross product is negative."""
-    for i in range(cross.shape[0]):
+def _turn_row(work, directions, nearest, following, along, cross):
+    """The gradient along and across the direction of its nearest bin, and the bin on that side of it."""
+    gx, gy, count = work[GX], work[GY], np.int32(directions.shape[0])
+    for i in range(gx.shape[0]):
+        ux, uy = directions[nearest[i], 0], directions[nearest[i], 1]
+        along[i] = ux * gx[i] + uy * gy[i]
+        cross[i] = ux * gy[i] - uy * gx[i]
+    for i in range(gx.shape[0]):
         step = np.int32(-1) if cross[i] < 0 else np.int32(1)
         b = nearest[i] + step
         b = b + count if b < 0 else b
@@ -119,19 +117,17 @@ def _next_row(cross, count, nearest, following):
 
 
 @jit
-def _linear_share(work, rule, nearest, following):
+def _linear_share(work, table, nearest, following):
     """Share t = O/π · acos(best / length), with acos(1 − z) = √(2z) · polynomial(z)."""
-    directions, coefficients, unit = rule[2], rule[3], rule[4]
-    length, best, cross, z, root, share, slope = (
-        work[LENGTH], work[BEST], work[A], work[B], work[C], work[SHARE], work[SLOPE])
+    length, best, share, slope = work[LENGTH], work[BEST], work[SHARE], work[SLOPE]
+    cross, z, root, unit = work[A], work[B], work[C], table.unit
     zero, one = unit - unit, unit / unit
-    _turn_row(work, directions, nearest, z, cross)
-    _next_row(cross, np.int32(directions.shape[0]), nearest, following)
+    _turn_row(work, table.exact, nearest, following, z, cross)
     for i in range(z.shape[0]):
         z[i] = one - best[i] / length[i] if best[i] < length[i] else zero
     for i in range(z.shape[0]):
         root[i] = math.sqrt(z[i])
-    _polynomial_row(z, coefficients, share)
+    _polynomial_row(z, table.coefficients, share)
     for i in range(z.shape[0]):
         share[i] *= root[i]
     for i in range(z.shape[0]):
@@ -139,23 +135,22 @@ def _linear_share(work, rule, nearest, following):
 
 
 @jit
-def _smooth_share(work, rule, nearest, following, bits):
+def _smooth_share(work, table, nearest, following, bits):
     """Share σ((t − ½) / softness), t = 2 O/π · atan(q), q = |u × g| / (length + u · g) = tan of half the angle."""
-    directions, coefficients, unit, softness, exponents, exponential = rule[2:]
-    length, cross, q, z, share, slope = work[LENGTH], work[A], work[B], work[C], work[SHARE], work[SLOPE]
+    length, share, slope = work[LENGTH], work[SHARE], work[SLOPE]
+    cross, q, z, unit, softness = work[A], work[B], work[C], table.unit, table.softness
     zero, one = unit - unit, unit / unit
     half = one / (one + one)
-    _turn_row(work, directions, nearest, q, cross)
-    _next_row(cross, np.int32(directions.shape[0]), nearest, following)
+    _turn_row(work, table.exact, nearest, following, q, cross)
     for i in range(q.shape[0]):
         far = length[i] + q[i]
         q[i] = abs(cross[i]) / far if far > 0 else zero
     for i in range(q.shape[0]):
         z[i] = q[i] * q[i]
-    _polynomial_row(z, coefficients, share)
+    _polynomial_row(z, table.coefficients, share)
     for i in range(q.shape[0]):
         z[i] = (share[i] * q[i] - half) / softness
-    _exponential_row(z, exponential, exponents, bits, share)
+    _exponential_row(z, table.exponential, table.exponents, bits, share)
     for i in range(q.shape[0]):
         share[i] = share[i] / (one + share[i])
     for i in range(q.shape[0]):
@@ -164,12 +159,11 @@ def _smooth_share(work, rule, nearest, following, bits):
 
 
 @jit
-def _cubic_share(work, rule, nearest, following):
+def _cubic_share(work, table, nearest, following):
     """The two bins beside VLFeat's fast angle, a cubic of r = (|gx| − |gy|) / (|gx| + |gy|) in each quadrant."""
-    directions, coefficients, unit = rule[2], rule[3], rule[4]
-    c1, c3, epsilon, quarter, least = coefficients
+    c1, c3, epsilon, quarter, least = table.coefficients
     gx, gy, length, share, slope = work[GX], work[GY], work[LENGTH], work[SHARE], work[SLOPE]
-    count = np.int32(directions.shape[0])
+    count, unit = np.int32(table.exact.shape[0]), table.unit
     one = unit / unit
     two, three = one + one, one + one + one
     for i in range(gx.shape[0]):
@@ -193,22 +187,30 @@ def _cubic_share(work, rule, nearest, following):
 
 
 @jit
-def share_row(image, y, scale, rule, work, nearest, following, channel, bits):
-    """Fill the work space and the bins for row y of one image (C, H, W).
+def row_buffers(table, width):
+    """Buffers for `share_row`: work space, the two bins, the strongest channel, and bits of floats."""
+    work, bits = np.empty((9, width), table.exact.dtype), np.empty(width, table.exponents.dtype)
+    bins = np.zeros((3, width), np.int32)
+    return work, bins[0], bins[1], bins[2], bits
+
+
+@jit
+def share_row(image, y, scale, table, buffers):
+    """Fill the buffers for row y of one image (C, H, W).
 
     work[GX], work[GY] and work[LENGTH] get the gradient, nearest and following the two bins, work[SHARE] what the
-    second gets of the length, and work[SLOPE] the derivative of that by the angle; bits is scratch space.
+    second gets of the length, and work[SLOPE] the derivative of that by the angle.
     """
-    mode, directions = rule[0], rule[1]
+    work, nearest, following, channel, bits = buffers
     _strongest_row(image, y, scale, work, channel)
     gx, gy, length = work[GX], work[GY], work[LENGTH]
     for i in range(length.shape[0]):
         length[i] = math.sqrt(gx[i] * gx[i] + gy[i] * gy[i])
-    if mode == CUBIC:
-        _cubic_share(work, rule, nearest, following)
+    if table.mode == CUBIC:
+        _cubic_share(work, table, nearest, following)
         return
-    _nearest_row(gx, gy, directions, work[BEST], nearest)
-    if mode == LINEAR:
-        _linear_share(work, rule, nearest, following)
-    elif mode == SMOOTH:
-        _smooth_share(work, rule, nearest, following, bits)
+    _nearest_row(gx, gy, table.rounded, work[BEST], nearest)
+    if table.mode == LINEAR:
+        _linear_share(work, table, nearest, following)
+    elif table.mode == SMOOTH:
+        _smooth_share(work, table, nearest, following, bits)

@@ -45,12 +45,10 @@ def _gather_planes(cells, o, planes):
     """Bins o and o + O of all cells, and their sum, (3, R, S)."""
     half = cells.shape[1] // 2
     for y in range(cells.shape[0]):
-        for i in range(cells.shape[2]):
-            planes[0, y, i] = cells[y, o, i]
-        for i in range(cells.shape[2]):
-            planes[1, y, i] = cells[y, o + half, i]
-        for i in range(cells.shape[2]):
-            planes[2, y, i] = cells[y, o, i] + cells[y, o + half, i]
+        first, second = cells[y, o], cells[y, o + half]
+        planes[0, y], planes[1, y] = first, second
+        for i in range(first.shape[0]):
+            planes[2, y, i] = first[i] + second[i]
 
 
 @jit
@@ -68,8 +66,7 @@ def normalise(cells, variant, texture, constants, code, first, last, bands):
     epsilon, clamp, leak, share, texture_share = constants
     count, bins, wide = cells.shape[1:]
     half, trim = bins // 2, 1 if variant == DPM else 0
-    energy = np.empty((count + 2, wide + 2), cells.dtype)
-    factor = np.empty((count + 1, wide + 1), cells.dtype)
+    energy, factor = np.empty((count + 2, wide + 2), cells.dtype), np.empty((count + 1, wide + 1), cells.dtype)
     planes = np.empty((3, count, wide), cells.dtype)
     one = clamp / clamp
     for n in range(first, last):
@@ -123,11 +120,9 @@ def _energy_derivative(cells, factor, df, denergy, out):
         row = denergy[y + 1, 1:wide + 1]
         for o in range(half):
             h1, h2 = cells[y, o], cells[y, o + half]
-            d1, d2 = out[y, o], out[y, o + half]
-            for i in range(wide):
-                d1[i] += (h1[i] + h2[i]) * row[i]
-            for i in range(wide):
-                d2[i] += (h1[i] + h2[i]) * row[i]
+            for d in (out[y, o], out[y, o + half]):
+                for i in range(wide):
+                    d[i] += (h1[i] + h2[i]) * row[i]
 
 
 @jit
@@ -158,8 +153,8 @@ def normalise_derivative(cells, variant, texture, constants, upstream, out, firs
                     _add_derivative(planes[part], factor, k, clamp, leak, trim, share, a, weight, b, dplanes[part],
                                     dfactor, g)
             for y in range(count):
-                for i in range(wide):
-                    out[n, y, o, i] = dplanes[0, y, i] + dplanes[2, y, i]
-                for i in range(wide):
-                    out[n, y, o + half, i] = dplanes[1, y, i] + dplanes[2, y, i]
+                for part in range(2):
+                    target = out[n, y, o + part * half]
+                    for i in range(wide):
+                        target[i] = dplanes[part, y, i] + dplanes[2, y, i]
         _energy_derivative(cells[n], factor, dfactor, denergy, out[n])

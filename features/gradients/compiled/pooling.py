@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from .bin_tables import HARD
-from .gradient import GX, GY, LENGTH, SHARE, SLOPE, WORK_ROWS, A, B, C, jit, share_row
+from .gradient import GX, GY, LENGTH, SHARE, SLOPE, A, B, C, jit, row_buffers, share_row
 
 
 @jit
@@ -34,14 +34,13 @@ def _scatter_row(work, hard, nearest, following, columns, histogram):
 
 
 @jit
-def pool(x, rule, scale, rows, columns, cells, first_task, last_task, bands):
+def pool(x, table, scale, rows, columns, cells, first_task, last_task, bands):
     """Fill bands of rows of cells (N, R, 2O, S), which start as zeros; task = sample · bands + band."""
     start, row, weight = rows
     count, bins, wide = cells.shape[1:]
     height, width = x.shape[2:]
-    work = np.empty((WORK_ROWS, width), x.dtype)
-    nearest, following, channel = np.zeros(width, np.int32), np.zeros(width, np.int32), np.zeros(width, np.int32)
-    bits = np.empty(width, rule[6].dtype)
+    buffers = row_buffers(table, width)
+    work, nearest, following, _, _ = buffers
     histogram = np.empty((bins, wide), x.dtype)
     flat = histogram.reshape(-1)
     for task in range(first_task, last_task):
@@ -52,8 +51,8 @@ def pool(x, rule, scale, rows, columns, cells, first_task, last_task, bands):
             for k in range(start[y], start[y + 1]):
                 if top <= row[k] < bottom:
                     if not touched:
-                        share_row(x[n], y, scale, rule, work, nearest, following, channel, bits)
-                        _scatter_row(work, rule[0] == HARD, nearest, following, columns, histogram)
+                        share_row(x[n], y, scale, table, buffers)
+                        _scatter_row(work, table.mode == HARD, nearest, following, columns, histogram)
                         touched = True
                     target, a = cells[n, row[k]].reshape(-1), weight[k]
                     for i in range(flat.shape[0]):
@@ -62,20 +61,16 @@ def pool(x, rule, scale, rows, columns, cells, first_task, last_task, bands):
 
 @jit
 def _collect_row(work, hard, nearest, following, columns, histogram):
-    """Derivatives by what the two bins get of one row of pixels: the first's, and by how much the second's is larger.
-
-    They go into work[A] and work[B].
-    """
+    """Derivatives by what the nearest bin gets of one row, into work[A], and how much larger the next one's are."""
     start, column, weight = columns
     first, rise = work[A], work[B]
     zero = histogram.dtype.type(0)
     for i in range(first.shape[0]):
-        b, n = nearest[i], following[i]
         p, q = zero, zero
         for k in range(start[i], start[i + 1]):
-            p += weight[k] * histogram[b, column[k]]
+            p += weight[k] * histogram[nearest[i], column[k]]
             if not hard:
-                q += weight[k] * histogram[n, column[k]]
+                q += weight[k] * histogram[following[i], column[k]]
         first[i] = p
         rise[i] = zero if hard else q - p
 
@@ -84,37 +79,37 @@ def _collect_row(work, hard, nearest, following, columns, histogram):
 def _derivative_row(work, hard, scale, channel, dx, dy):
     """Derivatives by the differences of one row, into dx and dy (C, W): only the strongest channel has any."""
     gx, gy, length, share, slope = work[GX], work[GY], work[LENGTH], work[SHARE], work[SLOPE]
-    along, across, inverse = work[A], work[B], work[C]
-    width, zero = gx.shape[0], scale - scale
-    for i in range(width):
+    along, across, inverse, zero = work[A], work[B], work[C], scale - scale
+    for i in range(gx.shape[0]):
         inverse[i] = scale / length[i] if length[i] > 0 else zero
     if not hard:
-        for i in range(width):
+        for i in range(gx.shape[0]):
             along[i] += share[i] * across[i]
-        for i in range(width):
+        for i in range(gx.shape[0]):
             across[i] *= slope[i] * inverse[i]
-    for i in range(width):
+    for i in range(gx.shape[0]):
         along[i] *= inverse[i]
-    for i in range(width):
+    for i in range(gx.shape[0]):
         dx[0, i] = gx[i] * along[i] - gy[i] * across[i]
-    for i in range(width):
+    for i in range(gx.shape[0]):
         dy[0, i] = gy[i] * along[i] + gx[i] * across[i]
-    for c in range(dx.shape[0] - 1, -1, -1):
-        for i in range(width if dx.shape[0] > 1 else 0):
-            a, b = dx[0, i], dy[0, i]
-            dx[c, i] = a if channel[i] == c else zero
-            dy[c, i] = b if channel[i] == c else zero
+    if dx.shape[0] > 1:
+        for c in range(dx.shape[0] - 1, -1, -1):
+            for i in range(gx.shape[0]):
+                a, b = dx[0, i], dy[0, i]
+                dx[c, i] = a if channel[i] == c else zero
+                dy[c, i] = b if channel[i] == c else zero
 
 
 @jit
-def _spread_row(dx, dy, y, height):
+def _double_borders(dx, dy, y, height):
     """Double the one-sided differences of the border, as the gradient does."""
-    width = dx.shape[1]
     for c in range(dx.shape[0]):
         dx[c, 0] += dx[c, 0]
-        dx[c, width - 1] += dx[c, width - 1]
-        if y == 0 or y == height - 1:
-            for i in range(width):
+        dx[c, -1] += dx[c, -1]
+    if y == 0 or y == height - 1:
+        for c in range(dx.shape[0]):
+            for i in range(dx.shape[1]):
                 dy[c, i] += dy[c, i]
 
 
@@ -137,14 +132,13 @@ def _adjoint_row(dx, above, below, out, y, height):
 
 
 @jit
-def unpool(x, rule, scale, rows, columns, cells, gradient, first_task, last_task, bands):
+def unpool(x, table, scale, rows, columns, cells, gradient, first_task, last_task, bands):
     """Fill bands of the derivative by x, given that by the cells (N, R, 2O, S); task = sample · bands + band."""
     start, row, weight = rows
     bins, wide = cells.shape[2:]
     channels, height, width = x.shape[1:]
-    work = np.empty((WORK_ROWS, width), x.dtype)
-    nearest, following, channel = np.zeros(width, np.int32), np.zeros(width, np.int32), np.zeros(width, np.int32)
-    bits = np.empty(width, rule[6].dtype)
+    buffers = row_buffers(table, width)
+    work, nearest, following, channel, _ = buffers
     histogram = np.empty((bins, wide), x.dtype)
     flat = histogram.reshape(-1)
     dx, dy = np.empty((3, channels, width), x.dtype), np.empty((3, channels, width), x.dtype)
@@ -161,10 +155,10 @@ def unpool(x, rule, scale, rows, columns, cells, gradient, first_task, last_task
                     source, a = cells[n, row[k]].reshape(-1), weight[k]
                     for i in range(flat.shape[0]):
                         flat[i] += a * source[i]
-                share_row(x[n], y, scale, rule, work, nearest, following, channel, bits)
-                _collect_row(work, rule[0] == HARD, nearest, following, columns, histogram)
-                _derivative_row(work, rule[0] == HARD, scale, channel, dx[here], dy[here])
-                _spread_row(dx[here], dy[here], y, height)
+                share_row(x[n], y, scale, table, buffers)
+                _collect_row(work, table.mode == HARD, nearest, following, columns, histogram)
+                _derivative_row(work, table.mode == HARD, scale, channel, dx[here], dy[here])
+                _double_borders(dx[here], dy[here], y, height)
             for z in range(max(top, y - 1), min(bottom, y + 1 if y == height - 1 else y)):
                 for c in range(channels):
                     above, below = dy[max(z - 1, 0) % 3, c], dy[min(z + 1, height - 1) % 3, c]

@@ -12,28 +12,13 @@ import math
 
 import numpy as np
 
-from .gradient import jit
+from ..bins import CUBIC, FAST_EPSILON, FAST_LEAST
+from .gradient import difference_row, jit
 
+CONSTANTS = tuple(np.float32(number) for number in (
+    *CUBIC, FAST_EPSILON, math.pi / 4, 3 * math.pi / 4, 2 * math.pi, FAST_LEAST**2, 0.5, 1.5, 1.0))
 LANES = 32
 ROOT_GUESS = 0x5F3759DF
-
-
-@jit
-def _difference_row(image, y, left, count, scale, gx, gy):
-    """Gradient of row y of an image (H, W) at so many columns from `left`."""
-    height, width = image.shape
-    above, below, row = image[max(y - 1, 0)], image[min(y + 1, height - 1)], image[y]
-    for i in range(count):
-        gy[i] = scale * below[left + i] - scale * above[left + i]
-    if y == 0 or y == height - 1:
-        for i in range(count):
-            gy[i] += gy[i]
-    for i in range(count):
-        gx[i] = scale * row[min(left + i + 1, width - 1)] - scale * row[max(left + i - 1, 0)]
-    if left == 0:
-        gx[0] += gx[0]
-    if left + count == width:
-        gx[count - 1] += gx[count - 1]
 
 
 @jit
@@ -115,7 +100,7 @@ def filter_down(x, scale, constants, unit, size, place, between, first_task, las
         for left in range(band * width // bands, end, LANES):
             lanes = min(LANES, end - left)
             for y in range(height):
-                _difference_row(x[n], y, left, lanes, scale, gradient[0], gradient[1])
+                difference_row(x[n], y, left, scale, gradient[0, :lanes], gradient[1, :lanes])
                 _share_row(gradient[0], gradient[1], constants, unit, bins, length, bits, nearest[y], shares[0, y],
                            shares[1, y])
             for o in range(bins):

@@ -32,17 +32,14 @@ def _gather(cells, f, layout, weights, values):
 def _inverse_norms(values, epsilon, least, inverse):
     """1 / √(‖v‖² + ε²) of the columns v of (D, w); or VLFeat's 1 / (‖v‖ + ε), which takes ‖v‖² ≤ least > 0 for 0."""
     inverse[:] = 0
-    for k in range(values.shape[0]):
-        row = values[k]
+    for row in values:
         for g in range(row.shape[0]):
             inverse[g] += row[g] * row[g]
     one, zero = epsilon / epsilon, epsilon - epsilon
     for g in range(inverse.shape[0]):
         square = inverse[g]
-        if least > 0:
-            inverse[g] = one / ((zero if square <= least else math.sqrt(square)) + epsilon)
-        else:
-            inverse[g] = one / math.sqrt(square + epsilon * epsilon)
+        length = zero if square <= least else math.sqrt(square)
+        inverse[g] = one / (length + epsilon if least > 0 else math.sqrt(square + epsilon * epsilon))
 
 
 @jit
@@ -55,7 +52,7 @@ def _scale_and_clamp(values, inverse, clamp, leak, out):
 
 
 @jit
-def describe(cells, layout, weights, again, constants, code, total, first, last, bands):
+def describe(cells, layout, weights, renormalise, constants, code, total, first, last, bands):
     """Fill codes (N, D, h, w) and their sums before normalisation (N, h, w) from cells (N, R, 2O, S)."""
     epsilon, second_epsilon, clamp, leak, least = constants
     dimensions, count, wide = code.shape[1:]
@@ -66,12 +63,12 @@ def describe(cells, layout, weights, again, constants, code, total, first, last,
         for f in range(band * count // bands, (band + 1) * count // bands):
             _gather(cells[n], f, layout, weights, values)
             total[n, f] = 0
-            for k in range(dimensions):
+            for row in values:
                 for g in range(wide):
-                    total[n, f, g] += values[k, g]
+                    total[n, f, g] += row[g]
             _inverse_norms(values, epsilon, least, inverse)
             _scale_and_clamp(values, inverse, clamp, leak, clamped)
-            if again:
+            if renormalise:
                 _inverse_norms(clamped, second_epsilon, least, inverse)
             else:
                 inverse[:] = 1
@@ -110,7 +107,7 @@ def _scatter(upstream, by_total, f, layout, weights, out):
 
 
 @jit
-def describe_derivative(cells, layout, weights, again, constants, by_code, by_total, out, first, last, bands):
+def describe_derivative(cells, layout, weights, renormalise, constants, by_code, by_total, out, first, last, bands):
     """Fill the derivative by the cells, which starts as zeros, given those by the codes and by the sums; bands is 1.
 
     It is always that of the first kind of norm.
@@ -118,16 +115,16 @@ def describe_derivative(cells, layout, weights, again, constants, by_code, by_to
     epsilon, second_epsilon, clamp, leak, least = constants
     nothing = least - least
     dimensions, count, wide = by_code.shape[1:]
-    shape = (dimensions, wide)
-    values, clamped, upstream = np.empty(shape, cells.dtype), np.empty(shape, cells.dtype), np.empty(shape, cells.dtype)
-    inverse, second, dot = np.empty(wide, cells.dtype), np.empty(wide, cells.dtype), np.empty(wide, cells.dtype)
+    matrices, rows = np.empty((3, dimensions, wide), cells.dtype), np.empty((3, wide), cells.dtype)
+    values, clamped, upstream = matrices[0], matrices[1], matrices[2]
+    inverse, second, dot = rows[0], rows[1], rows[2]
     for n in range(first, last):
         for f in range(count):
             _gather(cells[n], f, layout, weights, values)
             _inverse_norms(values, epsilon, nothing, inverse)
             _scale_and_clamp(values, inverse, clamp, leak, clamped)
             upstream[:] = by_code[n, :, f]
-            if again:
+            if renormalise:
                 _inverse_norms(clamped, second_epsilon, nothing, second)
                 _unit_derivative(clamped, second, upstream, dot)
             for k in range(dimensions):

@@ -1,4 +1,4 @@
-"""Spreading a kernel, which releases the interpreter's lock, over threads."""
+"""Runs a compiled pass, which releases the interpreter's lock, on several threads."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import torch
 PIXELS_PER_THREAD = 50_000
 
 
-def in_bands(kernel: Callable[..., None], samples: int, rows: int, work: int, *arguments: Any) -> None:
+def in_parallel(kernel: Callable[..., None], samples: int, rows: int, work: int, *arguments: Any) -> None:
     """Run a kernel over all samples, in bands of rows if there are fewer samples than threads.
 
     There are as many threads as torch.set_num_threads and NUMBA_NUM_THREADS both allow, and as the work, counted in
-    pixels, is worth. (numba.get_num_threads is not asked: it would start OpenMP and change torch's setting.)
+    pixels, is worth. (numba.get_num_threads would start OpenMP and change torch's setting.)
     """
     threads = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS, max(1, work // PIXELS_PER_THREAD))
     bands = min(rows, math.ceil(threads / samples))
@@ -30,12 +30,12 @@ def in_bands(kernel: Callable[..., None], samples: int, rows: int, work: int, *a
         return
     remaining = iter(range(tasks))
 
-    def work_off() -> None:
+    def take_tasks() -> None:
         for task in remaining:
             kernel(*arguments, task, task + 1, bands)
 
-    others = [_pool(threads - 1).submit(work_off) for _ in range(threads - 1)]
-    work_off()
+    others = [_pool(threads - 1).submit(take_tasks) for _ in range(threads - 1)]
+    take_tasks()
     for other in others:
         other.result()
 

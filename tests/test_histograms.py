@@ -1,4 +1,4 @@
-"""The core that HOG and SIFT share: bins, bands and the sums of both."""
+"""The core that HOG and SIFT share: bins, pooling matrices and the sums of both."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unfeature.features.gradients.histograms import Band, Bins, assign, cell_band, oriented_cells, strongest_gradient
+from unfeature.features.gradients.bins import Bins
+from unfeature.features.gradients.histograms import assign, oriented_cells, strongest_gradient
+from unfeature.features.gradients.pooling import PoolingMatrix, cell_pooling
 
 SHARED_BINS = [Bins(linear=True), Bins(softness=0.3), Bins(cubic=True)]
 
@@ -84,7 +86,7 @@ def test_cells_share_every_visited_pixel(pixels, cell, data):
     if cells < 1:
         return
     visited = data.draw(st.sampled_from([pixels, cells * cell]))
-    dense = cell_band(pixels, cells, cell, visited).dense(torch.zeros(1, dtype=torch.float64)).numpy()
+    dense = cell_pooling(pixels, cells, cell, visited).dense(torch.zeros(1, dtype=torch.float64)).numpy()
     expected = np.zeros((cells, pixels))
     for p in range(1, visited - 1):
         for c in range(cells):
@@ -93,15 +95,15 @@ def test_cells_share_every_visited_pixel(pixels, cell, data):
 
 
 def test_entries_at_the_same_place_add_up():
-    band = Band(2, 3, np.array([1, 0, 1, 0]), np.array([2, 0, 2, 1]), np.array([0.5, 1.0, 0.25, 0.0]))
-    assert band.dense(torch.zeros(1)).tolist() == [[1, 0, 0], [0, 0, 0.75]]
-    assert band.start.tolist() == [0, 1, 1, 2]
+    matrix = PoolingMatrix(2, 3, np.array([1, 0, 1, 0]), np.array([2, 0, 2, 1]), np.array([0.5, 1.0, 0.25, 0.0]))
+    assert matrix.dense(torch.zeros(1)).tolist() == [[1, 0, 0], [0, 0, 0.75]]
+    assert matrix.start.tolist() == [0, 1, 1, 2]
 
 
 @given(st.integers(5, 20), st.integers(5, 20), st.sampled_from([1, 3]), st.sampled_from([Bins(), *SHARED_BINS]))
 def test_all_magnitude_arrives(height, width, channels, bins):
     x = torch.rand(2, channels, height, width, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    ones = [Band(1, n, np.zeros(n, int), np.arange(n), np.ones(n)) for n in (height, width)]
+    ones = [PoolingMatrix(1, n, np.zeros(n, int), np.arange(n), np.ones(n)) for n in (height, width)]
     gx, gy = strongest_gradient(x * 7)
     total = oriented_cells(x, *ones, bins, 7.0).sum((1, 2, 3))
     torch.testing.assert_close(total, torch.sqrt(gx**2 + gy**2).sum((1, 2)))
