@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .families import FeatureCommand, takes_feature
+from .feature_command import FeatureCommand, takes_feature
 from .invert import LONGER_SIDE
 from .maximize import save
 from .options import SEED, Size

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .families import FeatureCommand, takes_feature
+from .feature_command import FeatureCommand, takes_feature
 from .options import Size
 from .photographs import read_photograph
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from unfeature.baselines import METHODS
 from unfeature.baselines import find as find_method
 
-from .families import FeatureCommand, takes_feature
+from .feature_command import FeatureCommand, takes_feature
 from .options import SEED, Name, Size
 from .photographs import read_photograph
 from .progress import step_bar

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .families import FeatureCommand, takes_feature
+from .feature_command import FeatureCommand, takes_feature
 from .options import SEED
 from .progress import image_bar
 

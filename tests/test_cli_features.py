@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 import unfeature as uf
 from unfeature.cli import cli
-from unfeature.cli.families import FAMILIES, OPTIONS, build
+from unfeature.cli.feature_command import FAMILIES, OPTIONS, build
 
 
 @pytest.fixture(scope="module")
