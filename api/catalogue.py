@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import ast
 import difflib
+import inspect
 import re
 from collections.abc import Iterable, Iterator, MutableMapping
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -70,6 +72,18 @@ class Catalogue(MutableMapping[str, type[T]], Generic[T]):
         if name not in self:
             raise ValueError(f"unknown {self.kind} {name!r}: one of {', '.join(self)}{suggestion(name, self)}")
         return self[name]
+
+    def outline(self, name: str) -> tuple[str, set[str]]:
+        """The docstring and the names of the methods of a class, read from its source: nothing is imported."""
+        if name in self._loaded:
+            return inspect.getdoc(self._loaded[name]) or "", set(vars(self._loaded[name]))
+        module, attribute = self._homes[name]
+        source = Path(str(find_spec(module).origin)).read_text(encoding="utf-8")  # type: ignore[union-attr]
+        for line in ast.parse(source).body:
+            if isinstance(line, ast.ClassDef) and line.name == attribute:
+                methods = {part.name for part in line.body if isinstance(part, ast.FunctionDef)}
+                return ast.get_docstring(line) or "", methods
+        raise ValueError(f"{module} defines no class {attribute}")
 
     def class_names(self) -> dict[str, str]:
         """The command-line name of each class, by the name of the class."""

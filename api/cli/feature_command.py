@@ -1,212 +1,99 @@
-"""The features that commands take by name: for each its options, and how it is built from those that were given."""
+"""Commands that take a feature by name: ``--feature NAME``, then the options of that feature, and only those."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from .options import Levels, Name
+from unfeature.catalogue import suggestion
+from unfeature.features import DESCRIPTORS
 
-if TYPE_CHECKING:
-    from unfeature.features.base import Representation
+from .options import SHARED, Name
+from .signatures import ParameterOption, options_of, take_values
 
-
-@dataclass(frozen=True)
-class Family:
-    """A kind of feature.
-
-    Attributes
-    ----------
-    build : callable
-        Takes the options that were given, by keyword, and returns the descriptor; what is not given keeps the
-        default of the descriptor's own signature.
-    options : tuple of str
-        The options, keys of `OPTIONS`, that it takes.
-    required : tuple of str
-        Those of them that must be given.
-    """
-
-    build: Callable[..., Representation]
-    options: tuple[str, ...]
-    required: tuple[str, ...] = ()
-
-
-def _hog(**given: Any) -> Representation:
-    from unfeature.features.gradients.hog import HOG
-
-    return HOG(**given)
-
-
-def _dsift(**given: Any) -> Representation:
-    from unfeature.features.gradients.dsift import DSIFT
-
-    return DSIFT(**given)
-
-
-def _phow(**given: Any) -> Representation:
-    from unfeature.features.gradients.phow import PHOW
-
-    return PHOW(**{"colour" if name == "colour_space" else name: value for name, value in given.items()})
-
-
-def _lbp(**given: Any) -> Representation:
-    from unfeature.features.patterns.lbp import LBP
-
-    return LBP(**given)
-
-
-def _brief(**given: Any) -> Representation:
-    from unfeature.features.patterns.brief import BRIEF
-
-    return BRIEF(**given)
-
-
-def _bovw(words: Path, **given: Any) -> Representation:
-    from unfeature.features.words.bovw import BoVW
-    from unfeature.features.words.vocabulary import Vocabulary
-
-    return BoVW(Vocabulary.load(words), **given)
-
-
-def _vlad(words: Path, **given: Any) -> Representation:
-    from unfeature.features.words.encodings import VLAD
-    from unfeature.features.words.vocabulary import Vocabulary
-
-    return VLAD(Vocabulary.load(words), **given)
-
-
-def _super_vector(words: Path, **given: Any) -> Representation:
-    from unfeature.features.words.encodings import SuperVector
-    from unfeature.features.words.vocabulary import Vocabulary
-
-    return SuperVector(Vocabulary.load(words), **given)
-
-
-def _fisher(words: Path, **given: Any) -> Representation:
-    from unfeature.features.words.encodings import Fisher
-    from unfeature.features.words.vocabulary import Mixture, Vocabulary
-
-    mixture = Vocabulary.load(words)
-    if not isinstance(mixture, Mixture):
-        raise ValueError(f"{words} holds words of k-means, but a Fisher vector needs a mixture: learn one with --gmm")
-    return Fisher(mixture, **given)
-
-
-def _cnn(net: str, layer: str, **given: Any) -> Representation:
-    from unfeature.features.networks.cnn import CNN
-
-    return CNN(net, layer, **given)
-
-
-FAMILIES: dict[str, Family] = {
-    "hog": Family(_hog, ("variant", "cell_size", "orientations", "bilinear", "texture", "scale")),
-    "dsift": Family(_dsift, ("variant", "bin_size", "step", "window", "scale")),
-    "phow": Family(_phow, ("variant", "step", "window", "colour_space", "contrast_threshold")),
-    "lbp": Family(_lbp, ("points", "radius", "cell_size", "rotation_invariant")),
-    "brief": Family(_brief, ("bits", "patch_size", "step")),
-    "bovw": Family(_bovw, ("words", "assignment", "neighbours", "levels", "pooling", "normalisation"), ("words",)),
-    "vlad": Family(_vlad, ("words", "assignment", "neighbours", "levels"), ("words",)),
-    "super-vector": Family(_super_vector, ("words", "assignment", "neighbours", "levels"), ("words",)),
-    "fisher": Family(_fisher, ("words", "levels"), ("words",)),
-    "cnn": Family(_cnn, ("net", "layer", "weights", "leak", "precision"), ("net", "layer")),
-}
-
-OPTIONS: dict[str, dict[str, Any]] = {
-    "variant": {
-        "type": Name(("uoctti", "dpm", "dalal-triggs", "vlfeat", "network", "cyvlfeat")),
-        "help": "Whose definition to follow: hog uoctti, dpm, dalal-triggs; dsift vlfeat, network; phow cyvlfeat, "
-                "vlfeat [the first].",
-    },
-    "cell_size": {"type": click.IntRange(1), "metavar": "PIXELS", "help": "Side of a cell [8]."},
-    "orientations": {"type": click.IntRange(1), "metavar": "N", "help": "Undirected orientation bins [9]."},
-    "bilinear": {"names": "--bilinear/--hard", "help": "Share gradients between the two nearest bins, or not [hard]."},
-    "texture": {"names": "--texture/--no-texture", "help": "Keep the channels beyond the histograms [kept]."},
-    "bin_size": {"type": click.IntRange(1), "metavar": "PIXELS", "help": "Side of a spatial bin [8]."},
-    "step": {
-        "type": click.IntRange(1), "metavar": "PIXELS",
-        "help": "Between descriptors [dsift: one bin, network three; phow: 2].",
-    },
-    "window": {"type": Name(("gaussian", "flat")), "help": "[dsift: gaussian, network flat; phow: flat]."},
-    "colour_space": {"type": Name(("gray", "rgb", "hsv", "opponent")), "help": "What to describe [gray]."},
-    "contrast_threshold": {"type": click.FloatRange(0), "help": "Norm below which descriptors are zero [0.005]."},
-    "points": {"type": click.IntRange(2, 24), "metavar": "N", "help": "Neighbours that a pixel is compared with [8]."},
-    "radius": {"type": click.FloatRange(0, min_open=True), "metavar": "PIXELS", "help": "Of their circle [1]."},
-    "rotation_invariant": {
-        "names": "--rotation-invariant/--oriented",
-        "help": "Whether patterns that turn into one another are one, or know directions [rotation-invariant].",
-    },
-    "bits": {"type": click.IntRange(1), "metavar": "N", "help": "Comparisons in a patch [256]."},
-    "patch_size": {"type": click.IntRange(2), "metavar": "PIXELS", "help": "Side of a patch [32]."},
-    "words": {
-        "type": click.Path(path_type=Path), "metavar": "FILE",
-        "help": "Visual words, with the descriptor they are of; `unfeature learn words` makes the file.",
-    },
-    "assignment": {"type": Name(("hard", "soft", "llc")), "help": "Of descriptors to words [hard]."},
-    "neighbours": {"type": click.IntRange(1), "metavar": "N", "help": "Words that share a descriptor [the default]."},
-    "levels": {"type": Levels(), "help": "Grids of a spatial pyramid, as 1,2 or 1,3x1 [bovw: 1,2; others: 1]."},
-    "pooling": {"type": Name(("sum", "max")), "help": "Of the shares of a region [sum]."},
-    "normalisation": {"type": Name(("l1", "l2", "power", "none")), "help": "Of the histogram [l1]."},
-    "net": {"metavar": "NAME", "help": "A network, such as alexnet, vgg-m, vgg16 or squeezenet1_0."},
-    "layer": {"metavar": "NAME", "help": "Its layer, such as conv5; a wrong one is answered with the right ones."},
-    "weights": {
-        "type": click.Path(path_type=Path), "metavar": "FILE", "help": "Its weights: .mat, .pth or .safetensors.",
-    },
-    "precision": {"type": Name(("bfloat16",)), "help": "Of the network's sums: faster, 0.5 to 2 % off [exact]."},
-    "leak": {"type": click.FloatRange(0, 1), "help": "Slope of the gradient through dead ReLUs; 0.05 to maximise [0]."},
-    "scale": {"type": click.FloatRange(0, min_open=True), "help": "Factor for images in [0, 1] [255]."},
-}
+CHOSEN = "unfeature.feature"
 
 
 class FeatureCommand(click.Command):
-    """A command whose help lists the features' options after its own."""
+    """A command whose function receives the descriptor `phi`, built from the options of its signature.
+
+    Parameters
+    ----------
+    feature : str, optional
+        The feature if none is named; without it, one must be named.
+    """
+
+    def __init__(self, *args: Any, feature: str | None = None, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.feature = click.Option(["--feature"], type=Name(DESCRIPTORS), default=feature, show_default=True,
+                                    required=feature is None, help="Kind of feature.")
+        self.params.insert(0, self.feature)
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """The command's own parameters, and those of the feature that is named."""
+        return [*super().get_params(ctx), *ctx.meta.get(CHOSEN, {}).get("options", ())]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Look for ``--feature NAME`` first, then parse with that feature's options."""
+        name = _named(args, "--feature") or self.feature.default
+        if name is not None:
+            entry = DESCRIPTORS[self.feature.type.convert(name, self.feature, ctx)]
+            taken = {*SHARED, *(p.name for p in self.params)}
+            options = options_of(entry.__init__, f"{entry.__doc__ or ''}", taken)
+            ctx.meta[CHOSEN] = {"name": name, "options": options}
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            raise click.UsageError(self._foreign(ctx, error.option_name), ctx) from error
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Build the descriptor and call the function."""
+        name, options = ctx.params.pop("feature"), ctx.meta[CHOSEN]["options"]
+        given = take_values(options, ctx.params, name)
+        try:
+            ctx.params["phi"] = DESCRIPTORS[name](**given)
+        except ValueError as error:
+            raise ValueError(_with_flag(str(error), options)) from error
+        return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write both lists."""
-        own: list[tuple[str, str]] = []
-        features: list[tuple[str, str]] = []
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record is not None and isinstance(parameter, click.Option):
-                (features if parameter.name in OPTIONS else own).append(record)
-        for heading, records in (("Options", own), ("Options of the features in brackets", features)):
-            with formatter.section(heading):
-                formatter.write_dl(records)
+        """List the command's own options, then those of the feature."""
+        chosen = ctx.meta.get(CHOSEN, {"name": "", "options": []})
+        own = [p for p in super().get_params(ctx) if isinstance(p, click.Option)]
+        for heading, options in (("Options", own), (f"Options of {chosen['name']}", chosen["options"])):
+            records = [record for option in options if (record := option.get_help_record(ctx)) is not None]
+            if records:
+                with formatter.section(heading):
+                    formatter.write_dl(records)
+        if chosen["name"] != "hog":
+            formatter.write_paragraph()
+            formatter.write_text(f"`{ctx.command_path} --feature hog --help` lists hog's options.")
+
+    def _foreign(self, ctx: click.Context, option: str) -> str:
+        """The message for an option that neither the command nor the feature has."""
+        flags = [flag for p in self.get_params(ctx) for flag in (*p.opts, *p.secondary_opts) if flag.startswith("--")]
+        chosen = ctx.meta.get(CHOSEN)
+        if chosen is None:
+            return (f"{option} is not an option of {ctx.info_name}; options of a feature need --feature NAME, one of "
+                    f"{', '.join(DESCRIPTORS)}{suggestion(option, flags)}")
+        takes = ", ".join(o.opts[0] for o in chosen["options"]) or "no options"
+        return f"{option} is not an option of {chosen['name']}, which takes {takes}{suggestion(option, flags)}"
 
 
-def takes_feature(default: str | None = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Add --feature and the options of all families to a command, whose function receives `phi` in their place."""
-
-    def decorate(function: Callable[..., None]) -> Callable[..., None]:
-        @functools.wraps(function)
-        def with_phi(feature: str, **arguments: Any) -> None:
-            given = {name: value for name in OPTIONS if (value := arguments.pop(name)) is not None}
-            function(phi=build(feature, given), **arguments)
-
-        for name, settings in reversed(OPTIONS.items()):
-            settings = dict(settings)
-            flags = settings.pop("names", f"--{name.replace('_', '-')}")
-            owners = ", ".join(family for family, value in FAMILIES.items() if name in value.options)
-            settings["help"] = f"({owners}) {settings['help']}"
-            with_phi = click.option(flags, name, default=None, **settings)(with_phi)
-        kind: dict[str, Any] = {"required": True} if default is None else {"default": default, "show_default": True}
-        return click.option("--feature", type=Name(tuple(FAMILIES)), help="The kind of feature.", **kind)(with_phi)
-
-    return decorate
+def _named(args: list[str], flag: str) -> str | None:
+    """The value of a flag among arguments that are not parsed yet."""
+    for argument, following in zip(args, [*args[1:], None], strict=True):
+        if argument == flag:
+            return following
+        if argument.startswith(f"{flag}="):
+            return argument.partition("=")[2]
+    return None
 
 
-def build(feature: str, given: dict[str, Any]) -> Representation:
-    """The descriptor of a family with the options given; ValueError for a foreign option, or a missing one."""
-    family = FAMILIES[feature]
-    foreign = [name for name in given if name not in family.options]
-    if foreign:
-        flags = ", ".join(f"--{name.replace('_', '-')}" for name in family.options)
-        raise ValueError(f"--{foreign[0].replace('_', '-')} is not an option of {feature}, which takes {flags}")
-    missing = [name for name in family.required if name not in given]
-    if missing:
-        raise ValueError(f"{feature} needs --{missing[0].replace('_', '-')}: {OPTIONS[missing[0]]['help']}")
-    return family.build(**given)
+def _with_flag(message: str, options: list[ParameterOption]) -> str:
+    """A constructor's message about a parameter, with the flag in place of the parameter's name."""
+    for option in options:
+        if message.startswith(f"{option.parameter} is "):
+            return option.opts[0] + message.removeprefix(option.parameter)
+    return message

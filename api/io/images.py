@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import warnings
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,8 @@ GREY_WEIGHTS = (0.2989, 0.5870, 0.1140)
 def read_image(path: str | Path, grey: bool = False) -> NDArray[np.float32]:
     """Read an image file as floats in [0, 1].
 
-    The orientation noted by a camera is applied, palettes are resolved, and an alpha channel is dropped. Colour
-    images of 16 bits a channel are read with 8.
+    The camera's orientation is applied, palettes are resolved, and an alpha channel is dropped. Colour images with 16
+    bits a channel are read with 8.
 
     Parameters
     ----------
@@ -137,14 +139,16 @@ def resize_longer(image: NDArray[Any], side: int) -> NDArray[np.float32]:
 
 
 def list_images(folder: str | Path) -> list[Path]:
-    """Paths of the image files in a folder, not of its subfolders, sorted by name.
+    """Paths of the image files in a folder and its sub-folders, sorted.
+
+    Hidden files and folders are left out; links to folders are followed, but each folder is read once.
 
     Raises
     ------
     FileNotFoundError
         If there is no such folder.
     ValueError
-        If it is a file, cannot be read, or holds no images.
+        If it is a file, a folder cannot be read, or there are no images.
     """
     folder = Path(folder)
     if not folder.exists():
@@ -152,12 +156,32 @@ def list_images(folder: str | Path) -> list[Path]:
     if not folder.is_dir():
         raise ValueError(f"{folder} is a file; give a folder of images")
     try:
-        found = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+        files, folders = _visible_files(folder)
     except OSError as error:
-        raise ValueError(f"the folder {folder} cannot be read: {error.strerror or error}") from error
+        raise ValueError(f"the folder {error.filename or folder} cannot be read: {error.strerror or error}") from error
+    found = [path for path in files if path.suffix.lower() in SUFFIXES]
     if not found:
-        raise ValueError(f"the folder {folder} holds no images ({', '.join(SUFFIXES)})")
+        raise ValueError(f"the folder {folder} holds no images ({', '.join(SUFFIXES)}): "
+                         f"{len(files)} other files in {folders} folders")
     return found
+
+
+def _visible_files(folder: Path) -> tuple[list[Path], int]:
+    """The files below a folder, sorted, and the number of folders."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    files: list[Path] = []
+    seen: set[str] = set()
+    for place, folders, names in os.walk(folder, onerror=fail, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if (real := os.path.realpath(place)) in seen:
+            folders.clear()
+        else:
+            files += (Path(place, name) for name in names if not name.startswith("."))
+        seen.add(real)
+    return sorted(files), len(seen)
 
 
 def to_bytes(image: NDArray[Any]) -> NDArray[np.uint8]:
@@ -169,22 +193,13 @@ def to_bytes(image: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def write_png(path: str | Path, image: NDArray[Any]) -> None:
-    """Write an image as an 8-bit PNG, rounded, not truncated, and atomically.
-
-    Parameters
-    ----------
-    path : str or Path
-    image : ndarray (H, W), (H, W, 1) or (H, W, 3)
-        Values in [0, 1], clipped; or uint8.
-    """
+    """Write an image (H, W), (H, W, 1) or (H, W, 3) as an 8-bit PNG, atomically; values as in `to_bytes`."""
     with atomic(path) as temporary:
         temporary.write_bytes(encode_png(image))
 
 
 def encode_png(image: NDArray[Any]) -> bytes:
     """The bytes of `write_png`'s file."""
-    from io import BytesIO
-
     from PIL import Image
 
     a = to_bytes(image)
@@ -197,7 +212,7 @@ def encode_png(image: NDArray[Any]) -> bytes:
 
 
 def bundled(name: str) -> NDArray[np.float32]:
-    """One of scikit-image's photographs, as `read_image` gives it; nothing is downloaded.
+    """One of scikit-image's photographs, as `read_image` reads it; nothing is downloaded.
 
     Parameters
     ----------
@@ -207,7 +222,7 @@ def bundled(name: str) -> NDArray[np.float32]:
 
 
 def bundled_path(name: str) -> Path:
-    """Where the file of one of scikit-image's photographs is."""
+    """The file of one of scikit-image's photographs."""
     import skimage
 
     if name not in BUNDLED:
