@@ -21,17 +21,8 @@ T = TypeVar("T")
 
 
 class Catalogue(MutableMapping[str, type[T]], Generic[T]):
-    """Classes of one kind, by their command-line name.
+    """Classes of one kind, such as ``"feature"``, by their command-line names, from the stub of a package.
 
-    Parameters
-    ----------
-    kind : str
-        What an entry is called in messages, such as ``"feature"``.
-    package : str
-        The package whose stub lists the entries.
-
-    Notes
-    -----
     ``catalogue["toy"] = Toy`` adds an entry for the life of the process; it then behaves as the others do.
     """
 
@@ -56,19 +47,13 @@ class Catalogue(MutableMapping[str, type[T]], Generic[T]):
         return iter({**self._homes, **self._loaded})
 
     def __len__(self) -> int:
-        return len({**self._homes, **self._loaded})
+        return len({*self._homes, *self._loaded})
 
     def __contains__(self, name: object) -> bool:
         return name in self._homes or name in self._loaded
 
     def find(self, name: str) -> type[T]:
-        """The entry of this name.
-
-        Raises
-        ------
-        ValueError
-            For an unknown name; the message lists the names and suggests the nearest.
-        """
+        """The entry of this name; a ValueError for an unknown one lists the names and suggests the nearest."""
         if name not in self:
             raise ValueError(f"unknown {self.kind} {name!r}: one of {', '.join(self)}{suggestion(name, self)}")
         return self[name]

@@ -41,7 +41,7 @@ def test_words_are_learned_and_inverted(call, folder, tmp_path):
     result = uf.Result.load(tmp_path / "out", uf.BoVW(vocabulary, levels=(1,)))
     assert result.codes.shape == (1, 12)
     assert (tmp_path / "out" / "words.png").exists()
-    assert "the words that its code holds most of" in (tmp_path / "out" / "report.html").read_text()
+    assert "the most frequent words of its code" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_a_dictionary_is_learned_applied_and_started_from(call, folder, tmp_path):

@@ -26,8 +26,9 @@ class FeatureCommand(click.Command):
 
     def __init__(self, *args: Any, feature: str | None = None, **settings: Any) -> None:
         super().__init__(*args, **settings)
-        self.feature = click.Option(["--feature"], type=Name(DESCRIPTORS), default=feature, show_default=True,
-                                    required=feature is None, help="Kind of feature.")
+        usual = {"required": True} if feature is None else {"default": feature, "show_default": True}
+        self.usual = feature
+        self.feature = click.Option(["--feature"], type=Name(DESCRIPTORS), help="Kind of feature.", **usual)
         self.params.insert(0, self.feature)
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
@@ -36,7 +37,7 @@ class FeatureCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Look for ``--feature NAME`` first, then parse with that feature's options."""
-        name = _named(args, "--feature") or self.feature.default
+        name = _named(args, "--feature") or self.usual
         if name is not None:
             entry = DESCRIPTORS[self.feature.type.convert(name, self.feature, ctx)]
             taken = {*SHARED, *(p.name for p in self.params)}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from unfeature.baselines import LEARNED_AS, METHODS
+from unfeature.io.images import list_images
 
 from .feature_command import FeatureCommand
 from .options import FILE, SEED, Commands
@@ -29,10 +30,10 @@ OUTPUT = click.option("-o", "--output", type=FILE, required=True, help="The .npz
 
 
 class Learn(Commands):
-    """A group with a command for each method that learns, read from its signature when it is called."""
+    """A group with a command for each method that learns, made from its signature when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The methods that learn, by the names of their models, and what else can be learned."""
+        """The methods that learn, by the names of their models, and the commands of their own."""
         models = {method: model for model, method in LEARNED_AS.items()}
         methods = [models.get(name, name) for name in METHODS if "learn" in METHODS.outline(name)[1]]
         return sorted({*methods, *self.commands})
@@ -45,9 +46,11 @@ class Learn(Commands):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the models without importing their methods."""
-        fixed = {name: command.get_short_help_str(200) for name, command in self.commands.items()}
         with formatter.section("Models"):
-            formatter.write_dl([(name, fixed.get(name) or _summary(name)) for name in self.list_commands(ctx)])
+            formatter.write_dl([
+                (name, self.commands[name].get_short_help_str(200) if name in self.commands else _summary(name))
+                for name in self.list_commands(ctx)
+            ])
 
 
 @click.group(cls=Learn)
@@ -67,9 +70,7 @@ def _summary(name: str) -> str:
 
 
 def _files(given: tuple[Path, ...]) -> list[Path]:
-    """The images that are given, those of folders by name."""
-    from unfeature.io.images import list_images
-
+    """The images that are given, and those of the folders that are given."""
     return [file for path in given for file in ([path] if path.is_file() else list_images(path))]
 
 

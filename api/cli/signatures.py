@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import builtins
 import inspect
 import re
 import sys
 import types
 import typing
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -31,15 +30,7 @@ PLAIN: dict[Any, click.ParamType] = {  # type: ignore[type-arg]
 
 
 class ParameterOption(click.Option):
-    """The option of one parameter; its value is None unless it is given.
-
-    Attributes
-    ----------
-    parameter : str
-        The name of the parameter.
-    needed : bool
-        Whether the parameter has no default.
-    """
+    """The option of `parameter`, `needed` if that has no default; its value is None if it is not given."""
 
     def __init__(self, parameter: inspect.Parameter, kind: click.ParamType, sentence: str, taken: Container[str]):  # type: ignore[type-arg]
         self.parameter, self.needed = parameter.name, parameter.default is parameter.empty
@@ -53,23 +44,16 @@ class ParameterOption(click.Option):
 
 def options_of(function: Callable[..., Any], docstring: str | None, taken: Container[str] = (),
                without: Container[str] = ()) -> list[ParameterOption]:
-    """The options of a function's parameters, in its order.
+    """The options of a function's parameters, whose help is the first sentence of a numpydoc docstring about them.
 
-    Parameters
-    ----------
-    function : callable
-        Its annotations decide the types; a parameter that a command line cannot give has no option.
-    docstring : str
-        In numpydoc; the first sentence about a parameter is the help of its option.
-    taken : container of str
-        Parameters whose options begin with ``--feature-``, since the command has options of these names.
-    without : container of str
-        Parameters that get no option.
+    A parameter whose values a command line cannot give has no option, nor have those in `without`. The options of those
+    in `taken` begin with ``--feature-``, since the command has options of these names.
     """
-    sentences, hints = first_sentences(docstring or ""), _annotations(function)
-    kinds = {p: option_type(hints.get(p.name)) for p in inspect.signature(function).parameters.values()}
+    sentences, names = first_sentences(docstring or ""), vars(sys.modules[function.__module__])
+    parameters = [p for p in inspect.signature(function).parameters.values() if p.name not in without]
+    kinds = [option_type(_evaluated(p.annotation, names)) for p in parameters]
     return [ParameterOption(p, kind, sentences.get(p.name, ""), taken)
-            for p, kind in kinds.items() if kind is not None and p.name not in without]
+            for p, kind in zip(parameters, kinds, strict=True) if kind is not None]
 
 
 def option_type(annotation: Any) -> click.ParamType | None:  # type: ignore[type-arg]
@@ -117,15 +101,8 @@ def first_sentences(docstring: str) -> dict[str, str]:
     return found
 
 
-def take_values(options: Iterable[ParameterOption], arguments: dict[str, Any], owner: str) -> dict[str, Any]:
-    """Move the values of options that were given out of a command's arguments, by the names of the parameters.
-
-    Raises
-    ------
-    ValueError
-        If an option that the owner needs is missing.
-    """
-    options = list(options)
+def take_values(options: Sequence[ParameterOption], arguments: dict[str, Any], owner: str) -> dict[str, Any]:
+    """Take the values of options given out of a command's arguments; ValueError if a needed one is missing."""
     values = {option.parameter: arguments.pop(str(option.name)) for option in options}
     for option in options:
         if option.needed and values[option.parameter] is None:
@@ -147,18 +124,9 @@ def _written(default: Any, flags: str) -> str:
     return "" if default is None else f"{default:g}" if isinstance(default, float) else str(default)
 
 
-class _Unknown:
-    """Stands in annotations for names that only type checkers import."""
-
-    def __class_getitem__(cls, item: Any) -> type:
-        return cls
-
-
-class _Names(dict[str, Any]):
-    def __missing__(self, name: str) -> Any:
-        return _Unknown
-
-
-def _annotations(function: Callable[..., Any]) -> dict[str, Any]:
-    names = _Names({**vars(builtins), **vars(sys.modules[function.__module__])})
-    return typing.get_type_hints(function, localns=names)
+def _evaluated(annotation: Any, names: dict[str, Any]) -> Any:
+    """An annotation; None if it uses names that only type checkers import."""
+    try:
+        return eval(annotation, names) if isinstance(annotation, str) else annotation
+    except NameError:
+        return None

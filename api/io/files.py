@@ -117,7 +117,7 @@ def save_arrays(path: str | Path, kind: str, meta: dict[str, Any], **arrays: Any
     Parameters
     ----------
     path : str or Path
-        The file, written under exactly this name.
+        Written under exactly this name.
     kind : str
         What the file holds, such as ``"vocabulary"``; `load_arrays` expects the same.
     meta : dict
@@ -183,6 +183,4 @@ def _reason(error: Exception) -> str:
     text = str(error)
     if "pickle" in text or "Object arrays" in text:
         return "it may be a pickle, and pickles are never loaded"
-    if "magic string" in text or "zip file" in text:
-        return "it is truncated, or another kind of file"
     return text.splitlines()[0] if text else "it is truncated"

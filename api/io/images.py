@@ -63,13 +63,10 @@ def read_image(path: str | Path, grey: bool = False) -> NDArray[np.float32]:
 def _pixels(picture: Any) -> NDArray[np.float32]:
     if picture.mode.startswith("I"):
         a = np.asarray(picture).astype(np.float32) / np.float32(65535)
-    elif picture.mode == "F":
-        a = _floats(picture)
-    elif picture.mode in ("1", "L", "LA", "La"):
-        a = _floats(picture.convert("L"))
     else:
         picture = picture.convert("RGBA") if picture.mode == "P" else picture
-        a = _floats(picture.convert("RGB"))
+        grey = picture.mode in ("1", "L", "LA", "La")
+        a = _floats(picture if picture.mode == "F" else picture.convert("L" if grey else "RGB"))
     if not (np.isfinite(a).all() and a.min() >= 0 and a.max() <= 1):
         raise ValueError("its pixels are neither 8 nor 16 bits, nor floats in [0, 1]: convert it first")
     return a
@@ -83,7 +80,7 @@ def _floats(image: Any) -> NDArray[np.float32]:
 
 
 def to_grey(image: NDArray[Any]) -> NDArray[np.float32]:
-    r"""Grey value Y = 0.2989 R + 0.5870 G + 0.1140 B.
+    """Grey values Y = 0.2989 R + 0.5870 G + 0.1140 B.
 
     Parameters
     ----------
@@ -99,29 +96,14 @@ def to_grey(image: NDArray[Any]) -> NDArray[np.float32]:
     ValueError
         For another number of axes or channels.
     """
-    a = _floats(image)
-    if a.ndim == 2:
-        return a
-    if a.ndim == 3 and a.shape[2] == 1:
-        return a[..., 0]
-    if a.ndim == 3 and a.shape[2] == 3:
-        return np.asarray(a @ np.array(GREY_WEIGHTS, dtype=np.float32))
-    raise ValueError(f"an image has shape (H, W), (H, W, 1) or (H, W, 3), got {a.shape}")
+    a = _one_channel_as_grey(_floats(image))
+    return a if a.ndim == 2 else np.asarray(a @ np.array(GREY_WEIGHTS, dtype=np.float32))
 
 
 def resize_longer(image: NDArray[Any], side: int) -> NDArray[np.float32]:
     """Resize so that the longer side has `side` pixels, linearly and anti-aliased; the aspect ratio is kept.
 
-    Parameters
-    ----------
-    image : ndarray (H, W) or (H, W, C)
-        Floats; uint8 and uint16 are divided by their largest value.
-    side : int
-        Pixels, at least 1.
-
-    Returns
-    -------
-    ndarray (h, w) or (h, w, C), float32
+    The image (H, W) or (H, W, C) holds floats; uint8 and uint16 are divided by their largest value.
     """
     from skimage.transform import resize
 
@@ -202,13 +184,17 @@ def encode_png(image: NDArray[Any]) -> bytes:
     """The bytes of `write_png`'s file."""
     from PIL import Image
 
-    a = to_bytes(image)
-    a = a[..., 0] if a.ndim == 3 and a.shape[2] == 1 else a
-    if a.size == 0 or not (a.ndim == 2 or (a.ndim == 3 and a.shape[2] == 3)):
-        raise ValueError(f"an image has shape (H, W), (H, W, 1) or (H, W, 3), got {a.shape}")
+    a = _one_channel_as_grey(to_bytes(image))
     stream = BytesIO()
     Image.fromarray(np.ascontiguousarray(a)).save(stream, format="PNG", optimize=True)
     return stream.getvalue()
+
+
+def _one_channel_as_grey(a: NDArray[Any]) -> NDArray[Any]:
+    """(H, W, 1) as (H, W); a ValueError for what is no image."""
+    if a.size == 0 or a.ndim not in (2, 3) or (a.ndim == 3 and a.shape[2] not in (1, 3)):
+        raise ValueError(f"an image has shape (H, W), (H, W, 1) or (H, W, 3), got {a.shape}")
+    return a[..., 0] if a.ndim == 3 and a.shape[2] == 1 else a
 
 
 def bundled(name: str) -> NDArray[np.float32]:
