@@ -8,12 +8,11 @@ from collections.abc import Sequence
 import click
 
 from .bench import bench
-from .caricature import caricature
 from .encode import encode
 from .invert import invert
 from .keypoints import keypoints
 from .learn import learn
-from .maximize import maximize
+from .maximize import caricature, maximize
 from .options import Commands
 from .report import report
 

@@ -100,7 +100,7 @@ def _model_command(name: str) -> click.Command:
             method.learn(_files(images), phi, output=output, progress=progress, **given)
         click.echo(output)
 
-    command.params[:0] = options
+    command.params[1:1] = options
     return command
 
 

@@ -1,4 +1,4 @@
-"""``unfeature maximize``: images to which a part of a feature responds most."""
+"""``unfeature maximize`` and ``unfeature caricature``: images to which a feature responds more."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import click
 from unfeature.io.files import folder_for_results, load_array
 
 from .feature_command import FeatureCommand
-from .options import FILE, Values, shared
+from .options import FILE, LONGER_SIDE, Values, shared
+from .photographs import read_photograph
 from .progress import step_bar
 
 if TYPE_CHECKING:
@@ -52,10 +53,38 @@ def maximize(phi: Representation, output: Path, quiet: bool, size: int | tuple[i
     with folder_for_results(output), step_bar(quiet) as progress:
         result = find(phi, direction=direction, statistics=known, progress=progress,
                       size=(size, size) if isinstance(size, int) else size, **given)
-    save(result, output)
+    _save(result, output)
 
 
-def save(result: Result, folder: Path) -> None:
+@click.command("caricature", cls=FeatureCommand, feature="cnn")
+@click.argument("photograph", type=FILE)
+@click.option("--octaves", type=click.IntRange(1), default=1, show_default=True,
+              help="Number of image sizes, from small to large.")
+@click.option("--octave-scale", type=click.FloatRange(1, min_open=True), default=1.4, show_default=True,
+              help="Ratio of one size to the next.")
+@shared("preset", "steps", "data_weight", "seed", "size", "output", "quiet", preset="best or ijcv2016 [best].",
+        steps="Gradient evaluations at each size [the preset's].", seed="Seed of the jitter.",
+        data_weight="Weight of the response against the priors [the feature's].",
+        size=f"Longer side to reduce the photograph to [{LONGER_SIDE}].")
+def caricature(photograph: Path, phi: Representation, output: Path, quiet: bool, size: int | tuple[int, int] | None,
+               **settings: Any) -> None:
+    """Change a photograph so that the responses of a feature grow.
+
+    \b
+    Examples:
+      unfeature caricature photo.jpg --net squeezenet1_0 --weights w.safetensors --layer fire6
+      unfeature caricature photo.jpg --net squeezenet1_0 --weights w.safetensors --layer fire9 --octaves 4
+    """
+    from unfeature.inversion.caricature import caricature as find
+
+    image = read_photograph(photograph, phi, size or LONGER_SIDE)
+    given = {name: value for name, value in settings.items() if value is not None}
+    with folder_for_results(output), step_bar(quiet) as progress:
+        result = find(phi, image, progress=progress, **given)
+    _save(result, output)
+
+
+def _save(result: Result, folder: Path) -> None:
     """Write the images, and print how strongly they respond."""
     for stale in folder.glob("preimage*.png"):
         stale.unlink()

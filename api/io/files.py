@@ -86,7 +86,7 @@ def write_json(path: str | Path, value: Any) -> None:
 
 def read_json(path: str | Path) -> Any:
     """Read a JSON file; FileNotFoundError if it is missing, ValueError if it is not JSON."""
-    path = _existing(path)
+    path = existing_file(path)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -101,7 +101,7 @@ def save_array(path: str | Path, array: NDArray[Any]) -> None:
 
 def load_array(path: str | Path) -> NDArray[Any]:
     """Read one array from a .npy file; errors as those of `load_arrays`."""
-    path = _existing(path)
+    path = existing_file(path)
     try:
         with path.open("rb") as stream:
             return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
@@ -148,7 +148,7 @@ def load_arrays(path: str | Path, kind: str) -> tuple[dict[str, Any], dict[str, 
     ValueError
         If the file is foreign, truncated, damaged, of another kind, or holds a pickle, which is never loaded.
     """
-    path = _existing(path)
+    path = existing_file(path)
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
@@ -163,12 +163,13 @@ def load_arrays(path: str | Path, kind: str) -> tuple[dict[str, Any], dict[str, 
     return meta, arrays
 
 
-def _existing(path: str | Path) -> Path:
+def existing_file(path: str | Path, kind: str = "file") -> Path:
+    """The path; FileNotFoundError if there is no such file, ValueError if it is a folder."""
     path = Path(path)
     if path.is_dir():
         raise ValueError(f"{path} is a folder; give a file")
     if not path.exists():
-        raise FileNotFoundError(f"there is no file {path}")
+        raise FileNotFoundError(f"there is no {kind} {path}")
     return path
 
 

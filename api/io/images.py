@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .files import atomic
+from .files import atomic, existing_file
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 BUNDLED = ("astronaut", "camera", "chelsea", "coffee", "rocket")
@@ -45,11 +45,7 @@ def read_image(path: str | Path, grey: bool = False) -> NDArray[np.float32]:
     """
     from PIL import Image, ImageOps
 
-    path = Path(path)
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder; give an image file")
-    if not path.exists():
-        raise FileNotFoundError(f"there is no image {path}")
+    path = existing_file(path, "image")
     try:
         with warnings.catch_warnings(), Image.open(path) as opened:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)

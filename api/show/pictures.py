@@ -57,7 +57,12 @@ def glyph(phi: Representation, code: NDArray[Any]) -> Picture:
 @singledispatch
 def _drawn(phi: Representation, code: NDArray[np.float32]) -> Picture:
     """The drawing of a kind of descriptor; this one is for those that register none."""
-    return bars(code) if code.ndim == 1 else enlarge(brighten(np.linalg.norm(code, axis=2)))
+    if code.ndim == 1:
+        return bars(code)
+    norms = np.linalg.norm(code, axis=2)
+    repeats = max(1, LONGEST_SIDE // 2 // max(norms.shape))
+    bright = np.clip(norms / _brightest(norms), 0, 1).repeat(repeats, 0).repeat(repeats, 1)
+    return np.asarray(bright, dtype=np.float32)
 
 
 @_drawn.register
@@ -141,17 +146,6 @@ def draw_tiles(weights: NDArray[Any], tiles: Picture) -> Picture:
     for weight, tile in zip(np.moveaxis(weights, 2, 0), tiles, strict=True):
         np.maximum(picture, weight[:, None, :, None] * tile[:, None, :], out=picture)
     return picture.reshape(h * size, w * size)
-
-
-def brighten(picture: NDArray[Any]) -> Picture:
-    """Scale non-negative values to [0, 1], the brightest few in a thousand clipped."""
-    return np.asarray(np.clip(picture / _brightest(picture), 0, 1), dtype=np.float32)
-
-
-def enlarge(picture: NDArray[Any]) -> Picture:
-    """Repeat pixels until the longer side is about as long as other pictures'."""
-    size = max(1, LONGEST_SIDE // 2 // max(picture.shape[:2]))
-    return np.asarray(picture.repeat(size, 0).repeat(size, 1), dtype=np.float32)
 
 
 def bars(code: NDArray[Any], height: int = 160) -> Picture:
