@@ -22,6 +22,7 @@ setup(
     package_data={"": ["*.pyi"], "unfeature": ["py.typed"], "unfeature.show": ["templates/*.html"]},
     install_requires=[
         "click>=8.2",
+        "docstring-parser>=0.16",
         "jinja2>=3.1",
         "numba>=0.60",
         "numpy>=1.26",

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import ast
 import difflib
+import inspect
 import re
 from collections.abc import Iterable, Iterator, MutableMapping
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -19,17 +21,8 @@ T = TypeVar("T")
 
 
 class Catalogue(MutableMapping[str, type[T]], Generic[T]):
-    """Classes of one kind, by their command-line name.
+    """Classes of one kind, such as ``"feature"``, by their command-line names, from the stub of a package.
 
-    Parameters
-    ----------
-    kind : str
-        What an entry is called in messages, such as ``"feature"``.
-    package : str
-        The package whose stub lists the entries.
-
-    Notes
-    -----
     ``catalogue["toy"] = Toy`` adds an entry for the life of the process; it then behaves as the others do.
     """
 
@@ -54,22 +47,28 @@ class Catalogue(MutableMapping[str, type[T]], Generic[T]):
         return iter({**self._homes, **self._loaded})
 
     def __len__(self) -> int:
-        return len({**self._homes, **self._loaded})
+        return len({*self._homes, *self._loaded})
 
     def __contains__(self, name: object) -> bool:
         return name in self._homes or name in self._loaded
 
     def find(self, name: str) -> type[T]:
-        """The entry of this name.
-
-        Raises
-        ------
-        ValueError
-            For an unknown name; the message lists the names and suggests the nearest.
-        """
+        """The entry of this name; a ValueError for an unknown one lists the names and suggests the nearest."""
         if name not in self:
             raise ValueError(f"unknown {self.kind} {name!r}: one of {', '.join(self)}{suggestion(name, self)}")
         return self[name]
+
+    def outline(self, name: str) -> tuple[str, set[str]]:
+        """The docstring and the names of the methods of a class, read from its source: nothing is imported."""
+        if name in self._loaded:
+            return inspect.getdoc(self._loaded[name]) or "", set(vars(self._loaded[name]))
+        module, attribute = self._homes[name]
+        source = Path(str(find_spec(module).origin)).read_text(encoding="utf-8")  # type: ignore[union-attr]
+        for line in ast.parse(source).body:
+            if isinstance(line, ast.ClassDef) and line.name == attribute:
+                methods = {part.name for part in line.body if isinstance(part, ast.FunctionDef)}
+                return ast.get_docstring(line) or "", methods
+        raise ValueError(f"{module} defines no class {attribute}")
 
     def class_names(self) -> dict[str, str]:
         """The command-line name of each class, by the name of the class."""

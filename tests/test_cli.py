@@ -121,7 +121,7 @@ def test_help_is_quick_and_imports_nothing_heavy():
     started = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.splitlines()[-1] == "[]"
-    assert "Examples:" in done.stdout and "--cell-size" in done.stdout
+    assert "Examples:" in done.stdout and "--feature" in done.stdout
     assert time.perf_counter() - started < 3
     assert "Examples:" in run().stdout
 

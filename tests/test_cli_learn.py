@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 
 import unfeature as uf
-from unfeature.baselines import METHODS, find
 from unfeature.cli import main
-from unfeature.cli.learn import MODELS
 from unfeature.features.channel_statistics import Statistics
 from unfeature.io.images import BUNDLED, bundled_path, resize_longer, to_grey, write_png
 
@@ -43,7 +41,7 @@ def test_words_are_learned_and_inverted(call, folder, tmp_path):
     result = uf.Result.load(tmp_path / "out", uf.BoVW(vocabulary, levels=(1,)))
     assert result.codes.shape == (1, 12)
     assert (tmp_path / "out" / "words.png").exists()
-    assert "the words that its code holds most of" in (tmp_path / "out" / "report.html").read_text()
+    assert "the most frequent words of its code" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_a_dictionary_is_learned_applied_and_started_from(call, folder, tmp_path):
@@ -127,7 +125,9 @@ def test_statistics_are_collected(call, folder, tmp_path):
         ("invert PHOTO --feature hog --init m.npz", "there is no file m.npz"),
         ("keypoints PHOTO --model m.npz", "there is no file m.npz"),
         ("learn keypoints FOLDER . -o w.npz", "holds no images"),
-        ("invert PHOTO --feature hog --init small.png", "small.png has 8x8 pixels, but the image to find 256x256"),
+        ("learn dictonary FOLDER -o w.npz", "did you mean 'dictionary'?"),
+        ("learn ridge FOLDER --atoms 3 -o w.npz", "--atoms is not an option of"),
+        ("invert PHOTO --feature hog --init small.png", "small.png has 8x8 pixels, but the image to find has 256x256"),
     ],
 )
 def test_mistakes_get_one_clear_line(call, folder, tmp_path, monkeypatch, arguments, message):
@@ -142,10 +142,24 @@ def test_mistakes_get_one_clear_line(call, folder, tmp_path, monkeypatch, argume
     assert sorted(p.name for p in tmp_path.rglob("*")) == before
 
 
-def test_every_model_can_be_learned_and_takes_its_options():
-    import inspect
+def test_folders_of_classes_are_learned_from(call, folder, tmp_path):
+    for number, path in enumerate(sorted(folder.iterdir())):
+        write_png(tmp_path / "data" / f"class{number % 2}" / path.name, uf.read_image(path))
+    path = tmp_path / "pd.npz"
+    options = ("--atoms", 5, "--windows", 100, "-o", path)
+    assert call("learn", "dictionary", tmp_path / "data", *options) == (0, f"{path}\n", "")
+    assert uf.baselines.PairedDictionary.load(path).image_atoms.shape[0] == 5
+    statistics = tmp_path / "statistics.npz"
+    assert call("learn", "statistics", tmp_path / "data", "--feature", "lbp", "-o", statistics)[0] == 0
+    assert Statistics.load(statistics).images == len(BUNDLED)
 
-    for kind, (_, options) in MODELS.items():
-        accepted = inspect.signature(find(kind).learn).parameters
-        assert {*options, "seed", "side", "memory", "output", "progress"} <= set(accepted)
-    assert len(METHODS) >= len(MODELS)
+
+def test_the_models_are_those_of_the_methods_that_learn(call):
+    status, text, _ = call("learn", "--help")
+    models = [line.split()[0] for line in text[text.index("Models:"):].splitlines()[1:] if line[2:3].strip()]
+    assert status == 0
+    assert models == ["basis", "collage", "dictionary", "elda", "jigsaw", "keypoints", "ridge", "statistics", "upconv",
+                      "words"]
+    for model in models:
+        assert call("learn", model, "--help")[0] == 0
+    assert "--windows INTEGER" in call("learn", "paired-dictionary", "--help")[1]

@@ -125,6 +125,24 @@ def test_listing_images(tmp_path, pixels):
         images.list_images(tmp_path / "nowhere")
 
 
+def test_listing_images_of_sub_folders(tmp_path):
+    for name in ("b.png", "dogs/2.jpg", "dogs/1.jpg", "cats/small/3.png", ".git/4.png", "cats/.hidden/5.png"):
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "set" / name).touch()
+    (tmp_path / "set" / "cats" / "up").symlink_to(tmp_path / "set")
+    (tmp_path / "set" / "dogs" / "same").symlink_to(tmp_path / "set" / "cats")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "6.png").touch()
+    (tmp_path / "set" / "linked").symlink_to(tmp_path / "other")
+    found = [p.relative_to(tmp_path / "set").as_posix() for p in images.list_images(tmp_path / "set")]
+    assert found == ["b.png", "cats/small/3.png", "dogs/1.jpg", "dogs/2.jpg", "linked/6.png"]
+    for name in ("texts/a.txt", "texts/more/b.txt", "texts/more/.c.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(ValueError, match=r"holds no images .*: 2 other files in 2 folders"):
+        images.list_images(tmp_path / "texts")
+
+
 def test_bundled_photographs():
     for name in images.BUNDLED:
         image = images.bundled(name)

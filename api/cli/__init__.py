@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 import click
 
 from .bench import bench
-from .caricature import caricature
 from .encode import encode
 from .invert import invert
 from .keypoints import keypoints
 from .learn import learn
-from .maximize import maximize
-from .options import suggestion
+from .maximize import caricature, maximize
+from .options import Commands
 from .report import report
 
 EPILOG = """\b
@@ -30,16 +28,6 @@ Examples:
 \b
 `unfeature COMMAND --help` explains a command.
 """
-
-
-class Commands(click.Group):
-    """A group that answers an unknown command with the nearest known one."""
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        """The command that the first argument names."""
-        if args and args[0] not in self.commands and not args[0].startswith("-"):
-            ctx.fail(f"there is no command {args[0]!r}{suggestion(args[0], self.commands)}")
-        return super().resolve_command(ctx, args)
 
 
 @click.group(cls=Commands, epilog=EPILOG)

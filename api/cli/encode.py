@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .families import FeatureCommand, takes_feature
-from .options import Size
+from unfeature.io.files import save_array
+
+from .feature_command import FeatureCommand
+from .options import FILE, shared
 from .photographs import read_photograph
 
 if TYPE_CHECKING:
@@ -16,14 +18,12 @@ if TYPE_CHECKING:
 
 
 @click.command("features", cls=FeatureCommand)
-@click.argument("photograph", type=click.Path(path_type=Path))
-@takes_feature()
-@click.option("--size", type=Size(), help="Resize the photograph so that its longer side is this [as it is].")
-@click.option("--colour", is_flag=True, help="Encode in colour, where the feature takes it.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The .npy file to write.")
-def encode(
-    photograph: Path, phi: Representation, size: int | tuple[int, int] | None, colour: bool, output: Path
-) -> None:
+@click.argument("photograph", type=FILE)
+@shared("size", size="Longer side to resize the photograph to [its own].")
+@click.option("--colour", is_flag=True, help="Encode in colour, if the feature takes colour.")
+@click.option("-o", "--output", type=FILE, required=True, help="The .npy file to write.")
+def encode(photograph: Path, phi: Representation, size: int | tuple[int, int] | None, colour: bool, output: Path
+           ) -> None:
     """Write the feature of a photograph as a .npy file, positions first and channels last.
 
     \b
@@ -31,8 +31,6 @@ def encode(
       unfeature features photo.jpg --feature hog -o code.npy
       unfeature features photo.jpg --feature hog --variant dpm --colour --size 256 -o code.npy
     """
-    from unfeature.io.files import save_array
-
     code = phi(read_photograph(photograph, phi, size, colour))
     save_array(output, code)
     click.echo(f"{phi!r}: {' × '.join(map(str, code.shape))} in {output}")

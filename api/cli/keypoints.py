@@ -1,4 +1,4 @@
-"""``unfeature keypoints``: the image of SIFT keypoints, each with its own place, scale and orientation."""
+"""``unfeature keypoints``: the image of SIFT keypoints, each with its own position, scale and orientation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .invert import LONGER_SIDE, with_photograph
+from .invert import with_photograph
+from .options import FILE, LONGER_SIDE, shared
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,17 +17,18 @@ if TYPE_CHECKING:
 
 
 @click.command("keypoints")
-@click.argument("source", metavar="PHOTOGRAPH|KEYPOINTS.npz", type=click.Path(path_type=Path))
-@click.option("--model", metavar="FILE", type=click.Path(path_type=Path), required=True,
-              help="What `unfeature learn keypoints` made.")
-@click.option("--size", type=click.IntRange(1), metavar="PIXELS", help=f"Longer side of a photograph [{LONGER_SIDE}].")
-@click.option("--most", type=click.IntRange(0), default=0, help="Only so many of the strongest [all].")
-@click.option("-o", "--output", type=click.Path(path_type=Path), default="out", show_default=True, help="Folder.")
+@click.argument("source", metavar="PHOTOGRAPH|KEYPOINTS.npz", type=FILE)
+@click.option("--model", metavar="FILE", type=FILE, required=True,
+              help="A database, from `unfeature learn keypoints`.")
+@click.option("--size", type=click.IntRange(1), metavar="PIXELS",
+              help=f"Longer side to reduce a photograph to [{LONGER_SIDE}].")
+@click.option("--most", type=click.IntRange(0), default=0, help="Largest number of keypoints, the strongest [all].")
+@shared("output")
 def keypoints(source: Path, model: Path, size: int | None, most: int, output: Path) -> None:
     """Find an image with the SIFT keypoints of a photograph, or with stored ones.
 
-    The folder receives preimage.png, image.npy, result.json, report.html and keypoints.npz, which may be given
-    instead of the photograph; of a photograph also original.png.
+    The folder receives preimage.png, image.npy, result.json, report.html and keypoints.npz, which the command also
+    takes in place of a photograph; for a photograph also original.png.
 
     \b
     Examples:

@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .families import FeatureCommand, takes_feature
-from .options import SEED
+from unfeature.baselines import LEARNED_AS, METHODS
+from unfeature.io.images import list_images
+
+from .feature_command import FeatureCommand
+from .options import FILE, SEED, Commands
+from .photographs import read_photograph
 from .progress import image_bar
+from .signatures import options_of, take_values
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,43 +23,39 @@ if TYPE_CHECKING:
 
     from unfeature.features.base import Representation
 
-MODELS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "dictionary": ("the paired dictionary (HOGgles)", ("atoms", "windows", "penalty", "cells")),
-    "ridge": ("the joint Gaussian of windows and codes", ("windows", "cells")),
-    "elda": ("exemplar LDA: images, codes and background statistics", ("cells",)),
-    "basis": ("the principal components of patches, for direct descent", ("components", "cells")),
-    "collage": ("a database of patches and descriptors", ("cells",)),
-    "jigsaw": ("adjacency and naturalness of words, for jigsaws", ()),
-    "upconv": (
-        "an up-convolutional network from codes to images",
-        ("crop", "crops", "zoom", "width", "steps", "batch", "device"),
-    ),
-}
-"""What can be learned for `unfeature.baselines`: a line about each, and its own options, keys of `OPTIONS`."""
-
-OPTIONS: dict[str, dict[str, Any]] = {
-    "atoms": {"type": click.IntRange(1), "metavar": "K", "help": "Atoms of the dictionary [1024]."},
-    "windows": {"type": click.IntRange(1), "metavar": "N", "help": "Windows to learn from."},
-    "penalty": {"type": click.FloatRange(0, min_open=True), "help": "Of the codes' L1 norm."},
-    "cells": {"type": click.IntRange(1), "metavar": "N", "help": "Positions along one side of a window."},
-    "crop": {"type": click.IntRange(1), "metavar": "PIXELS", "help": "Side of the crops to train on."},
-    "crops": {"type": click.IntRange(1), "metavar": "N", "help": "Of each image."},
-    "zoom": {"type": click.FloatRange(1), "metavar": "TIMES", "help": "Cut crops up to so much larger [1]."},
-    "width": {"type": click.IntRange(1), "metavar": "N", "help": "Channels of the network."},
-    "steps": {"type": click.IntRange(1), "metavar": "N", "help": "Batches to train on."},
-    "batch": {"type": click.IntRange(1), "metavar": "N", "help": "Crops in a batch."},
-    "device": {"metavar": "NAME", "help": "cpu or cuda [cuda where there is one]."},
-    "components": {"type": click.IntRange(1), "metavar": "N", "help": "Principal components."},
-}
-
-
+STREAM = ("images", "phi", "seed", "side", "memory", "output", "progress")
+IMAGES = click.argument("images", metavar="IMAGES...", nargs=-1, required=True, type=FILE)
 SIDE = click.option("--side", type=click.IntRange(1), metavar="PIXELS", help="Longer side to resize to [as they are].")
-IMAGES = click.argument("images", metavar="IMAGES...", nargs=-1, required=True, type=click.Path(path_type=Path))
+OUTPUT = click.option("-o", "--output", type=FILE, required=True, help="The .npz file to write.")
 
 
-@click.group()
+class Learn(Commands):
+    """A group with a command for each method that learns, made from its signature when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The methods that learn, by the names of their models, and the commands of their own."""
+        models = {method: model for model, method in LEARNED_AS.items()}
+        methods = [models.get(name, name) for name in METHODS if "learn" in METHODS.outline(name)[1]]
+        return sorted({*methods, *self.commands})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a model or method."""
+        if cmd_name in self.commands or LEARNED_AS.get(cmd_name, cmd_name) not in METHODS:
+            return self.commands.get(cmd_name)
+        return _model_command(cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the models without importing their methods."""
+        with formatter.section("Models"):
+            formatter.write_dl([
+                (name, self.commands[name].get_short_help_str(200) if name in self.commands else _summary(name))
+                for name in self.list_commands(ctx)
+            ])
+
+
+@click.group(cls=Learn)
 def learn() -> None:
-    """Learn a model from images.
+    """Learn a model from folders of images; their sub-folders count, too.
 
     \b
     Examples:
@@ -64,51 +65,52 @@ def learn() -> None:
     """
 
 
-def _shared(function: Callable[..., None]) -> Callable[..., None]:
+def _summary(name: str) -> str:
+    return METHODS.outline(LEARNED_AS.get(name, name))[0].split("\n\n")[0].replace("\n", " ")
+
+
+def _files(given: tuple[Path, ...]) -> list[Path]:
+    """The images that are given, and those of the folders that are given."""
+    return [file for path in given for file in ([path] if path.is_file() else list_images(path))]
+
+
+def _stream(function: Callable[..., None]) -> Callable[..., None]:
+    """Add what all models are learned with."""
     for option in (
-        click.option("--memory", default="2GB", show_default=True, help="Bound on what is held while learning."),
-        click.option("--seed", type=SEED, default=0, show_default=True, help="The same, the same model."),
-        click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The .npz file to write."),
+        click.option("--memory", default="2GB", show_default=True, help="Memory budget of learning."),
+        click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of all that is drawn at random."),
+        OUTPUT,
         IMAGES,
     ):
         function = option(function)
     return function
 
 
-def _files(given: tuple[Path, ...]) -> list[Path]:
-    """The images that are given, those of folders by name."""
-    from unfeature.io.images import list_images
+def _model_command(name: str) -> click.Command:
+    """The command that learns a model, with the options of its method's ``learn``."""
+    method = METHODS[LEARNED_AS.get(name, name)]
+    options = options_of(method.learn, method.learn.__doc__, without=STREAM)
 
-    return [file for path in given for file in ([path] if path.is_file() else list_images(path))]
-
-
-def _model_command(kind: str, summary: str, options: tuple[str, ...]) -> click.Command:
+    @click.command(name, cls=FeatureCommand, feature="hog", help=f"Learn from images: {_summary(name)}")
     @SIDE
-    @_shared
-    @takes_feature("hog")
+    @_stream
     def command(images: tuple[Path, ...], phi: Representation, output: Path, **settings: Any) -> None:
-        from unfeature.baselines import find
-
-        given = {name: value for name, value in settings.items() if value is not None}
+        given = take_values(options, settings, name) | {k: v for k, v in settings.items() if v is not None}
         with image_bar() as progress:
-            find(kind).learn(_files(images), phi, output=output, progress=progress, **given)
+            method.learn(_files(images), phi, output=output, progress=progress, **given)
         click.echo(output)
 
-    for name in reversed(options):
-        command = click.option(f"--{name}", default=None, **OPTIONS[name])(command)
-    return click.command(kind, cls=FeatureCommand, help=f"Learn {summary}, from folders of images.")(command)
-
-
-for _kind, (_summary, _options) in MODELS.items():
-    learn.add_command(_model_command(_kind, _summary, _options))
+    command.params[1:1] = options
+    return command
 
 
 @learn.command("keypoints")
-@click.option("--per-image", type=click.IntRange(1), default=500, show_default=True, help="The strongest of each.")
+@click.option("--per-image", type=click.IntRange(1), default=500, show_default=True,
+              help="Keypoints of each image, the strongest.")
 @SIDE
-@_shared
+@_stream
 def keypoints(images: tuple[Path, ...], output: Path, **settings: Any) -> None:
-    """Learn a database of patches at interest points, for `unfeature keypoints`, from folders of images."""
+    """Learn a database of patches at SIFT keypoints, for `unfeature keypoints`."""
     from unfeature.baselines.keypoints import KeypointCollage
 
     with image_bar() as progress:
@@ -116,15 +118,14 @@ def keypoints(images: tuple[Path, ...], output: Path, **settings: Any) -> None:
     click.echo(output)
 
 
-@learn.command("words", cls=FeatureCommand)
+@learn.command("words", cls=FeatureCommand, feature="dsift")
 @click.option("--count", type=click.IntRange(1), default=1000, show_default=True, help="Words, or components.")
-@click.option("--gmm", is_flag=True, help="A mixture of Gaussians, as Fisher vectors need, instead of k-means.")
-@click.option("--root", is_flag=True, help="Words of root-SIFT.")
-@click.option("--samples", type=click.IntRange(1), metavar="N", help="Descriptors to cluster [400 a word].")
-@_shared
-@takes_feature("dsift")
+@click.option("--gmm", is_flag=True, help="Learn a mixture of Gaussians, for Fisher vectors, instead of k-means.")
+@click.option("--root", is_flag=True, help="Learn words of root-SIFT.")
+@click.option("--samples", type=click.IntRange(1), metavar="N", help="Descriptors to cluster [400 for each word].")
+@_stream
 def words(images: tuple[Path, ...], phi: Representation, output: Path, count: int, gmm: bool, **settings: Any) -> None:
-    """Learn visual words of a feature, from folders of images."""
+    """Learn visual words of a feature."""
     from unfeature.features.words.vocabulary import Vocabulary
 
     with image_bar() as progress:
@@ -133,25 +134,21 @@ def words(images: tuple[Path, ...], phi: Representation, output: Path, count: in
     click.echo(output)
 
 
-@learn.command("statistics", cls=FeatureCommand)
+@learn.command("statistics", cls=FeatureCommand, feature="cnn")
 @click.option("--size", type=click.IntRange(1), metavar="PIXELS", help="Longer side to resize to [as they are].")
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The .npz file to write.")
+@OUTPUT
 @IMAGES
-@takes_feature("cnn")
 def statistics(images: tuple[Path, ...], phi: Representation, output: Path, size: int | None) -> None:
-    """Collect the mean, deviation and maximum of each channel of a layer, over folders of images."""
+    """Collect the mean, standard deviation and maximum of each channel of a layer over images."""
     from unfeature.features.channel_statistics import statistics as collect
 
+    files = _files(images)
     with image_bar() as progress:
-        collect(phi, _photographs(_files(images), phi, size, progress)).save(output)
+
+        def photographs() -> Iterator[NDArray[np.float32]]:
+            for done, path in enumerate(files, start=1):
+                yield read_photograph(path, phi, size)
+                progress(done, len(files))
+
+        collect(phi, photographs()).save(output)
     click.echo(output)
-
-
-def _photographs(
-    paths: list[Path], phi: Representation, size: int | None, progress: Callable[[int, int | None], None]
-) -> Iterator[NDArray[np.float32]]:
-    from .photographs import read_photograph
-
-    for done, path in enumerate(paths, start=1):
-        yield read_photograph(path, phi, size)
-        progress(done, len(paths))

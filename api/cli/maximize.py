@@ -1,4 +1,4 @@
-"""``unfeature maximize``: images to which a part of a feature responds most."""
+"""``unfeature maximize`` and ``unfeature caricature``: images to which a feature responds more."""
 
 from __future__ import annotations
 
@@ -7,40 +7,36 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .families import FeatureCommand, takes_feature
-from .options import SEED, Indices, Size
+from unfeature.io.files import folder_for_results, load_array
+
+from .feature_command import FeatureCommand
+from .options import FILE, LONGER_SIDE, Values, shared
+from .photographs import read_photograph
 from .progress import step_bar
 
 if TYPE_CHECKING:
     from unfeature.features.base import Representation
     from unfeature.inversion.result import Result
 
+INDICES = Values()
 
-@click.command("maximize", cls=FeatureCommand)
-@takes_feature("cnn")
-@click.option("--channel", type=Indices(), help="Channels, as 3 or 0,5,7: the mean response of each, one image each.")
-@click.option("--neuron", type=Indices(), help="CHANNEL, in the middle of the code, or CHANNEL,ROW,COLUMN.")
-@click.option("--class", "class_", type=Indices(), help="Classes, for a layer of scores, as 130 or 130,963.")
-@click.option("--mosaic", type=Indices(), help="Channels to show in one image, as 0,1,2,3.")
-@click.option("--template", metavar="FILE", type=click.Path(path_type=Path), help="A direction, .npy, as a code.")
-@click.option("--statistics", metavar="FILE", type=click.Path(path_type=Path),
-              help="What `unfeature learn statistics` wrote [responses to noise].")
-@click.option("--preset", default="best", show_default=True, help="best or ijcv2016.")
-@click.option("--steps", type=click.IntRange(1), help="Gradient evaluations [the preset's].")
-@click.option("--data-weight", "--C", "data_weight", type=click.FloatRange(0, min_open=True),
-              help="Weight of the response.")
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the noise to start from.")
-@click.option("--starts", type=click.IntRange(1), default=1, show_default=True, help="Attempts from different noise.")
-@click.option("--memory", metavar="AMOUNT", help="For the images sought at once, as 2GB; the others follow [all].")
-@click.option("--size", type=Size(), help="Side of the image, or HEIGHTxWIDTH [as the request tells].")
-@click.option("-o", "--output", type=click.Path(path_type=Path), default="out", show_default=True, help="Folder.")
-@click.option("--quiet", is_flag=True, help="No progress bar.")
-def maximize(phi: Representation, output: Path, quiet: bool, preset: str, steps: int | None,
-             size: int | tuple[int, int] | None, statistics: Path | None, template: Path | None,
-             neuron: tuple[int, ...] | None, **settings: Any) -> None:
+
+@click.command("maximize", cls=FeatureCommand, feature="cnn")
+@click.option("--channel", type=INDICES, help="Channels, as 3 or 0,5,7: the mean response of each, one image each.")
+@click.option("--neuron", type=INDICES, help="CHANNEL at the middle of the code, or CHANNEL,ROW,COLUMN.")
+@click.option("--class", "class_", type=INDICES, help="Classes of a layer of scores, as 130 or 130,963.")
+@click.option("--mosaic", type=INDICES, help="Channels to show in one image, as 0,1,2,3.")
+@click.option("--template", metavar="FILE", type=FILE, help="A direction in the space of codes, .npy.")
+@click.option("--statistics", metavar="FILE", type=FILE,
+              help="Statistics of the channels, from `unfeature learn statistics` [responses to noise].")
+@shared("preset", "steps", "data_weight", "seed", "starts", "memory", "size", "output", "quiet",
+        preset="best or ijcv2016 [best].", data_weight="Weight of the response against the priors [the feature's].",
+        size="Side of the image, or HEIGHTxWIDTH [as large as the response needs].")
+def maximize(phi: Representation, output: Path, quiet: bool, size: int | tuple[int, int] | None,
+             statistics: Path | None, template: Path | None, **settings: Any) -> None:
     """Find images to which a channel, a neuron, a class or a template responds most.
 
-    The folder receives preimage.png (or one a request and start), image.npy and result.json.
+    The folder receives preimage.png (or one for each image), image.npy and result.json.
 
     \b
     Examples:
@@ -50,18 +46,46 @@ def maximize(phi: Representation, output: Path, quiet: bool, preset: str, steps:
     """
     from unfeature.features.channel_statistics import Statistics
     from unfeature.inversion.maximize import maximize as find
-    from unfeature.io.files import folder_for_results, load_array
 
     known = None if statistics is None else Statistics.load(statistics, phi)
     direction = None if template is None else load_array(template)
+    given = {name: value for name, value in settings.items() if value is not None}
     with folder_for_results(output), step_bar(quiet) as progress:
-        result = find(phi, direction=direction, neuron=neuron, statistics=known, preset=preset, steps=steps,
-                      size=(size, size) if isinstance(size, int) else size, progress=progress, **settings)
-    save(result, output)
+        result = find(phi, direction=direction, statistics=known, progress=progress,
+                      size=(size, size) if isinstance(size, int) else size, **given)
+    _save(result, output)
 
 
-def save(result: Result, folder: Path) -> None:
-    """Write the images, and say how strongly they respond."""
+@click.command("caricature", cls=FeatureCommand, feature="cnn")
+@click.argument("photograph", type=FILE)
+@click.option("--octaves", type=click.IntRange(1), default=1, show_default=True,
+              help="Number of image sizes, from small to large.")
+@click.option("--octave-scale", type=click.FloatRange(1, min_open=True), default=1.4, show_default=True,
+              help="Ratio of one size to the next.")
+@shared("preset", "steps", "data_weight", "seed", "size", "output", "quiet", preset="best or ijcv2016 [best].",
+        steps="Gradient evaluations at each size [the preset's].", seed="Seed of the jitter.",
+        data_weight="Weight of the response against the priors [the feature's].",
+        size=f"Longer side to reduce the photograph to [{LONGER_SIDE}].")
+def caricature(photograph: Path, phi: Representation, output: Path, quiet: bool, size: int | tuple[int, int] | None,
+               **settings: Any) -> None:
+    """Change a photograph so that the responses of a feature grow.
+
+    \b
+    Examples:
+      unfeature caricature photo.jpg --net squeezenet1_0 --weights w.safetensors --layer fire6
+      unfeature caricature photo.jpg --net squeezenet1_0 --weights w.safetensors --layer fire9 --octaves 4
+    """
+    from unfeature.inversion.caricature import caricature as find
+
+    image = read_photograph(photograph, phi, size or LONGER_SIDE)
+    given = {name: value for name, value in settings.items() if value is not None}
+    with folder_for_results(output), step_bar(quiet) as progress:
+        result = find(phi, image, progress=progress, **given)
+    _save(result, output)
+
+
+def _save(result: Result, folder: Path) -> None:
+    """Write the images, and print how strongly they respond."""
     for stale in folder.glob("preimage*.png"):
         stale.unlink()
     result.save(folder)

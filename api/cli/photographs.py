@@ -12,10 +12,9 @@ if TYPE_CHECKING:
     from unfeature.features.base import Representation
 
 
-def read_photograph(
-    path: Path, phi: Representation, size: int | tuple[int, int] | None, colour: bool = False
-) -> NDArray[Any]:
-    """Read a photograph with the channels of phi's pre-images, or in colour, its longer side resized to `size`.
+def read_photograph(path: Path, phi: Representation, size: int | tuple[int, int] | None, colour: bool = False
+                    ) -> NDArray[Any]:
+    """Read a photograph with the channels that phi prefers, or in colour, its longer side resized to `size`.
 
     Raises
     ------

@@ -19,24 +19,14 @@ HEADER = "__unfeature__"
 
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path in the folder of `path`, renamed onto `path` when the block ends without an error.
+    """Yield a hidden, empty file beside `path`, with its suffix; rename it to `path` when the block ends.
 
-    A missing folder is created. If the block raises, the temporary file is removed and `path` stays as it was.
-
-    Parameters
-    ----------
-    path : str or Path
-        The file to write or replace.
-
-    Yields
-    ------
-    Path
-        A hidden, empty file with the same suffix, to be overwritten.
+    A missing folder is created. If the block raises, the file is removed and `path` stays as it was.
 
     Raises
     ------
     ValueError
-        If the folder cannot be made or written to, or a folder is in the way.
+        If the folder cannot be made or written to, or `path` is a folder.
     """
     path = Path(path)
     make_folder(path.parent)
@@ -68,7 +58,7 @@ def make_folder(folder: str | Path) -> Path:
 
 @contextmanager
 def folder_for_results(folder: str | Path) -> Iterator[Path]:
-    """Create a folder before long work starts; if the work fails, folders made for it and still empty go again."""
+    """Create a folder before long work starts; if the work fails, remove the new folders that are still empty."""
     folder = Path(folder)
     made = [p for p in (folder, *folder.parents) if not p.exists()]
     make_folder(folder)
@@ -89,13 +79,14 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write a value as JSON, atomically and indented; NaN and infinity become null."""
-    write_text(path, json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Write a value as JSON, atomically and indented; arrays become lists, NaN and infinity null."""
+    finite = json.loads(json.dumps(value, default=lambda array: array.tolist()), parse_constant=lambda name: None)
+    write_text(path, json.dumps(finite, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_json(path: str | Path) -> Any:
     """Read a JSON file; FileNotFoundError if it is missing, ValueError if it is not JSON."""
-    path = _existing(path)
+    path = existing_file(path)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -109,16 +100,8 @@ def save_array(path: str | Path, array: NDArray[Any]) -> None:
 
 
 def load_array(path: str | Path) -> NDArray[Any]:
-    """Read one array from a .npy file.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is not a .npy file of numbers, is truncated, or holds a pickle, which is never loaded.
-    """
-    path = _existing(path)
+    """Read one array from a .npy file; errors as those of `load_arrays`."""
+    path = existing_file(path)
     try:
         with path.open("rb") as stream:
             return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
@@ -127,20 +110,18 @@ def load_array(path: str | Path) -> NDArray[Any]:
 
 
 def save_arrays(path: str | Path, kind: str, meta: dict[str, Any], **arrays: Any) -> None:
-    """Write named arrays and their description as one .npz file, atomically and without pickle.
+    """Write named arrays of numbers or strings as one .npz file, atomically and without pickle.
 
     Equal contents give equal bytes.
 
     Parameters
     ----------
     path : str or Path
-        The file, written under exactly this name.
+        Written under exactly this name.
     kind : str
-        What the file holds, such as ``"vocabulary"``; `load_arrays` asks for the same.
+        What the file holds, such as ``"vocabulary"``; `load_arrays` expects the same.
     meta : dict
-        Anything that JSON can hold.
-    **arrays : array_like
-        Arrays of numbers or strings.
+        A description that JSON can hold.
 
     Raises
     ------
@@ -158,18 +139,7 @@ def save_arrays(path: str | Path, kind: str, meta: dict[str, Any], **arrays: Any
 
 
 def load_arrays(path: str | Path, kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Read what `save_arrays` wrote.
-
-    Parameters
-    ----------
-    path : str or Path
-    kind : str
-        What the file is expected to hold.
-
-    Returns
-    -------
-    meta : dict
-    arrays : dict of ndarray
+    """Read what `save_arrays` wrote: the description and the arrays.
 
     Raises
     ------
@@ -178,7 +148,7 @@ def load_arrays(path: str | Path, kind: str) -> tuple[dict[str, Any], dict[str, 
     ValueError
         If the file is foreign, truncated, damaged, of another kind, or holds a pickle, which is never loaded.
     """
-    path = _existing(path)
+    path = existing_file(path)
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
@@ -193,12 +163,13 @@ def load_arrays(path: str | Path, kind: str) -> tuple[dict[str, Any], dict[str, 
     return meta, arrays
 
 
-def _existing(path: str | Path) -> Path:
+def existing_file(path: str | Path, kind: str = "file") -> Path:
+    """The path; FileNotFoundError if there is no such file, ValueError if it is a folder."""
     path = Path(path)
     if path.is_dir():
         raise ValueError(f"{path} is a folder; give a file")
     if not path.exists():
-        raise FileNotFoundError(f"there is no file {path}")
+        raise FileNotFoundError(f"there is no {kind} {path}")
     return path
 
 
@@ -213,18 +184,4 @@ def _reason(error: Exception) -> str:
     text = str(error)
     if "pickle" in text or "Object arrays" in text:
         return "it may be a pickle, and pickles are never loaded"
-    if "magic string" in text or "zip file" in text:
-        return "it is truncated, or another kind of file"
     return text.splitlines()[0] if text else "it is truncated"
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(k): _finite(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(v) for v in value]
-    if isinstance(value, np.ndarray):
-        return _finite(value.tolist())
-    if isinstance(value, np.generic):
-        return _finite(value.item())
-    return None if isinstance(value, float) and not np.isfinite(value) else value

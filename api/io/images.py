@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import warnings
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .files import atomic
+from .files import atomic, existing_file
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 BUNDLED = ("astronaut", "camera", "chelsea", "coffee", "rocket")
@@ -19,8 +21,8 @@ GREY_WEIGHTS = (0.2989, 0.5870, 0.1140)
 def read_image(path: str | Path, grey: bool = False) -> NDArray[np.float32]:
     """Read an image file as floats in [0, 1].
 
-    The orientation noted by a camera is applied, palettes are resolved, and an alpha channel is dropped. Colour
-    images of 16 bits a channel are read with 8.
+    The camera's orientation is applied, palettes are resolved, and an alpha channel is dropped. Colour images with 16
+    bits a channel are read with 8.
 
     Parameters
     ----------
@@ -43,11 +45,7 @@ def read_image(path: str | Path, grey: bool = False) -> NDArray[np.float32]:
     """
     from PIL import Image, ImageOps
 
-    path = Path(path)
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder; give an image file")
-    if not path.exists():
-        raise FileNotFoundError(f"there is no image {path}")
+    path = existing_file(path, "image")
     try:
         with warnings.catch_warnings(), Image.open(path) as opened:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -61,13 +59,10 @@ def read_image(path: str | Path, grey: bool = False) -> NDArray[np.float32]:
 def _pixels(picture: Any) -> NDArray[np.float32]:
     if picture.mode.startswith("I"):
         a = np.asarray(picture).astype(np.float32) / np.float32(65535)
-    elif picture.mode == "F":
-        a = _floats(picture)
-    elif picture.mode in ("1", "L", "LA", "La"):
-        a = _floats(picture.convert("L"))
     else:
         picture = picture.convert("RGBA") if picture.mode == "P" else picture
-        a = _floats(picture.convert("RGB"))
+        grey = picture.mode in ("1", "L", "LA", "La")
+        a = _floats(picture if picture.mode == "F" else picture.convert("L" if grey else "RGB"))
     if not (np.isfinite(a).all() and a.min() >= 0 and a.max() <= 1):
         raise ValueError("its pixels are neither 8 nor 16 bits, nor floats in [0, 1]: convert it first")
     return a
@@ -81,7 +76,7 @@ def _floats(image: Any) -> NDArray[np.float32]:
 
 
 def to_grey(image: NDArray[Any]) -> NDArray[np.float32]:
-    r"""Grey value Y = 0.2989 R + 0.5870 G + 0.1140 B.
+    """Grey values Y = 0.2989 R + 0.5870 G + 0.1140 B.
 
     Parameters
     ----------
@@ -97,29 +92,14 @@ def to_grey(image: NDArray[Any]) -> NDArray[np.float32]:
     ValueError
         For another number of axes or channels.
     """
-    a = _floats(image)
-    if a.ndim == 2:
-        return a
-    if a.ndim == 3 and a.shape[2] == 1:
-        return a[..., 0]
-    if a.ndim == 3 and a.shape[2] == 3:
-        return np.asarray(a @ np.array(GREY_WEIGHTS, dtype=np.float32))
-    raise ValueError(f"an image has shape (H, W), (H, W, 1) or (H, W, 3), got {a.shape}")
+    a = _one_channel_as_grey(_floats(image))
+    return a if a.ndim == 2 else np.asarray(a @ np.array(GREY_WEIGHTS, dtype=np.float32))
 
 
 def resize_longer(image: NDArray[Any], side: int) -> NDArray[np.float32]:
     """Resize so that the longer side has `side` pixels, linearly and anti-aliased; the aspect ratio is kept.
 
-    Parameters
-    ----------
-    image : ndarray (H, W) or (H, W, C)
-        Floats; uint8 and uint16 are divided by their largest value.
-    side : int
-        Pixels, at least 1.
-
-    Returns
-    -------
-    ndarray (h, w) or (h, w, C), float32
+    The image (H, W) or (H, W, C) holds floats; uint8 and uint16 are divided by their largest value.
     """
     from skimage.transform import resize
 
@@ -137,14 +117,16 @@ def resize_longer(image: NDArray[Any], side: int) -> NDArray[np.float32]:
 
 
 def list_images(folder: str | Path) -> list[Path]:
-    """Paths of the image files in a folder, not of its subfolders, sorted by name.
+    """Paths of the image files in a folder and its sub-folders, sorted.
+
+    Hidden files and folders are left out; links to folders are followed, but each folder is read once.
 
     Raises
     ------
     FileNotFoundError
         If there is no such folder.
     ValueError
-        If it is a file, cannot be read, or holds no images.
+        If it is a file, a folder cannot be read, or there are no images.
     """
     folder = Path(folder)
     if not folder.exists():
@@ -152,12 +134,32 @@ def list_images(folder: str | Path) -> list[Path]:
     if not folder.is_dir():
         raise ValueError(f"{folder} is a file; give a folder of images")
     try:
-        found = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+        files, folders = _visible_files(folder)
     except OSError as error:
-        raise ValueError(f"the folder {folder} cannot be read: {error.strerror or error}") from error
+        raise ValueError(f"the folder {error.filename or folder} cannot be read: {error.strerror or error}") from error
+    found = [path for path in files if path.suffix.lower() in SUFFIXES]
     if not found:
-        raise ValueError(f"the folder {folder} holds no images ({', '.join(SUFFIXES)})")
+        raise ValueError(f"the folder {folder} holds no images ({', '.join(SUFFIXES)}): "
+                         f"{len(files)} other files in {folders} folders")
     return found
+
+
+def _visible_files(folder: Path) -> tuple[list[Path], int]:
+    """The files below a folder, sorted, and the number of folders."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    files: list[Path] = []
+    seen: set[str] = set()
+    for place, folders, names in os.walk(folder, onerror=fail, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if (real := os.path.realpath(place)) in seen:
+            folders.clear()
+        else:
+            files += (Path(place, name) for name in names if not name.startswith("."))
+        seen.add(real)
+    return sorted(files), len(seen)
 
 
 def to_bytes(image: NDArray[Any]) -> NDArray[np.uint8]:
@@ -169,35 +171,30 @@ def to_bytes(image: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def write_png(path: str | Path, image: NDArray[Any]) -> None:
-    """Write an image as an 8-bit PNG, rounded, not truncated, and atomically.
-
-    Parameters
-    ----------
-    path : str or Path
-    image : ndarray (H, W), (H, W, 1) or (H, W, 3)
-        Values in [0, 1], clipped; or uint8.
-    """
+    """Write an image (H, W), (H, W, 1) or (H, W, 3) as an 8-bit PNG, atomically; values as in `to_bytes`."""
     with atomic(path) as temporary:
         temporary.write_bytes(encode_png(image))
 
 
 def encode_png(image: NDArray[Any]) -> bytes:
     """The bytes of `write_png`'s file."""
-    from io import BytesIO
-
     from PIL import Image
 
-    a = to_bytes(image)
-    a = a[..., 0] if a.ndim == 3 and a.shape[2] == 1 else a
-    if a.size == 0 or not (a.ndim == 2 or (a.ndim == 3 and a.shape[2] == 3)):
-        raise ValueError(f"an image has shape (H, W), (H, W, 1) or (H, W, 3), got {a.shape}")
+    a = _one_channel_as_grey(to_bytes(image))
     stream = BytesIO()
     Image.fromarray(np.ascontiguousarray(a)).save(stream, format="PNG", optimize=True)
     return stream.getvalue()
 
 
+def _one_channel_as_grey(a: NDArray[Any]) -> NDArray[Any]:
+    """(H, W, 1) as (H, W); a ValueError for what is no image."""
+    if a.size == 0 or a.ndim not in (2, 3) or (a.ndim == 3 and a.shape[2] not in (1, 3)):
+        raise ValueError(f"an image has shape (H, W), (H, W, 1) or (H, W, 3), got {a.shape}")
+    return a[..., 0] if a.ndim == 3 and a.shape[2] == 1 else a
+
+
 def bundled(name: str) -> NDArray[np.float32]:
-    """One of scikit-image's photographs, as `read_image` gives it; nothing is downloaded.
+    """One of scikit-image's photographs, as `read_image` reads it; nothing is downloaded.
 
     Parameters
     ----------
@@ -207,7 +204,7 @@ def bundled(name: str) -> NDArray[np.float32]:
 
 
 def bundled_path(name: str) -> Path:
-    """Where the file of one of scikit-image's photographs is."""
+    """The file of one of scikit-image's photographs."""
     import skimage
 
     if name not in BUNDLED:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from functools import singledispatch
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unfeature.features.base import Representation
+from unfeature.features.gradients.dsift import DSIFT
+from unfeature.features.gradients.hog import HOG
+from unfeature.features.gradients.phow import PHOW
+from unfeature.features.words.bovw import BoVW
 from unfeature.io.images import to_bytes
-
-if TYPE_CHECKING:
-    from unfeature.features.base import Representation
 
 Picture = NDArray[np.float32]
 
@@ -21,13 +24,12 @@ DASHES = {0x2013: "-", 0x2014: "-", 0x2212: "-"}
 
 
 def glyph(phi: Representation, code: NDArray[Any]) -> Picture:
-    """Draw a code as people draw it.
+    """Draw a code.
 
-    HOG becomes a short line a cell and orientation, along the edge, that is, perpendicular to the gradient, as bright
-    as the sum of its channels; where a code has negative weights, as a linear template has, they follow in a second
-    panel on the right. A SIFT descriptor becomes a grid of stars, one a spatial bin, whose rays point along the
-    gradient and are as long as their channels. Codes without a drawing of their own are shown as the norm at each
-    position, or as bars.
+    HOG: in each cell one line for each orientation, along the edge (perpendicular to the gradient), as bright as the
+    sum of its channels; negative weights, as of a linear template, follow in a second panel on the right. SIFT: in each
+    spatial bin a star, whose rays point along the gradient and are as long as their channels. Other codes: the norm at
+    each position, or bars.
 
     Parameters
     ----------
@@ -49,53 +51,54 @@ def glyph(phi: Representation, code: NDArray[Any]) -> Picture:
         raise ValueError(f"a code has shape (h, w, D) or (D,), got {code.shape}")
     if not np.isfinite(code).all():
         raise ValueError(f"the code has {int((~np.isfinite(code)).sum())} non-finite values and cannot be drawn")
-    own = GLYPHS.get(type(phi).__name__)
-    if own is not None:
-        return own(phi, code)
-    return bars(code) if code.ndim == 1 else enlarge(brighten(np.linalg.norm(code, axis=2)))
+    return _drawn(phi, code)
 
 
-def hog_glyph(phi: Any, code: NDArray[np.float32]) -> Picture:
-    """Oriented lines for HOG of any variant, with or without texture channels."""
+@singledispatch
+def _drawn(phi: Representation, code: NDArray[np.float32]) -> Picture:
+    """The drawing of a kind of descriptor; this one is for those that register none."""
+    if code.ndim == 1:
+        return bars(code)
+    norms = np.linalg.norm(code, axis=2)
+    repeats = max(1, LONGEST_SIDE // 2 // max(norms.shape))
+    bright = np.clip(norms / _brightest(norms), 0, 1).repeat(repeats, 0).repeat(repeats, 1)
+    return np.asarray(bright, dtype=np.float32)
+
+
+@_drawn.register
+def _hog(phi: HOG, code: NDArray[np.float32]) -> Picture:
     groups, orientations = (4 if phi.variant == "dalal-triggs" else 3), phi.orientations
     if code.ndim != 3 or code.shape[2] < groups * orientations:
         raise ValueError(f"a code of {phi!r} has at least {groups * orientations} channels, got shape {code.shape}")
     channels = code[..., : groups * orientations].reshape(*code.shape[:2], groups, orientations)
-    angles = np.arange(orientations) * np.pi / orientations + np.pi / 2
-    size = tile_size(code.shape[:2])
+    lines = oriented_lines(np.arange(orientations) * np.pi / orientations + np.pi / 2, tile_size(code.shape[:2]))
     panels = [np.maximum(sign * channels, 0).sum(axis=2) for sign in (1, -1)]
-    lines = oriented_lines(angles, size)
     brightest = _brightest(np.stack(panels))
     drawn = [draw_tiles(np.minimum(p / brightest, 1), lines) for p in panels if p is panels[0] or p.any()]
     gap = np.ones((drawn[0].shape[0], GAP), dtype=np.float32)
     return drawn[0] if len(drawn) == 1 else np.hstack([drawn[0], gap, drawn[1]])
 
 
-def sift_glyph(phi: Any, code: NDArray[np.float32]) -> Picture:
-    """A star a spatial bin, of descriptors that lie so far apart that none overlaps much."""
-    bins = phi.geometry
-    if code.ndim != 3 or code.shape[2] != np.prod(bins):
-        raise ValueError(f"a code of {phi!r} has shape (h, w, {np.prod(bins)}), got {code.shape}")
-    down, across = (max(1, round(n * phi.bin_size / phi.step)) for n in bins[:2])
-    apart = code[::down, ::across]
-    return stars(np.maximum(apart, 0).reshape(*apart.shape[:2], *bins))
+@_drawn.register
+def _dsift(phi: DSIFT, code: NDArray[np.float32]) -> Picture:
+    return _apart(phi, code, phi.geometry, phi.bin_size, int(np.prod(phi.geometry)))
 
 
-def phow_glyph(phi: Any, code: NDArray[np.float32]) -> Picture:
-    """The stars of the largest bins, of the first channel."""
+@_drawn.register
+def _phow(phi: PHOW, code: NDArray[np.float32]) -> Picture:
+    """The first channel at the largest bin size."""
     length, layer = phi.channels * 128, int(np.argmax(phi.sizes))
-    if code.ndim != 3 or code.shape[2] != length * len(phi.sizes):
-        raise ValueError(f"a code of {phi!r} has shape (h, w, {length * len(phi.sizes)}), got {code.shape}")
-    every = max(1, round(4 * phi.sizes[layer] / phi.step))
-    apart = code[::every, ::every, layer * length : layer * length + 128]
-    return stars(np.maximum(apart, 0).reshape(*apart.shape[:2], 4, 4, 8))
+    return _apart(phi, code, (4, 4, 8), phi.sizes[layer], length * len(phi.sizes), layer * length)
 
 
-GLYPHS: dict[str, Callable[[Any, NDArray[np.float32]], Picture]] = {
-    "HOG": hog_glyph,
-    "DSIFT": sift_glyph,
-    "PHOW": phow_glyph,
-}
+def _apart(phi: DSIFT | PHOW, code: NDArray[np.float32], bins: tuple[int, int, int], bin_size: int, depth: int,
+           first: int = 0) -> Picture:
+    """The stars of SIFT descriptors that lie so far apart that they hardly overlap."""
+    if code.ndim != 3 or code.shape[2] != depth:
+        raise ValueError(f"a code of {phi!r} has shape (h, w, {depth}), got {code.shape}")
+    down, across = (max(1, round(n * bin_size / phi.step)) for n in bins[:2])
+    apart = code[::down, ::across, first : first + int(np.prod(bins))]
+    return stars(np.maximum(apart, 0).reshape(*apart.shape[:2], *bins))
 
 
 def stars(rays: NDArray[np.float32]) -> Picture:
@@ -116,25 +119,15 @@ def stars(rays: NDArray[np.float32]) -> Picture:
 
 
 def tile_size(cells: tuple[int, ...]) -> int:
-    """Odd side, in pixels, of one cell's tile, such that the longer side of the picture stays readable."""
+    """Side of one cell's tile, an odd number of pixels, so that the longer side of the picture stays readable."""
     return int(np.clip(LONGEST_SIDE // max(cells), 9, 63)) | 1
 
 
 def oriented_lines(angles: NDArray[Any], size: int, half: bool = False) -> Picture:
-    """One anti-aliased line an angle through the middle of a size × size tile.
+    """Anti-aliased lines (O, size, size) through the middle of a tile, one for each angle.
 
-    Parameters
-    ----------
-    angles : ndarray (O,)
-        Radians, clockwise from +x, y pointing down.
-    size : int
-        Pixels.
-    half : bool
-        Draw from the middle outwards only, for directions instead of orientations.
-
-    Returns
-    -------
-    ndarray (O, size, size), float32
+    Angles (O,) are in radians, clockwise from +x with y pointing down; a `half` line runs from the middle outwards
+    only, for directions instead of orientations.
     """
     y, x = np.mgrid[:size, :size] - (size - 1) / 2
     cosine, sine = np.cos(angles)[:, None, None], np.sin(angles)[:, None, None]
@@ -155,17 +148,6 @@ def draw_tiles(weights: NDArray[Any], tiles: Picture) -> Picture:
     return picture.reshape(h * size, w * size)
 
 
-def brighten(picture: NDArray[Any]) -> Picture:
-    """Scale non-negative values to [0, 1], the brightest few in a thousand clipped."""
-    return np.asarray(np.clip(picture / _brightest(picture), 0, 1), dtype=np.float32)
-
-
-def enlarge(picture: NDArray[Any]) -> Picture:
-    """Repeat pixels until the longer side is about as long as other pictures'."""
-    size = max(1, LONGEST_SIDE // 2 // max(picture.shape[:2]))
-    return np.asarray(picture.repeat(size, 0).repeat(size, 1), dtype=np.float32)
-
-
 def bars(code: NDArray[Any], height: int = 160) -> Picture:
     """A vector as bars from a base line, negative ones downwards; long vectors are shown by their extremes."""
     columns = min(len(code), LONGEST_SIDE)
@@ -184,15 +166,14 @@ def _brightest(picture: NDArray[Any]) -> float:
 
 
 def present_words(phi: Any, code: NDArray[Any], most: int = 36) -> NDArray[np.uint8] | None:
-    """The mean patches of the words that a histogram holds most of, with their shares; None for other codes.
+    """The mean patches of the most frequent words of a histogram, with their shares; None for other codes.
 
-    The patches' contrast is stretched, alike for all.
+    One min–max stretch serves all patches.
     """
-    histograms = getattr(phi, "histograms", None)
-    patches = phi.words.patches if histograms is not None else None
-    if histograms is None or patches is None:
+    patches = phi.words.patches if isinstance(phi, BoVW) else None
+    if patches is None:
         return None
-    total = np.maximum(histograms(np.asarray(code)).sum(axis=0), 0)
+    total = np.maximum(phi.histograms(np.asarray(code)).sum(axis=0), 0)
     present = [int(i) for i in np.argsort(-total, kind="stable")[:most] if total[i] > 0]
     if not present:
         return None
@@ -212,11 +193,11 @@ def sheet(
     images : sequence of ndarray (H, W) or (H, W, 3)
         Values in [0, 1], or uint8; each is scaled to fit side × side pixels, its aspect ratio kept.
     labels : sequence of str
-        One an image.
+        One for each image.
     columns : int, optional
-        As many as make the sheet about square.
+        By default the sheet is about square.
     side : int
-        Pixels of one place.
+        Pixels.
 
     Returns
     -------
@@ -225,12 +206,12 @@ def sheet(
     Raises
     ------
     ValueError
-        If there is no image, or the labels are not as many as the images.
+        If there is no image, or not one label for each.
     """
     from PIL import Image, ImageDraw, ImageFont
 
     if not images or len(images) != len(labels):
-        raise ValueError(f"a sheet takes one label an image, got {len(images)} images and {len(labels)} labels")
+        raise ValueError(f"a sheet takes one label for each image, got {len(images)} images and {len(labels)} labels")
     columns = columns or int(np.ceil(np.sqrt(len(images))))
     letter = max(11, side // 18)
     line, margin = int(1.9 * letter), max(4, side // 24)
@@ -238,26 +219,25 @@ def sheet(
     rows = [range(i, min(i + columns, len(places))) for i in range(0, len(places), columns)]
     heights = [max(places[i].height for i in row) for row in rows]
     size = (columns * (side + margin) + margin, sum(heights) + len(rows) * line + margin)
-    canvas = Image.new("RGB", size, "white")
-    pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(letter)
+    page = Image.new("RGB", size, "white")
+    pen, font = ImageDraw.Draw(page), ImageFont.load_default(letter)
     bottom = margin
     for row, height in zip(rows, heights, strict=True):
         bottom += height
         for column, i in enumerate(row):
             x = margin + column * (side + margin)
-            canvas.paste(places[i], (x + (side - places[i].width) // 2, bottom - places[i].height))
+            page.paste(places[i], (x + (side - places[i].width) // 2, bottom - places[i].height))
             middle = (x + side / 2, bottom + line / 2 - margin / 4)
             pen.text(middle, labels[i].translate(DASHES), fill="#222", font=font, anchor="mm")
         bottom += line
-    return np.asarray(canvas)
+    return np.asarray(page)
 
 
 def _fit(image: NDArray[Any], side: int) -> Any:
     from PIL import Image
 
     a = to_bytes(image)
-    a = a[..., 0] if a.ndim == 3 and a.shape[2] == 1 else a
-    picture = Image.fromarray(a).convert("RGB")
+    picture = Image.fromarray(a[..., 0] if a.ndim == 3 and a.shape[2] == 1 else a).convert("RGB")
     scale = side / max(picture.size)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     return picture.resize(size, Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.LANCZOS)

@@ -19,8 +19,8 @@ DESCRIPTOR_NAMES = {"BoVW": "Bag of visual words", "Fisher": "Fisher vector", "C
 def write_report(folder: str | Path) -> Path:
     """Write report.html into a folder that holds a result.
 
-    The page needs no network and no other file. It shows preimage.png (or preimage-00.png …) of `Result.save`, and
-    where they are there original.png and glyph.png; any other PNG is added with its name as caption.
+    The page needs no network and no other file. It shows preimage.png (or preimage-00.png …), original.png and
+    glyph.png if they are there; any other PNG follows with its name as caption.
 
     Parameters
     ----------
@@ -55,9 +55,8 @@ def render(template: str, **contents: Any) -> str:
     """Fill one of the package's page templates; text is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    environment = Environment(
-        loader=PackageLoader("unfeature.show"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
+    loader = PackageLoader("unfeature.show")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     return environment.get_template(template).render(**contents)
 
 
@@ -86,21 +85,14 @@ def _contents(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _pictures(folder: Path, errors: NDArray[Any], descriptor: str) -> list[dict[str, str]]:
-    found = []
-    for name, caption in (("original.png", "the photograph"), ("glyph.png", f"its {descriptor}")):
-        if (folder / name).is_file():
-            found.append(picture(folder / name, caption))
-    if (folder / "preimage.png").is_file():
-        found.append(picture(folder / "preimage.png", "the image found from it"))
-    for i, error in enumerate(errors):
-        path = folder / f"preimage-{i:02d}.png"
-        if len(errors) > 1 and path.is_file():
-            found.append(picture(path, f"start {i + 1}" + (f", error {error:.3f}" if np.isfinite(error) else "")))
-    if (folder / "words.png").is_file():
-        found.append(picture(folder / "words.png", "the words that its code holds most of, as their mean patches"))
-    shown = {"original.png", "glyph.png", "preimage.png", "words.png"}
-    others = (p for p in sorted(folder.glob("*.png")) if p.name not in shown and not p.name.startswith("preimage-"))
-    return found + [picture(path, path.stem.replace("-", " ")) for path in others]
+    captions = {"original": "the photograph", "glyph": f"its {descriptor}", "preimage": "the image found from it"}
+    for i, error in enumerate(errors if len(errors) > 1 else ()):
+        captions[f"preimage-{i:02d}"] = f"start {i + 1}" + (f", error {error:.3f}" if np.isfinite(error) else "")
+    captions["words"] = "the most frequent words of its code, as their mean patches"
+    others = sorted(path.stem for path in folder.glob("*.png") if not path.stem.startswith("preimage-"))
+    captions |= {name: name.replace("-", " ") for name in others if name not in captions}
+    paths = {name: folder / f"{name}.png" for name in captions}
+    return [picture(path, captions[name]) for name, path in paths.items() if path.is_file()]
 
 
 def _numbers(facts: dict[str, Any], best: int) -> list[tuple[str, str]]:
@@ -126,15 +118,15 @@ def _charts(history: dict[str, Any], recipe: dict[str, Any] | None, best: int) -
     kept = _kept(curves["objective"])
     curves = {name: np.where(kept, values, np.nan) for name, values in curves.items()}
     if recipe and recipe["weight"] and "data" in curves and np.isfinite(measured).any():
-        standing_in = np.sqrt(np.maximum(curves["data"], 0) / recipe["weight"])
-        series = [Series("of what is optimised", steps, standing_in), Series("measured", steps, measured, dots=True)]
+        optimised = np.sqrt(np.maximum(curves["data"], 0) / recipe["weight"])
+        series = [Series("in the objective", steps, optimised), Series("measured", steps, measured, dots=True)]
         charts.append(line_chart(series, "gradient evaluations", "relative error", log=True))
     series = [Series(name.replace("_", " "), steps, values) for name, values in curves.items()]
     return [*charts, line_chart(series, "gradient evaluations", "objective and its terms", log=True)]
 
 
 def _kept(objective: NDArray[Any]) -> NDArray[np.bool_]:
-    """Evaluations to draw: all but those far above the rest, which a line search tried and took back."""
+    """Evaluations to draw: all but those far above the rest, which a line search tried and rejected."""
     finite = objective[np.isfinite(objective)]
     bound = 10 * max(finite[0], np.quantile(finite, 0.95)) if finite.size else np.inf
     return np.asarray(np.isfinite(objective) & ((objective <= bound) | (objective <= 0)))
@@ -142,12 +134,9 @@ def _kept(objective: NDArray[Any]) -> NDArray[np.bool_]:
 
 def _tables(provenance: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
     simple = {k: v for k, v in provenance.items() if not isinstance(v, dict) and k not in ("evaluations", "seconds")}
-    nested = {k: v for k, v in provenance.items() if isinstance(v, dict) and v}
-    tables = {"settings": simple, **nested}
-    return [
-        (heading.capitalize(), [(name.replace("_", " "), _plain(value)) for name, value in rows.items()])
-        for heading, rows in tables.items()
-    ]
+    tables = {"settings": simple, **{k: v for k, v in provenance.items() if isinstance(v, dict) and v}}
+    return [(heading.capitalize(), [(name.replace("_", " "), _plain(value)) for name, value in rows.items()])
+            for heading, rows in tables.items()]
 
 
 def _plain(value: Any) -> str:
