@@ -16,7 +16,6 @@ import click
 from .options import Name, Values
 
 SPELLING = {
-    "vocabulary": "--words",
     "network": "--net",
     "colour": "--colour-space",
     "bilinear": "--bilinear/--hard",
