@@ -10,7 +10,7 @@ import torch
 
 from tests.tiny_networks import tiny
 from unfeature import CNN, HOG
-from unfeature.benchmarks import contestants
+from unfeature.benchmarks import libraries
 from unfeature.benchmarks.protocol import Options
 from unfeature.benchmarks.tables import cnn, groups, regularizers, speed, starts, templates
 from unfeature.benchmarks.tasks import Row, Task
@@ -115,4 +115,4 @@ def test_contestants_compute_on_the_same_image(comparison, photograph):
     if not comparison.startswith("inversion"):
         for call in calls.values():
             call()
-    assert "scikit-image" in contestants.installed()
+    assert "scikit-image" in libraries.installed()

@@ -13,7 +13,7 @@ from unfeature.features.gradients.dsift import DSIFT
 from unfeature.features.gradients.hog import HOG
 from unfeature.inversion.invert import invert
 
-from .. import contestants
+from .. import libraries
 from .. import page as tables
 from ..page import Cell, Metric, Page, Plan
 from ..protocol import Options, image_settings, photograph
@@ -90,7 +90,7 @@ def hog(bilinear: bool) -> Callable[[NDArray[np.float32], str], dict[str, Call]]
         plain = HOG(bilinear=bilinear)
         plain.fused = False
         torch_only = {f"plain torch, {name.split(', ')[1]}": call for name, call in ours(plain, image, device).items()}
-        others = contestants.hog(image, bilinear)
+        others = libraries.hog(image, bilinear)
         return {**ours(HOG(bilinear=bilinear), image, device), **torch_only, **others}
 
     return calls
@@ -106,7 +106,7 @@ def dsift(window: str) -> Callable[[NDArray[np.float32], str], dict[str, Call]]:
 
     def calls(image: NDArray[np.float32], device: str) -> dict[str, Call]:
         phi = DSIFT(bin_size=8, step=8, window=window)
-        return {**ours(phi, image, device), **contestants.dsift(image, window)}
+        return {**ours(phi, image, device), **libraries.dsift(image, window)}
 
     return calls
 
@@ -159,6 +159,6 @@ def page(rows: list[Row], prepared: list[Row], options: Options) -> Page:
                 Cell(f"{1e9 * busy / pixels:.1f}", 1e9 * busy / pixels),
             ))
     columns = (*BY.values(), *(metric.title for metric in MILLISECONDS), "ns a pixel")
-    note = f"Other libraries, where installed: {contestants.installed()}. Batches are of {BATCH} images."
+    note = f"Other libraries, where installed: {libraries.installed()}. Batches are of {BATCH} images."
     timings = tables.Table("summary", "Timings", columns, tuple(lines), note)
     return Page("Speed", LEAD, tuple(rows), (timings,))
