@@ -75,14 +75,11 @@ def normaliser(codes: Sequence[NDArray[Any]]) -> float:
     """
     if len(codes) < 2:
         raise ValueError(f"the CVPR 2015 error needs two photographs or more, got {len(codes)}")
-    total, pairs = 0.0, 0
-    for i, a in enumerate(codes):
-        for b in codes[:i]:
-            common = tuple(slice(0, min(m, n)) for m, n in zip(a.shape[:-1], b.shape[:-1], strict=True))
-            difference = np.square(a[common] - b[common], dtype=np.float64)
-            total += float(difference.sum(axis=-1).mean())
-            pairs += 1
-    return total / pairs
+    distances = []
+    for a, b in ((a, b) for i, a in enumerate(codes) for b in codes[:i]):
+        common = tuple(slice(0, min(m, n)) for m, n in zip(a.shape[:-1], b.shape[:-1], strict=True))
+        distances.append(float(np.square(a[common] - b[common], dtype=np.float64).sum(axis=-1).mean()))
+    return sum(distances) / len(distances)
 
 
 def interval(values: Iterable[float | None]) -> tuple[float, float]:

@@ -32,6 +32,7 @@ NATURALNESS = Metric("naturalness", "naturalness")
 SECONDS = Metric("seconds", "seconds", 2)
 PROCESSOR = Metric("cpu_seconds", "processor seconds", 2)
 EVALUATIONS = Metric("evaluations", "gradient evaluations", 0)
+ERRORS, LIKENESS, EFFORT = (ERROR, CENTRED, CVPR15), (CORRELATION, SSIM, PSNR), (SECONDS, PROCESSOR, EVALUATIONS)
 
 
 @dataclass(frozen=True)

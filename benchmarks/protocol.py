@@ -122,17 +122,9 @@ def image_for(settings: Settings, inputs: Inputs) -> Image:
 
 @dataclass(frozen=True)
 class Problem:
-    """What a task inverts.
+    """What a task inverts: a photograph (H, W) or (H, W, 3), its code (1, D, h, w) or (1, D), and the descriptor.
 
-    Attributes
-    ----------
-    task : Task
-    phi : Representation
-        On the task's device.
-    image : ndarray (H, W) or (H, W, 3)
-        The photograph.
-    code : Tensor (1, D, h, w) or (1, D)
-        Its code, computed on the CPU, on the task's device.
+    The code is computed on the CPU; it and the descriptor are on the task's device.
     """
 
     task: Task

@@ -54,20 +54,9 @@ class Photograph(NamedTuple):
 class Study:
     """A table. Its fields are its options, on the command line too; the docstring's first line is its summary.
 
-    A subclass sets the class attributes and implements `plan` and `work`.
-
-    Attributes
-    ----------
-    title, lead, heading : str
-        Of the page: its title, its first paragraph, and the heading of the summary.
-    by : dict of str
-        Settings that make a line of the summary, with their headings.
-    metrics : tuple of Metric
-        The columns of numbers.
-    across : tuple of str
-        Settings in the caption of a picture.
-    alone : bool
-        Whether its tasks must not run beside each other.
+    A subclass implements `plan` and `work`, and sets the title, first paragraph (`lead`) and heading of its page, the
+    settings that make a line of the summary, with their headings (`by`), the columns of numbers (`metrics`), the
+    settings in a picture's caption (`across`), and whether its tasks must not run beside each other (`alone`).
     """
 
     title: ClassVar[str]

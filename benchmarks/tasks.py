@@ -39,20 +39,9 @@ class Outcome(NamedTuple):
 class Task:
     """What to do, and where its files are.
 
-    Attributes
-    ----------
-    kind : str
-        The name of its table or preparation.
-    work : callable
-        Does it; a function that other processes can import.
-    settings : dict
-        All that decides the outcome, JSON; two tasks with equal settings are the same task.
-    inputs : dict
-        Paths of the files it reads, which do not decide the outcome: the settings hold their digests.
-    output : str, optional
-        A file that it writes beside its record.
-    device : {"cpu", "cuda"}
-    threads : int
+    `kind` is the name of its table or preparation; `work` does it, a function that other processes can import. The
+    settings, JSON, decide the outcome: tasks with equal ones are the same task. The inputs, paths of files, do not:
+    the settings hold the digests of the files. `output` is a file that the task writes beside its record.
     """
 
     kind: str
@@ -90,20 +79,7 @@ class Plan(NamedTuple):
 
 @dataclass(frozen=True)
 class Record:
-    """What comes back from the process that did a task.
-
-    Attributes
-    ----------
-    task : Task
-    values : dict
-        The row; empty if the task failed.
-    machine : dict
-        Version, commit, hardware and threads.
-    pictures : dict of bytes
-        WebP files by name.
-    failure : str
-        The reason, if it failed.
-    """
+    """The result of a task: its values, the machine's facts, WebP files by name, or the reason of its failure."""
 
     task: Task
     values: dict[str, Any] = field(default_factory=dict)

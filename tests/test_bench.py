@@ -21,11 +21,9 @@ import torch
 from unfeature.baselines import METHODS
 from unfeature.baselines.base import Baseline
 from unfeature.benchmarks import TABLES, machine, measures, report, runner, study
-from unfeature.benchmarks.learning import collection_digest
 from unfeature.benchmarks.page import ERROR, summary
-from unfeature.benchmarks.pools import Processes
-from unfeature.benchmarks.runner import Progress
-from unfeature.benchmarks.tables.hog import PUBLISHED, Hog, beside_published
+from unfeature.benchmarks.runner import Processes, Progress
+from unfeature.benchmarks.tables.hog import PUBLISHED, Hog, beside_published, collection_digest
 from unfeature.benchmarks.tables.speed import interleaved
 from unfeature.benchmarks.tables.starts import over_starts
 from unfeature.benchmarks.tasks import Outcome, Plan, Record, Row, Store, Task, execute, to_webp
@@ -302,7 +300,7 @@ def test_each_method_is_planned_for_the_descriptors_that_it_inverts(photographs,
 
 
 def test_methods_for_words_bits_and_keypoints_are_learned_and_measured(photographs, tmp_path, monkeypatch):
-    monkeypatch.setattr("unfeature.benchmarks.tables.hog.WORDS", 6)
+    monkeypatch.setattr("unfeature.benchmarks.protocol.WORDS", 6)
     monkeypatch.setattr("unfeature.baselines.jigsaw.PROPOSALS", 50)
     monkeypatch.setattr("unfeature.baselines.primal_dual.STEPS", 20)
     plan = Hog(images=photographs, out=tmp_path, methods=("jigsaw", "primal-dual", "keypoints"), count=1, side=72,
@@ -388,7 +386,7 @@ def test_photographs_of_equal_names_are_told_apart(tmp_path, monkeypatch):
 
 
 def test_training_folders_with_equal_names_differ(tmp_path, monkeypatch):
-    monkeypatch.setattr("unfeature.benchmarks.learning.list_images", lambda folder: sorted(folder.rglob("*.png")))
+    monkeypatch.setattr("unfeature.benchmarks.tables.hog.list_images", lambda folder: sorted(folder.rglob("*.png")))
     for name in ("one/a/x.png", "two/b/x.png"):
         write_png(tmp_path / name, np.full((8, 8), 0.5, dtype=np.float32))
     assert collection_digest([tmp_path / "one"]) != collection_digest([tmp_path / "two"])

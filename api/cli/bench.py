@@ -13,35 +13,29 @@ from typing import Any
 import click
 
 
-class Names(click.ParamType):  # type: ignore[type-arg]
-    """``a,b,c``."""
+class Several(click.ParamType):  # type: ignore[type-arg]
+    """``a,b,c``, or ``1,20,100``: a tuple of str, or of positive float."""
 
     name = "a,b,…"
 
+    def __init__(self, kind: type[str] | type[float]) -> None:
+        self.kind = kind
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """A tuple of str."""
+        """The tuple."""
         if not isinstance(value, str):
             return value
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-
-
-class Numbers(Names):
-    """``1,20,100``."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """A tuple of float, all positive."""
-        names = super().convert(value, param, ctx)
         try:
-            numbers = tuple(float(name) for name in names)
+            parts = tuple(self.kind(part.strip()) for part in value.split(",") if part.strip())
         except ValueError:
-            numbers = ()
-        if not numbers or min(numbers) <= 0:
+            parts = ()
+        if self.kind is float and (not parts or min(map(float, parts)) <= 0):
             self.fail(f"{value!r} is not a list of positive numbers, such as 1,20,100", param, ctx)
-        return numbers
+        return parts
 
 
-TYPES: dict[Any, Any] = {str: str, Path: click.Path(path_type=Path), tuple[str, ...]: Names(),
-                         tuple[float, ...]: Numbers()}
+TYPES: dict[Any, Any] = {str: str, Path: click.Path(path_type=Path), tuple[str, ...]: Several(str),
+                         tuple[float, ...]: Several(float)}
 FLAGS = {"data_weights": ("--data-weights", "--C")}
 
 

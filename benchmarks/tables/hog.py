@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
+import hashlib
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, ClassVar, NamedTuple
 
 from unfeature.baselines import METHODS, find
 from unfeature.baselines.keypoints import KeypointCollage, Keypoints
+from unfeature.features.words.vocabulary import Vocabulary
 from unfeature.inversion.recipes import PRESETS
+from unfeature.io.images import list_images
 
-from ..learning import POINTS, collection_digest, learn_model, learn_words
+from .. import protocol
 from ..measures import interval, likeness, measures
 from ..page import (
-    CENTRED,
     CORRELATION,
     CVPR15,
+    EFFORT,
     ERROR,
-    EVALUATIONS,
-    PROCESSOR,
-    PSNR,
-    SECONDS,
-    SSIM,
+    ERRORS,
+    LIKENESS,
     Cell,
     Metric,
     Page,
     Table,
     groups,
+    link_to,
     number,
     text,
 )
-from ..protocol import SIDE, WORD_CODES, WORDS, Problem, descriptor_names, image_for, inverts, named_descriptor
+from ..protocol import SIDE, Problem, descriptor, image_for
 from ..study import Features, Names, Option, Side, Steps, Study, chosen, with_cvpr15
 from ..tasks import Inputs, Outcome, Plan, Row, Settings, Task, Work, digest
+
+POINTS = "keypoints"
+"""SIFT at interest points: a descriptor and a baseline in one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,13 +48,13 @@ class Hog(Study):
     title = "Descriptors, inverted"
     heading = "Methods"
     lead = (
-        "Images found from the codes of photographs. The relative error is ‖Φ(x) − Φ₀‖ / ‖Φ₀‖; it is small for any "
-        "image where codes are not negative. The centred error divides by ‖Φ₀ − its mean cell‖, the CVPR’15 error is "
-        "‖Φ(x) − Φ₀‖² over the mean squared distance between the codes of two photographs. Correlation, SSIM and PSNR "
-        "are with the photograph."
+        "Images found from the codes of photographs. The relative error is ‖Φ(x) − Φ₀‖ / ‖Φ₀‖, which is small wherever "
+        "codes have no negative values; the centred error divides by ‖Φ₀ − its mean cell‖ instead. The CVPR’15 error "
+        "is ‖Φ(x) − Φ₀‖² over the mean squared distance between the codes of two photographs. Correlation, SSIM and "
+        "PSNR are with the photograph."
     )
     by: ClassVar = {"feature": "descriptor", "method": "method"}
-    metrics = (ERROR, CENTRED, CVPR15, CORRELATION, SSIM, PSNR, SECONDS, PROCESSOR, EVALUATIONS)
+    metrics = (*ERRORS, *LIKENESS, *EFFORT)
 
     features: Features = ("hog", "hogb", "dsift")
     methods: Annotated[Names | None, Option("Presets and baselines [all that apply].")] = None
@@ -59,13 +65,13 @@ class Hog(Study):
 
     def plan(self) -> Plan:
         """A row for each descriptor, each method that inverts it, and each photograph."""
-        known = (*descriptor_names(), POINTS)
+        known = (*protocol.descriptor_names(), POINTS)
         features = chosen(self.features, known, "descriptor")
         methods = self._methods(features, known)
         prepared, rows = self.pictures(self.side), []
         for feature in features:
             settings, inputs = {"feature": feature}, {}
-            if feature in WORD_CODES:
+            if feature in protocol.WORD_CODES:
                 prepared.append(words := self._words())
                 settings["words"], inputs["words"] = words.key, str(words.output)
             if feature != POINTS:
@@ -94,7 +100,7 @@ class Hog(Study):
         """The task that learns visual words."""
         if not self.train:
             raise ValueError("visual words are learned from photographs: name a folder of them with --train")
-        return self._learning("words", learn_words, {"feature": "words", "count": WORDS}, {})
+        return self._learning("words", learn_words, {"feature": "words", "count": protocol.WORDS}, {})
 
     def _model(self, settings: Settings, inputs: Inputs) -> Task:
         """The task that learns a baseline's model, or checks one that was learned before."""
@@ -143,7 +149,7 @@ def fits(method: str, feature: str) -> bool:
     """Whether a method inverts a descriptor."""
     if POINTS in (method, feature):
         return method == feature
-    return method in PRESETS or inverts(method, named_descriptor(feature))
+    return method in PRESETS or protocol.inverts(method, protocol.named_descriptor(feature))
 
 
 def learns(method: str) -> bool:
@@ -160,30 +166,60 @@ def from_keypoints(task: Task) -> Outcome:
     return Outcome({**likeness(image, result.image), **facts, "status": result.status}, {"image": result.image})
 
 
+def collection_digest(folders: Iterable[Path]) -> str:
+    """A fingerprint of the photographs in folders: their paths in the folder, and their sizes."""
+    paths = ((path.relative_to(folder), path.stat().st_size) for folder in folders for path in list_images(folder))
+    listed = "\n".join(f"{inside.as_posix()} {size}" for inside, size in paths)
+    return hashlib.sha256(listed.encode()).hexdigest()[:16]
+
+
+def learn_model(task: Task) -> Outcome:
+    """Learn a baseline's model into the task's output, or check a stored one."""
+    settings, begin = task.settings, time.perf_counter()
+    points = settings["method"] == POINTS
+    kind = KeypointCollage if points else find(settings["method"])
+    codes = () if points else (descriptor(settings, task.inputs),)
+    if task.output is None:
+        kind.load(task.inputs["model"], *codes)
+    else:
+        Path(task.output).parent.mkdir(parents=True, exist_ok=True)
+        kind.learn(task.inputs["train"].splitlines(), *codes, output=task.output, seed=settings["seed"],
+                   side=settings["side"])
+    return Outcome({"seconds": time.perf_counter() - begin})
+
+
+def learn_words(task: Task) -> Outcome:
+    """Learn visual words into the task's output."""
+    settings, begin = task.settings, time.perf_counter()
+    files = [file for folder in task.inputs["train"].splitlines() for file in list_images(folder)]
+    phi = protocol.named_descriptor(protocol.WORDS_OF)
+    vocabulary = Vocabulary.learn(files, phi, words=settings["count"], seed=settings["seed"])
+    vocabulary.save(str(task.output))
+    return Outcome({"seconds": time.perf_counter() - begin})
+
+
 class Published(NamedTuple):
-    """A published figure: for which row of ours, the measure, mean and ± deviation, and what differs."""
+    """A published figure: its row and measure, mean and deviation as text, source, and what differs from ours."""
 
     feature: str
     method: str
     metric: Metric
-    mean: float
-    deviation: float | None
+    figure: str
     source: str
     differs: str
 
 
 OTHER_PHOTOGRAPHS = "the first 100 of ILSVRC-2012 val; ± is the deviation over them"
+SPAMS = ("HOGgles’ algorithm, run again with SPAMS", "all 100 photographs of the sample; 100,000 training windows")
 PUBLISHED = (
-    Published("hog", "paired-dictionary", CVPR15, 66.20, 13.7, "Mahendran & Vedaldi 2015, of HOGgles",
+    Published("hog", "paired-dictionary", CVPR15, "66.2 ± 13.7", "Mahendran & Vedaldi 2015, of HOGgles",
               f"{OTHER_PHOTOGRAPHS}; HOGgles’ own DPM features and dictionary"),
-    Published("hog", "cvpr2015", CVPR15, 28.10, 7.9, "Mahendran & Vedaldi 2015", OTHER_PHOTOGRAPHS),
-    Published("hogb", "cvpr2015", CVPR15, 10.67, 5.2, "Mahendran & Vedaldi 2015", OTHER_PHOTOGRAPHS),
-    Published("dsift", "cvpr2015", CVPR15, 10.89, 7.5, "Mahendran & Vedaldi 2015",
+    Published("hog", "cvpr2015", CVPR15, "28.1 ± 7.9", "Mahendran & Vedaldi 2015", OTHER_PHOTOGRAPHS),
+    Published("hogb", "cvpr2015", CVPR15, "10.67 ± 5.2", "Mahendran & Vedaldi 2015", OTHER_PHOTOGRAPHS),
+    Published("dsift", "cvpr2015", CVPR15, "10.89 ± 7.5", "Mahendran & Vedaldi 2015",
               f"{OTHER_PHOTOGRAPHS}; bins of 5 pixels"),
-    Published("dpm", "paired-dictionary", ERROR, 0.589, None, "HOGgles’ algorithm, run again with SPAMS",
-              "all 100 photographs of the sample; 100,000 training windows"),
-    Published("dpm", "paired-dictionary", CORRELATION, 0.613, None, "HOGgles’ algorithm, run again with SPAMS",
-              "all 100 photographs of the sample; 100,000 training windows"),
+    Published("dpm", "paired-dictionary", ERROR, "0.589", *SPAMS),
+    Published("dpm", "paired-dictionary", CORRELATION, "0.613", *SPAMS),
 )
 
 
@@ -191,16 +227,13 @@ def beside_published(rows: list[Row]) -> Table:
     """The published figures of the methods and descriptors that the rows have, with ours."""
     found = groups(rows, tuple(Hog.by))
     lines = []
-    for figure in PUBLISHED:
-        members = found.get((figure.feature, figure.method))
-        if members is None:
-            continue
-        mean, margin = interval(row[figure.metric.name] for row in members)
-        deviation = "" if figure.deviation is None else f" ± {figure.deviation:g}"
-        lines.append((text(figure.feature), text(figure.method), text(figure.metric.title),
-                      Cell(f"{figure.mean:g}{deviation}", figure.mean),
-                      number(mean, figure.metric, f"#p-{members[0].key}", margin),
-                      text(figure.source), text(figure.differs)))
+    for known in PUBLISHED:
+        if (members := found.get((known.feature, known.method))) is not None:
+            mean, margin = interval(row[known.metric.name] for row in members)
+            lines.append((text(known.feature), text(known.method), text(known.metric.title),
+                          Cell(known.figure, float(known.figure.partition(" ")[0])),
+                          number(mean, known.metric, link_to(members[0]), margin),
+                          text(known.source), text(known.differs)))
     columns = ("descriptor", "method", "measure", "published", "ours", "source", "what differs")
     return Table("published", "Beside the published figures", columns, tuple(lines),
                  "Ours: mean ± 1.96 standard errors, of the photographs of this run.")
