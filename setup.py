@@ -8,7 +8,7 @@ ROOMS = ("features", "inversion", "baselines", "benchmarks")
 
 INNER = find_packages("api") + find_packages(include=[*ROOMS, *(f"{r}.*" for r in ROOMS)])
 
-TABLES = ["pandas>=2.1", "tabulate>=0.9"]
+BENCH = ["pandas>=2.1", "tabulate>=0.9"]
 
 setup(
     name="unfeature",
@@ -45,12 +45,12 @@ setup(
             "distributed>=2024.5",
             "hypothesis>=6.100",
             "mypy>=1.10",
-            *TABLES,
+            *BENCH,
             "pytest>=8",
             "pytest-xdist>=3.5",
             "ruff>=0.6",
         ],
-        "bench": TABLES,
+        "bench": BENCH,
         "vlfeat": ["cyvlfeat>=0.7"],
         "cluster": ["distributed>=2024.5"],
     },

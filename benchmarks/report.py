@@ -39,7 +39,7 @@ def write(name: str, page: Page, failures: dict[str, str], study: Study) -> Path
 def described(name: str, rows: Sequence[Row], study: Study) -> dict[str, str]:
     """The settings of a run in words: its options, when, with which version, on what; no paths."""
     options = {key.replace("_", " "): ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-               for key, value in asdict(study).items() if value is not None and key not in PATHS}
+               for key, value in asdict(study).items() if value not in (None, ()) and key not in PATHS}
     machine = {key: ", ".join(dict.fromkeys(str(row.machine[key]) for row in rows))
                for key in ("version", "commit", "hardware", "threads")}
     date = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
