@@ -64,9 +64,8 @@ WORDS = 500
 
 
 def descriptor_names() -> list[str]:
-    """The named settings, the codes on visual words, and what else of the catalogue is built without arguments."""
-    named = (*DESCRIPTORS, *WORD_CODES)
-    return [*named, *(name for name in CATALOGUE if name not in named and _takes_nothing(CATALOGUE[name]))]
+    """The named settings, and what else of the catalogue is built without arguments."""
+    return [*DESCRIPTORS, *(name for name in CATALOGUE if name not in DESCRIPTORS and _takes_nothing(CATALOGUE[name]))]
 
 
 def _takes_nothing(kind: type[Representation]) -> bool:
@@ -75,20 +74,17 @@ def _takes_nothing(kind: type[Representation]) -> bool:
                for parameter in inspect.signature(kind).parameters.values())
 
 
-def named_descriptor(name: str, vocabulary: Vocabulary | None = None) -> Representation:
-    """A descriptor by its name; a code on visual words without a vocabulary gets two words that mean nothing."""
-    if name in WORD_CODES:
-        phi = DESCRIPTORS[WORDS_OF]()
-        two = np.eye(2, phi.output_shape(SIDE, SIDE)[0], dtype=np.float32)
-        return WORD_CODES[name](vocabulary or Vocabulary(phi, two))
+def named_descriptor(name: str) -> Representation:
+    """A descriptor of `descriptor_names`."""
     return DESCRIPTORS[name]() if name in DESCRIPTORS else CATALOGUE[name]()
 
 
 def descriptor(settings: Settings, inputs: Inputs) -> Representation:
     """The descriptor of a task."""
+    name = settings["feature"]
     if "net" in settings:
-        return CNN(settings["net"], settings["feature"], weights=inputs.get("weights"))
-    return named_descriptor(settings["feature"], Vocabulary.load(inputs["words"]) if "words" in inputs else None)
+        return CNN(settings["net"], name, weights=inputs.get("weights"))
+    return WORD_CODES[name](Vocabulary.load(inputs["words"])) if name in WORD_CODES else named_descriptor(name)
 
 
 def inverts(method: str, phi: Representation) -> bool:

@@ -259,6 +259,7 @@ def test_markdown_holds_the_summaries_and_no_paths(finished, tmp_path, capsys):
 @pytest.mark.parametrize(("arguments", "message"), [
     (("hog", "--methods", "best,nonsense"), "unknown method 'nonsense'"),
     (("hog", "--features", "hugs"), "unknown descriptor 'hugs'"),
+    (("starts", "--features", "bovw"), "unknown descriptor 'bovw'"),
     (("hog", "--methods", "ridge"), "ridge learns from photographs"),
     (("cnn",), "name a network with --net"),
     (("templates",), "holds no .npz files"),

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, ClassVar, NamedTuple
 
+import numpy as np
+
 from unfeature.baselines import METHODS, find
 from unfeature.baselines.keypoints import KeypointCollage, Keypoints
 from unfeature.features.words.vocabulary import Vocabulary
@@ -65,7 +67,7 @@ class Hog(Study):
 
     def plan(self) -> Plan:
         """A row for each descriptor, each method that inverts it, and each photograph."""
-        known = (*protocol.descriptor_names(), POINTS)
+        known = (*protocol.descriptor_names(), *protocol.WORD_CODES, POINTS)
         features = chosen(self.features, known, "descriptor")
         methods = self._methods(features, known)
         prepared, rows = self.pictures(self.side), []
@@ -146,10 +148,14 @@ class Hog(Study):
 
 
 def fits(method: str, feature: str) -> bool:
-    """Whether a method inverts a descriptor."""
+    """Whether a method inverts a descriptor; words that mean nothing stand for those still to be learned."""
     if POINTS in (method, feature):
         return method == feature
-    return method in PRESETS or protocol.inverts(method, protocol.named_descriptor(feature))
+    if feature not in protocol.WORD_CODES:
+        return method in PRESETS or protocol.inverts(method, protocol.named_descriptor(feature))
+    local = protocol.named_descriptor(protocol.WORDS_OF)
+    two_words = np.eye(2, local.output_shape(protocol.SIDE, protocol.SIDE)[0], dtype=np.float32)
+    return method in PRESETS or protocol.inverts(method, protocol.WORD_CODES[feature](Vocabulary(local, two_words)))
 
 
 def learns(method: str) -> bool:
