@@ -28,12 +28,12 @@ def thread_limit(threads: int) -> Iterator[None]:
         numba.set_num_threads(min(for_numba, numba.config.NUMBA_NUM_THREADS))
         cv2.setNumThreads(for_cv2)
 
-    with threadpool_limits(threads):
-        limit(threads, threads, threads)
-        try:
+    try:
+        with threadpool_limits(threads):
+            limit(threads, threads, threads)
             yield
-        finally:
-            limit(*before)
+    finally:  # after threadpoolctl, which restores a number of OpenMP threads that torch does not use
+        limit(*before)
 
 
 def facts(threads: int, device: str = "cpu") -> dict[str, Any]:
