@@ -8,6 +8,8 @@ ROOMS = ("features", "inversion", "baselines", "benchmarks")
 
 INNER = find_packages("api") + find_packages(include=[*ROOMS, *(f"{r}.*" for r in ROOMS)])
 
+BENCH = ["pandas>=2.1", "tabulate>=0.9"]
+
 setup(
     name="unfeature",
     version="0.1.0",
@@ -44,10 +46,12 @@ setup(
             "distributed>=2024.5",
             "hypothesis>=6.100",
             "mypy>=1.10",
+            *BENCH,
             "pytest>=8",
             "pytest-xdist>=3.5",
             "ruff>=0.6",
         ],
+        "bench": BENCH,
         "vlfeat": ["cyvlfeat>=0.7"],
         "cluster": ["distributed>=2024.5"],
     },

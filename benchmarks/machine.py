@@ -5,23 +5,35 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from functools import lru_cache
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 
-def limit_threads(threads: int) -> None:
-    """Let every library of this process compute with so many threads."""
+@contextmanager
+def thread_limit(threads: int) -> Iterator[None]:
+    """Let every library of this process compute with so many threads inside the block."""
     import cv2
     import numba
     import torch
     from threadpoolctl import threadpool_limits
 
-    torch.set_num_threads(threads)
-    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
-    cv2.setNumThreads(threads)
-    threadpool_limits(threads)
+    before = torch.get_num_threads(), numba.get_num_threads(), cv2.getNumThreads()
+
+    def limit(for_torch: int, for_numba: int, for_cv2: int) -> None:
+        torch.set_num_threads(for_torch)
+        numba.set_num_threads(min(for_numba, numba.config.NUMBA_NUM_THREADS))
+        cv2.setNumThreads(for_cv2)
+
+    try:
+        with threadpool_limits(threads):
+            limit(threads, threads, threads)
+            yield
+    finally:  # after threadpoolctl, which restores a number of OpenMP threads that torch does not use
+        limit(*before)
 
 
 def facts(threads: int, device: str = "cpu") -> dict[str, Any]:
@@ -29,21 +41,20 @@ def facts(threads: int, device: str = "cpu") -> dict[str, Any]:
     return {"version": version("unfeature"), "commit": commit(), "hardware": hardware(device), "threads": threads}
 
 
-@lru_cache(maxsize=1)
+@cache
 def commit() -> str:
     """The commit of the checkout that runs, "+" for changes since; "release" for an installed package."""
-    room = Path(__file__).resolve().parent
-    if not (room.parent / ".git").exists():
+    root = Path(__file__).resolve().parents[1]
+    if not (root / ".git").exists():
         return "release"
+    call = ["git", "-C", str(root), "describe", "--always", "--abbrev=10", "--exclude=*", "--dirty=+"]
     try:
-        described = subprocess.run(["git", "-C", str(room), "describe", "--always", "--abbrev=10", "--exclude=*",
-                                    "--dirty=+"], capture_output=True, text=True, timeout=10, check=True)
+        return subprocess.run(call, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return "unknown"
-    return described.stdout.strip()
 
 
-@lru_cache(maxsize=2)
+@cache
 def hardware(device: str = "cpu") -> str:
     """Processor family and usable cores, or the GPU's name."""
     if device == "cuda":

@@ -1,15 +1,15 @@
-"""From rows to tables: means with their intervals, every image, and the pictures that numbers link to."""
+"""From rows to a page: tables of means with their intervals and of every photograph, and the pictures they link to."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from .protocol import interval
-from .tasks import Row, Task, rounded
+from .measures import interval
+from .tasks import Row, rounded
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,12 @@ NATURALNESS = Metric("naturalness", "naturalness")
 SECONDS = Metric("seconds", "seconds", 2)
 PROCESSOR = Metric("cpu_seconds", "processor seconds", 2)
 EVALUATIONS = Metric("evaluations", "gradient evaluations", 0)
+ERRORS, LIKENESS, EFFORT = (ERROR, CENTRED, CVPR15), (CORRELATION, SSIM, PSNR), (SECONDS, PROCESSOR, EVALUATIONS)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What stands at one place of a table: the text, the number to sort by, and where it links to."""
+    """A cell of a table: its text, the number to sort by, and the target of its link."""
 
     text: str
     value: float | None = None
@@ -56,7 +57,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Sheet:
-    """Rows of pictures side by side; each is a finished task's picture by name, with its caption."""
+    """Lines of pictures; each is a finished task, the name of one of its pictures, and a caption."""
 
     name: str
     title: str
@@ -65,7 +66,7 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Page:
-    """What a run's page shows, and the rows beneath it."""
+    """The page of a run, and the rows that it is made of."""
 
     title: str
     lead: str
@@ -75,17 +76,11 @@ class Page:
     sheets: tuple[Sheet, ...] = ()
 
 
-@dataclass(frozen=True)
-class Plan:
-    """The tasks of a run: first the preparations, then the rows."""
-
-    tasks: tuple[Task, ...]
-    preparations: tuple[Task, ...] = field(default=())
-
-
-def text(value: str, link: str = "") -> Cell:
-    """A cell of text."""
-    return Cell(value, None, link)
+def text(value: Any, link: str = "") -> Cell:
+    """A cell of text or of a setting; numbers sort as such."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return Cell(f"{value:g}", value, link)
+    return Cell("–" if value is None else str(value), None, link)
 
 
 def number(value: float | None, metric: Metric, link: str = "", margin: float = float("nan")) -> Cell:
@@ -106,48 +101,29 @@ def groups(rows: Iterable[Row], by: Sequence[str]) -> dict[tuple[Any, ...], list
     return found
 
 
-def summary(
-    name: str, title: str, rows: Sequence[Row], by: dict[str, str], metrics: Sequence[Metric], note: str = ""
-) -> Table:
-    """Means ± 1.96 standard errors over photographs, a line for each setting.
-
-    Parameters
-    ----------
-    name, title, note : str
-    rows : sequence of Row
-    by : dict of str
-        The settings that make a line, with their headings; the first also names the sheet that numbers link to.
-    metrics : sequence of Metric
-    """
+def summary(name: str, title: str, rows: Sequence[Row], by: dict[str, str], metrics: Sequence[Metric],
+            note: str = "Mean ± 1.96 standard errors over the photographs.") -> Table:
+    """Means ± 1.96 standard errors, a line for each combination of the settings `by`, given with their headings."""
     lines = []
     for key, members in groups(rows, tuple(by)).items():
-        link = f"#p-{members[0].key}" if members[0].pictures else ""
-        cells = [setting_cell(value) for value in key]
-        cells.append(Cell(str(len(members)), len(members)))
-        for metric in metrics:
-            mean, margin = interval(row[metric.name] for row in members)
-            cells.append(number(mean, metric, link, margin))
-        lines.append(tuple(cells))
-    columns = (*by.values(), "images", *(metric.title for metric in metrics))
-    return Table(name, title, columns, tuple(lines), note or "Mean ± 1.96 standard errors over the photographs.")
+        means = [interval(row[metric.name] for row in members) for metric in metrics]
+        lines.append((*map(text, key), text(len(members)), *(
+            number(mean, metric, link_to(members[0]), margin)
+            for (mean, margin), metric in zip(means, metrics, strict=True))))
+    return Table(name, title, (*by.values(), "images", *(metric.title for metric in metrics)), tuple(lines), note)
 
 
 def every_image(rows: Sequence[Row], by: dict[str, str], metrics: Sequence[Metric]) -> Table:
     """A line for each row, its numbers linked to its picture."""
-    lines = []
-    for row in rows:
-        link = f"#p-{row.key}" if row.pictures else ""
-        cells = [setting_cell(row[name]) for name in by]
-        lines.append((*cells, *(number(row[metric.name], metric, link) for metric in metrics)))
+    lines = tuple((*(text(row[name]) for name in by),
+                   *(number(row[metric.name], metric, link_to(row)) for metric in metrics)) for row in rows)
     columns = (*by.values(), *(metric.title for metric in metrics))
-    return Table("every-image", "Every photograph", columns, tuple(lines), "Numbers link to their pictures.")
+    return Table("every-image", "Every photograph", columns, lines, "Numbers link to their pictures.")
 
 
-def setting_cell(value: Any) -> Cell:
-    """A cell for a setting: numbers sort as such."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return Cell(f"{value:g}", float(value))
-    return text("–" if value is None else str(value))
+def link_to(row: Row) -> str:
+    """The target of a row's pictures on the page; empty if it has none."""
+    return f"#p-{row.key}" if row.pictures else ""
 
 
 def with_values(row: Row, **values: Any) -> Row:
@@ -156,16 +132,10 @@ def with_values(row: Row, **values: Any) -> Row:
 
 
 def sheets(rows: Sequence[Row], originals: Sequence[Row], by: str, across: Sequence[str]) -> tuple[Sheet, ...]:
-    """For each value of a setting a sheet: a line a photograph, the photograph first, then what was found from it.
+    """A sheet for each value of the setting `by`: a line for each photograph, then the images of its rows.
 
-    Parameters
-    ----------
-    rows, originals : sequence of Row
-        The pictures found, and those of the photographs, which rows name in their setting "image".
-    by : str
-        The setting that makes a sheet.
-    across : sequence of str
-        The settings that make a caption.
+    `originals` are the rows of the photographs, which `rows` name in their setting "image"; the settings `across` make
+    the captions.
     """
     photographs = {row["image"]: row for row in originals}
     found = []
@@ -180,7 +150,6 @@ def sheets(rows: Sequence[Row], originals: Sequence[Row], by: str, across: Seque
 
 def caption(row: Row, across: Sequence[str], picture: str) -> str:
     """Settings and error of a picture, in one line."""
-    parts = [str(row[name]) for name in across]
-    parts += [] if picture == "image" else [picture.replace("-", " ")]
-    error = row["error"]
-    return " · ".join([*parts, *([] if error is None else [f"{error:.3f}"])])
+    name = [] if picture == "image" else [picture.replace("-", " ")]
+    error = [] if row["error"] is None else [f"{row['error']:.3f}"]
+    return " · ".join([*(str(row[setting]) for setting in across), *name, *error])

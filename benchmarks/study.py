@@ -1,73 +1,206 @@
-"""One command, one table: plan it, do what is missing, write the page."""
+"""What all tables share: their options, a task for each photograph, and a page."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from importlib import import_module
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
-from unfeature.io.files import make_folder
+from unfeature.catalogue import command_name, suggestion
+from unfeature.io.images import list_images
 
-from .page import Plan
-from .protocol import Options
-from .report import write
-from .runner import Dask, Local, Pool, Progress, run
-from .tasks import Row, Store, Task
-
-TABLES = ("hog", "cnn", "regularizers", "starts", "groups", "templates", "speed")
-ALONE = ("speed",)
-"""Tables whose tasks must not run beside each other."""
+from .measures import normaliser
+from .page import Metric, Page, Table, every_image, sheets, summary, with_values
+from .protocol import SEED, SIDE, descriptor, descriptor_names, image_for
+from .tasks import Inputs, Outcome, Plan, Row, Settings, Task, digest
 
 
-def bench(
-    table: str,
-    options: Options,
-    jobs: int | None = None,
-    scheduler: str | None = None,
-    progress: Callable[[Progress], None] | None = None,
-) -> tuple[Path, dict[str, str]]:
-    """Make one table, going on from whatever its folder holds.
+class Option(NamedTuple):
+    """What the command line says of an option, and the bounds of a whole number."""
 
-    Parameters
-    ----------
-    table : str
-        One of `TABLES`.
-    options : Options
-    jobs : int, optional
-        Processes; by default as many as there are cores.
-    scheduler : str, optional
-        Address of a Dask scheduler to use instead.
-    progress : callable, optional
-        Called with a `Progress` after each task.
+    help: str
+    least: int | None = None
+    most: int | None = None
 
-    Returns
-    -------
-    page : Path
-        The HTML page; CSV and JSON files are beside it.
-    failures : dict of str
-        The reasons of the tasks that failed, by key.
 
-    Raises
-    ------
-    ValueError, FileNotFoundError
-        For options that do not fit the table, before anything runs.
+Names = tuple[str, ...]
+Methods = Annotated[Names, Option("Presets.")]
+Features = Annotated[Names, Option("Descriptors.")]
+DataWeights = Annotated[tuple[float, ...], Option("Values of C, the weight of the code against the priors.")]
+Side = Annotated[int, Option("Longer side of the images, in pixels.", 32)]
+Steps = Annotated[int | None, Option("Gradient evaluations [the presets' own].", 1)]
+Network = Annotated[str | None, Option("A network, such as squeezenet1_0.")]
+Weights = Annotated[Path | None, Option("File of its weights.")]
+Layers = Annotated[Names | None, Option("Layers of the network [those with weights].")]
+
+LAYERS: dict[str, Names] = {
+    "squeezenet1_0": ("conv1", "fire2", "fire3", "fire4", "fire5", "fire6", "fire7", "fire8", "fire9", "conv_final"),
+}
+PUBLISHED_LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
+
+
+class Photograph(NamedTuple):
+    """A test photograph: its name on the page, its file, and the digest of the file."""
+
+    name: str
+    file: str
+    digest: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A table. Its fields are its options, on the command line too; the docstring's first line is its summary.
+
+    A subclass implements `plan` and `work`, and sets the title, first paragraph (`lead`) and heading of its page, the
+    settings that make a line of the summary, with their headings (`by`), the columns of numbers (`metrics`), the
+    settings in a picture's caption (`across`), and whether its tasks must not run beside each other (`alone`).
     """
-    module = import_module(f".tables.{table}", __package__)
-    plan: Plan = module.plan(options)
-    store = Store(make_folder(options.out))
-    first = [[task for task in plan.preparations if task.kind == kind] for kind in ("words", "model")]
-    others = [task for task in plan.preparations if task.kind not in ("words", "model")]
-    rows: list[Row] = []
-    failures: dict[str, str] = {}
-    for tasks in (*first, [*others, *plan.tasks]):
-        found, failed = run(tasks, store, _pool(tasks, 1 if table in ALONE else jobs, scheduler), progress)
-        rows, failures = rows + found, failures | failed
-    keys = {task.key for task in plan.tasks}
-    prepared = [row for row in rows if row.key not in keys]
-    rows = [row for row in rows if row.key in keys]
-    page = module.page(rows, prepared, options)
-    return write(table, page, failures, options), failures
+
+    title: ClassVar[str]
+    lead: ClassVar[str]
+    heading: ClassVar[str]
+    by: ClassVar[dict[str, str]]
+    metrics: ClassVar[tuple[Metric, ...]]
+    across: ClassVar[Names] = ("method",)
+    alone: ClassVar[bool] = False
+
+    images: Annotated[Path, Option("Folder of the test photographs; of templates, their .npz files.")]
+    out: Annotated[Path, Option("Folder of the run.")]
+    count: Annotated[int | None, Option("Only the first so many photographs, by name.", 1)] = None
+    seed: Annotated[int, Option("Of the starting noise and of everything learned.", 0, 2**32 - 1)] = SEED
+    device: Annotated[Literal["cpu", "cuda"], Option("Where presets run.")] = "cpu"
+
+    def plan(self) -> Plan:
+        """The tasks; ValueError or FileNotFoundError for options that do not fit, before anything runs."""
+        raise NotImplementedError
+
+    @staticmethod
+    def work(task: Task) -> Outcome:
+        """Do one task."""
+        raise NotImplementedError
+
+    def page(self, rows: list[Row], prepared: list[Row]) -> Page:
+        """The page of the finished rows."""
+        originals = [row for row in prepared if "image" in row.pictures]
+        return Page(self.title, self.lead, tuple(rows), self.tables(rows),
+                    sheets=sheets(rows, originals, "feature", self.across))
+
+    def tables(self, rows: list[Row]) -> tuple[Table, ...]:
+        """The summary, and a line for each row."""
+        return (summary("summary", self.heading, rows, self.by, self.metrics),
+                every_image(rows, {**self.by, "image": "photograph"}, self.metrics))
+
+    @cached_property
+    def photographs(self) -> tuple[Photograph, ...]:
+        """The test photographs, by name."""
+        return tuple(Photograph(name, str(path.resolve()), digest(path))
+                     for name, path in named_photographs(self.images)[: self.count])
+
+    def task(self, settings: Settings, inputs: Inputs, threads: int = 1) -> Task:
+        """A row of this table."""
+        return Task(command_name(type(self).__name__), type(self).work, settings, inputs, None, self.device, threads)
+
+    def tasks(self, settings: Settings, inputs: Inputs, side: int, steps: int | None = None) -> list[Task]:
+        """A row for each photograph."""
+        last = {} if steps is None else {"steps": steps}
+        return [self.task({**settings, **self.image_settings(one, side), **last}, {"image": one.file, **inputs})
+                for one in self.photographs]
+
+    def pictures(self, side: int, **settings: Any) -> list[Task]:
+        """A task for each photograph, whose picture the page shows; with `net`, square and in colour."""
+        return [Task("photograph", picture, {**self.image_settings(one, side), **settings}, {"image": one.file})
+                for one in self.photographs]
+
+    def normaliser(self, settings: Settings, inputs: Inputs, side: int) -> list[Task]:
+        """The task that finds N of the CVPR 2015 error of a descriptor; none for a single photograph."""
+        images = [[one.name, one.digest] for one in self.photographs]
+        inputs = {**inputs, "images": "\n".join(one.file for one in self.photographs)}
+        settings = {**settings, "side": side, "images": images}
+        return [Task("normaliser", normalise, settings, inputs)] if len(images) > 1 else []
+
+    def image_settings(self, photograph: Photograph, side: int) -> Settings:
+        """Settings of a task on a photograph."""
+        return {"image": photograph.name, "image_digest": photograph.digest, "side": side, "seed": self.seed}
 
 
-def _pool(tasks: Sequence[Task], jobs: int | None, scheduler: str | None) -> Pool:
-    return Local.sized(jobs, tasks) if scheduler is None else Dask(scheduler)
+def picture(task: Task) -> Outcome:
+    """A photograph as the table uses it."""
+    return Outcome({}, {"image": image_for(task.settings, task.inputs)})
+
+
+def normalise(task: Task) -> Outcome:
+    """N of the CVPR 2015 error over the photographs of a task."""
+    phi = descriptor(task.settings, task.inputs)
+    paths = task.inputs["images"].splitlines()
+    return Outcome({"normaliser": normaliser([phi(image_for(task.settings, {"image": path})) for path in paths])})
+
+
+def with_cvpr15(rows: list[Row], prepared: list[Row]) -> list[Row]:
+    """Rows with the CVPR 2015 error, where its normaliser is known."""
+    known = {row["feature"]: row["normaliser"] for row in prepared if row["normaliser"]}
+    return [with_values(row, cvpr15=row["squared_error"] / (row["positions"] * known[row["feature"]]))
+            if row["feature"] in known else row for row in rows]
+
+
+def named_photographs(folder: Path) -> list[tuple[str, Path]]:
+    """The photographs of a folder by their paths in it, without the ending where that is unambiguous."""
+    inside = {path: path.relative_to(folder) for path in list_images(folder)}
+    stems = Counter(name.with_suffix("") for name in inside.values())
+    return [((name if stems[name.with_suffix("")] > 1 else name.with_suffix("")).as_posix(), path)
+            for path, name in inside.items()]
+
+
+def chosen(names: Names, known: Iterable[str], what: str) -> Names:
+    """The names, each once; ValueError for an unknown one."""
+    known = list(known)
+    for name in names:
+        if name not in known:
+            raise ValueError(f"unknown {what} {name!r}: one of {', '.join(known)}{suggestion(name, known)}")
+    return tuple(dict.fromkeys(names))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodeStudy(Study):
+    """A table of variants of the inversion, of descriptors, or of a network's layers with --net.
+
+    A subclass implements `variants` and `work`.
+    """
+
+    normalised: ClassVar[bool] = False
+
+    features: Features = ("hog",)
+    net: Network = None
+    weights: Weights = None
+    layers: Layers = None
+    side: Side = SIDE
+    steps: Steps = None
+
+    def variants(self) -> list[Settings]:
+        """The settings of each variant."""
+        raise NotImplementedError
+
+    def codes(self) -> list[tuple[Settings, Inputs]]:
+        """Settings and inputs of each descriptor or layer."""
+        if self.net is None:
+            return [({"feature": name}, {}) for name in chosen(self.features, descriptor_names(), "descriptor")]
+        if self.weights is None:
+            raise ValueError(f"name the weights of {self.net} with --weights, such as {self.net}.safetensors")
+        if not self.weights.is_file():
+            raise FileNotFoundError(f"there is no file {self.weights}")
+        network = {"net": self.net, "weights_digest": digest(self.weights)}
+        inputs = {"weights": str(self.weights.resolve())}
+        layers = self.layers or LAYERS.get(self.net, PUBLISHED_LAYERS)
+        return [({**network, "feature": layer}, inputs) for layer in layers]
+
+    def plan(self) -> Plan:
+        """A row for each code, variant and photograph."""
+        prepared, rows = self.pictures(self.side, **({} if self.net is None else {"net": self.net})), []
+        for settings, inputs in self.codes():
+            descriptor(settings, inputs)
+            prepared += self.normaliser(settings, inputs, self.side) if self.normalised else []
+            for variant in self.variants():
+                rows += self.tasks({**settings, **variant}, inputs, self.side, self.steps)
+        return Plan(tuple(rows), tuple(prepared))

@@ -1,4 +1,4 @@
-"""A task is one image, one method, one setting; what it finds is kept in small files of its own."""
+"""A task is one image, one method, one setting; its row and pictures are kept in a folder of its own."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from importlib import import_module
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,46 +19,35 @@ from numpy.typing import NDArray
 from unfeature.io.files import atomic, read_json, write_json
 from unfeature.io.images import to_bytes
 
-from .machine import facts, limit_threads
+from .machine import facts, thread_limit
 
-KINDS = {
-    "photograph": "preparations",
-    "normaliser": "preparations",
-    "model": "preparations",
-    "words": "preparations",
-    "hog": "tables.hog",
-    "cnn": "tables.cnn",
-    "regularizers": "tables.regularizers",
-    "starts": "tables.starts",
-    "groups": "tables.groups",
-    "templates": "tables.templates",
-    "speed": "tables.speed",
-}
-PICTURE_SIDE = 256
-PICTURE_QUALITY = 82
+Settings = dict[str, Any]
+Inputs = dict[str, str]
+PICTURE_SIDE, PICTURE_QUALITY = 256, 82
+DAMAGED = (FileNotFoundError, ValueError, KeyError, TypeError)
+"""What reading a file that is missing, or not whole, raises."""
+
+
+class Outcome(NamedTuple):
+    """What a task's work returns: values for the row, and pictures in [0, 1] by name."""
+
+    values: dict[str, Any]
+    pictures: dict[str, NDArray[Any]] = {}  # noqa: RUF012
 
 
 @dataclass(frozen=True)
 class Task:
     """What to do, and where its files are.
 
-    Attributes
-    ----------
-    kind : str
-        A key of `KINDS`, whose module's ``work`` does it.
-    settings : dict
-        All that decides the outcome, JSON; two tasks with equal settings are the same task.
-    inputs : dict
-        Paths of the files it reads, which do not decide the outcome: the settings hold their digests.
-    output : str, optional
-        A file that it writes beside its record.
-    device : {"cpu", "cuda"}
-    threads : int
+    `kind` is the name of its table or preparation; `work` does it, a function that other processes can import. The
+    settings, JSON, decide the outcome: tasks with equal ones are the same task. The inputs, paths of files, do not:
+    the settings hold the digests of the files. `output` is a file that the task writes beside its record.
     """
 
     kind: str
-    settings: dict[str, Any]
-    inputs: dict[str, str] = field(default_factory=dict)
+    work: Work
+    settings: Settings
+    inputs: Inputs = field(default_factory=dict)
     output: str | None = None
     device: str = "cpu"
     threads: int = 1
@@ -73,30 +61,25 @@ class Task:
         return f"{words}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a task's work returns: values for the row, and pictures in [0, 1] by name."""
+Work = Callable[[Task], Outcome]
 
-    values: dict[str, Any]
-    pictures: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+class Plan(NamedTuple):
+    """The tasks of a run: those that make the rows, and what is needed beside or before them."""
+
+    tasks: tuple[Task, ...]
+    preparations: tuple[Task, ...] = ()
+
+    def stages(self) -> Iterator[list[Task]]:
+        """Tasks that can run side by side: visual words, then models, then the others."""
+        for kind in ("words", "model"):
+            yield [task for task in self.preparations if task.kind == kind]
+        yield [task for task in (*self.preparations, *self.tasks) if task.kind not in ("words", "model")]
 
 
 @dataclass(frozen=True)
 class Record:
-    """What comes back from the process that did a task.
-
-    Attributes
-    ----------
-    task : Task
-    values : dict
-        The row; empty if the task failed.
-    machine : dict
-        Version, commit, hardware and threads.
-    pictures : dict of bytes
-        WebP files by name.
-    failure : str
-        The reason, if it failed.
-    """
+    """The result of a task: its values, the machine's facts, WebP files by name, or the reason of its failure."""
 
     task: Task
     values: dict[str, Any] = field(default_factory=dict)
@@ -107,11 +90,10 @@ class Record:
 
 def execute(task: Task) -> Record:
     """Do a task in this process; whatever goes wrong becomes the record's failure."""
-    limit_threads(task.threads)
     wall, cpu = time.perf_counter(), time.process_time()
     try:
-        work: Callable[[Task], Outcome] = import_module(f".{KINDS[task.kind]}", __package__).work
-        outcome = work(task)
+        with thread_limit(task.threads):
+            outcome = task.work(task)
         pictures = {name: to_webp(image) for name, image in outcome.pictures.items()}
     except Exception as error:  # a benchmark goes on without the tasks that fail, and says why
         return Record(task, failure=f"{type(error).__name__}: {' '.join(str(error).split())}")
@@ -136,13 +118,18 @@ class Row:
     """A finished task: settings and values, and where its pictures are."""
 
     key: str
-    settings: dict[str, Any]
+    settings: Settings
     values: dict[str, Any]
     machine: dict[str, Any]
     pictures: dict[str, Path]
 
     def __getitem__(self, name: str) -> Any:
         return self.settings[name] if name in self.settings else self.values.get(name)
+
+    @property
+    def flat(self) -> dict[str, Any]:
+        """All of it but the pictures."""
+        return {"key": self.key, **self.settings, **self.values, **self.machine}
 
 
 class Store:
@@ -160,32 +147,33 @@ class Store:
         place = self.place(task)
         try:
             stored = read_json(place / "row.json")
-            row = Row(task.key, task.settings, stored["values"], stored["machine"],
-                      {name: place / f"{name}.webp" for name in stored["pictures"]})
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            pictures = {name: place / f"{name}.webp" for name in stored["pictures"]}
+            row = Row(task.key, task.settings, stored["values"], stored["machine"], pictures)
+        except DAMAGED:
             return None
-        whole = all(path.is_file() for path in row.pictures.values())
-        return row if whole and (task.output is None or Path(task.output).is_file()) else None
+        needed = [*pictures.values(), *([] if task.output is None else [Path(task.output)])]
+        return row if all(path.is_file() for path in needed) else None
 
     def failure(self, task: Task) -> str | None:
         """Why a task failed the last time."""
         try:
             return str(read_json(self.place(task) / "failure.json")["reason"])
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+        except DAMAGED:
             return None
 
     def save(self, record: Record) -> None:
         """Write the files of a task, after removing what an earlier attempt may have left."""
-        place = self.place(record.task)
+        task, place = record.task, self.place(record.task)
         shutil.rmtree(place, ignore_errors=True)
         if record.failure:
-            write_json(place / "failure.json", {**asdict(record.task), "reason": record.failure})
+            facts = {name: value for name, value in vars(task).items() if name != "work"}
+            write_json(place / "failure.json", {**facts, "reason": record.failure})
             return
         for name, data in record.pictures.items():
             with atomic(place / f"{name}.webp") as temporary:
                 temporary.write_bytes(data)
-        write_json(place / "row.json", {"settings": record.task.settings, "values": record.values,
-                                        "machine": record.machine, "pictures": sorted(record.pictures)})
+        write_json(place / "row.json", {"settings": task.settings, "values": record.values, "machine": record.machine,
+                                        "pictures": sorted(record.pictures)})
 
 
 def digest(path: str | Path) -> str:

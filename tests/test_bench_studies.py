@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,22 +12,26 @@ import torch
 
 from tests.tiny_networks import tiny
 from unfeature import CNN, HOG
-from unfeature.benchmarks import contestants
-from unfeature.benchmarks.protocol import Options
-from unfeature.benchmarks.tables import cnn, groups, regularizers, speed, starts, templates
+from unfeature.benchmarks import libraries
+from unfeature.benchmarks.tables import cnn, groups, regularizers, speed
+from unfeature.benchmarks.tables.cnn import Cnn
+from unfeature.benchmarks.tables.groups import Groups
+from unfeature.benchmarks.tables.regularizers import Regularizers
+from unfeature.benchmarks.tables.starts import Starts
+from unfeature.benchmarks.tables.templates import Templates
 from unfeature.benchmarks.tasks import Row, Task
 from unfeature.io.images import bundled, resize_longer, write_png
 
 
 @pytest.fixture(scope="module")
-def options(tmp_path_factory) -> Options:
+def options(tmp_path_factory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("photographs")
     write_png(folder / "camera.png", resize_longer(bundled("camera"), 72))
-    return Options(folder, folder / "out", side=64, steps=12)
+    return {"images": folder, "out": folder / "out", "side": 64, "steps": 12}
 
 
-def finished(task: Task, module) -> Row:
-    values = module.work(task)
+def finished(task: Task) -> Row:
+    values = task.work(task)
     facts = {"version": "1", "commit": "c", "hardware": "h", "threads": 1}
     return Row(task.key, task.settings, values.values, facts, {name: Path(name) for name in values.pictures})
 
@@ -38,17 +44,18 @@ def test_variants_of_the_published_recipe():
 
 
 def test_priors_cost_accuracy_and_a_larger_weight_gives_it_back(options):
-    tasks = {task.settings["method"]: task for task in regularizers.plan(options).tasks}
+    tasks = {task.settings["method"]: task for task in Regularizers(**options).plan().tasks}
     assert len(tasks) == 1 + 2 * 3 + 4
-    chosen = {name: finished(tasks[name], regularizers)["error"] for name in ("C = 1", "C = 300")}
+    chosen = {name: finished(tasks[name])["error"] for name in ("C = 1", "C = 300")}
     assert chosen["C = 300"] < chosen["C = 1"]
 
 
 def test_starts_are_all_shown(options):
-    row = finished(starts.plan(options).tasks[0], starts)
+    table = Starts(**options)
+    row = finished(table.plan().tasks[0])
     assert sorted(row.pictures) == [f"start-0{i}" for i in range(1, 5)]
-    assert 0 < row["error_spread"] < row["error_mean"] and row["agreement"] < 1
-    page = starts.page([row], [], options)
+    assert 0 < row["error_std"] < row["error_mean"] and row["agreement"] < 1
+    page = table.page([row], [])
     assert len(page.sheets[0].rows[0]) == 4
 
 
@@ -62,31 +69,31 @@ def test_parts_of_codes():
 
 
 def test_a_part_is_matched_better_than_the_rest(options):
-    task = next(task for task in groups.plan(options).tasks if task.settings["part"] == "first half")
-    row = finished(task, groups)
+    task = next(task for task in Groups(**options).plan().tasks if task.settings["part"] == "first half")
+    row = finished(task)
     assert row["error_part"] < row["error"]
 
 
 def test_templates_respond_more_than_noise(tmp_path):
     weights = np.random.default_rng(0).normal(size=(3, 4, 32)).astype(np.float32)
     np.savez(tmp_path / "model.npz", filter_00=weights)
-    task = templates.plan(Options(tmp_path, tmp_path / "out", methods=("fast",))).tasks[0]
-    row = finished(task, templates)
+    table = Templates(images=tmp_path, out=tmp_path / "out", methods=("fast",))
+    row = finished(table.plan().tasks[0])
     noise = HOG("dpm")(np.random.default_rng(1).random((40, 48)).astype(np.float32))
     weights[..., -1] = 0
     assert row["response"] > float((noise * weights).sum()) + 1 and 0.1 < row["cosine"] < 1
     assert sorted(row.pictures) == ["image", "template"] and row["cells"] == "3 × 4"
-    assert templates.page([row], [], Options(tmp_path, tmp_path)).tables[0].rows[0][0].text == "model"
+    assert table.page([row], []).tables[0].rows[0][0].text == "model"
 
 
 def test_damaged_templates_are_named(tmp_path):
     (tmp_path / "broken.npz").write_bytes(b"PK no")
     with pytest.raises(ValueError, match=r"broken\.npz is not a model"):
-        templates.plan(Options(tmp_path, tmp_path))
+        Templates(images=tmp_path, out=tmp_path).plan()
     (tmp_path / "broken.npz").unlink()
     np.savez(tmp_path / "flat.npz", filter_00=np.zeros((3, 4)))
     with pytest.raises(ValueError, match=r"shape \(3, 4\)"):
-        templates.plan(Options(tmp_path, tmp_path))
+        Templates(images=tmp_path, out=tmp_path).plan()
 
 
 def test_labels_are_the_highest_score():
@@ -97,22 +104,62 @@ def test_labels_are_the_highest_score():
 
 
 def test_a_layer_is_inverted_and_its_label_compared(shared, tmp_path):
-    options = Options(shared / "data" / "imagenet_sample", tmp_path, layers=("fire2",), methods=("best",), count=1,
-                      data_weights=(300.0,), net="squeezenet1_0", steps=60,
-                      weights=shared / "data" / "networks" / "squeezenet1_0.safetensors")
-    row = finished(cnn.plan(options).tasks[0], cnn)
+    table = Cnn(images=shared / "data" / "imagenet_sample", out=tmp_path, layers=("fire2",), methods=("best",), count=1,
+                data_weights=(300.0,), net="squeezenet1_0", steps=60,
+                weights=shared / "data" / "networks" / "squeezenet1_0.safetensors")
+    row = finished(table.plan().tasks[0])
     assert 0 < row["error"] < 1 and row["consistent"] in (0.0, 1.0) and 0 < row["naturalness"] <= 1
-    page = cnn.page([row], [], options)
+    page = table.page([row], [])
     assert page.tables[0].rows[0][1].text == "fire2" and page.charts[0].count("<svg") == 1
 
 
-@pytest.mark.parametrize("comparison", list(speed.COMPARISONS))
-def test_contestants_compute_on_the_same_image(comparison, photograph):
+def computed(comparison: str, photograph) -> dict[str, Any]:
     image = speed.square(photograph(side=48), 64)
     assert image.shape == (64, 64)
-    calls = speed.COMPARISONS[comparison](image, "cpu")
-    assert len(calls) >= 2 and all(callable(call) for call in calls.values())
-    if not comparison.startswith("inversion"):
-        for call in calls.values():
-            call()
-    assert "scikit-image" in contestants.installed()
+    return {name: call() for name, call in speed.COMPARISONS[comparison](image, "cpu").items()}
+
+
+def half_a_bin_on(blocks: np.ndarray) -> np.ndarray:
+    """Undirected channels of blocks of 2 × 2 cells, summed, with bins that begin where ours have their centres."""
+    summed = blocks.reshape(7, 7, 4, 9).sum(2)
+    return summed + np.roll(summed, 1, axis=-1)
+
+
+@pytest.mark.parametrize("comparison", ["hog hard", "hog bilinear"])
+def test_hog_of_other_libraries_is_the_same_within_known_differences(comparison, photograph):
+    found = computed(comparison, photograph)
+    value, (gradient,) = found["unfeature, value"], found["unfeature, value and gradient"]
+    torch.testing.assert_close(found["plain torch, value"], value, rtol=0, atol=1e-6)
+    torch.testing.assert_close(found["plain torch, value and gradient"][0], gradient, rtol=1e-5, atol=1e-5)
+    code = value[0].permute(1, 2, 0).numpy()
+    if "VLFeat, value" in found:
+        np.testing.assert_allclose(found["VLFeat, value"], code, atol=1e-6)
+    ours = code[:-1, :-1, 18:27] + code[1:, :-1, 18:27] + code[:-1, 1:, 18:27] + code[1:, 1:, 18:27]
+    theirs = (half_a_bin_on(found["scikit-image, value"]) if comparison == "hog hard"
+              else half_a_bin_on(found["OpenCV, value"].reshape(7, 7, -1).swapaxes(0, 1)))
+    likeness = [np.corrcoef(np.roll(theirs, shift, axis=-1).ravel(), ours.ravel())[0, 1] for shift in range(9)]
+    assert np.argmax(likeness) == 0 and likeness[0] > 0.75
+
+
+@pytest.mark.parametrize("window", ["flat", "gaussian"])
+def test_sift_of_vlfeat_is_the_same(window, photograph):
+    found = computed(f"dsift {window}", photograph)
+    assert torch.isfinite(found["unfeature, value and gradient"][0]).all()
+    if "VLFeat, value" in found:
+        code = found["unfeature, value"][0].permute(1, 2, 0).numpy()
+        frames, theirs = found["VLFeat, value"]
+        np.testing.assert_allclose(theirs.reshape(code.shape) / 512, code, atol=1e-5)
+        np.testing.assert_array_equal(frames[:2], [[12, 12], [12, 20]])
+
+
+@pytest.mark.parametrize("comparison", [name for name in speed.COMPARISONS if name.startswith("inversion")])
+def test_compared_inversions_are_of_the_same_code(comparison, photograph):
+    calls = speed.COMPARISONS[comparison](speed.square(photograph(side=48), 64), "cpu")
+    assert list(calls) == ["fast", "best", "ijcv2016", "ijcv2016, plain torch"]
+    compiled, plain = (calls[name](steps=5) for name in ("ijcv2016", "ijcv2016, plain torch"))
+    np.testing.assert_array_equal(plain.codes, compiled.codes)
+    np.testing.assert_allclose(plain.image, compiled.image, atol=1e-3)
+
+
+def test_libraries_are_named_with_their_versions():
+    assert f"scikit-image {version('scikit-image')}" in libraries.installed()

@@ -1,7 +1,10 @@
-"""``unfeature bench``: the tables of the study, one command each."""
+"""``unfeature bench``: the tables of the study, one command each, whose options are the fields of the table's class."""
 
 from __future__ import annotations
 
+import dataclasses
+import types
+import typing
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,69 +12,50 @@ from typing import Any
 
 import click
 
-from .options import SEED
 
-SUMMARIES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "hog": ("Invert descriptors with every method, beside the published figures.",
-            ("methods", "features", "train", "models", "side", "steps")),
-    "cnn": ("Invert layers of a network: error, consistency and naturalness by layer and C.",
-            ("net", "weights", "layers", "methods", "data_weights", "steps")),
-    "regularizers": ("Invert without priors, with other β, with and without jitter, with other C.",
-                     ("features", "net", "weights", "layers", "data_weights", "side", "steps")),
-    "starts": ("Invert from several starts, and see how far apart the images are.",
-               ("features", "net", "weights", "layers", "starts", "methods", "side", "steps")),
-    "groups": ("Invert parts of codes: half of the channels, the central positions.",
-               ("features", "net", "weights", "layers", "methods", "side", "steps")),
-    "templates": ("Draw linear templates, .npz files of part filters on DPM features; --images is their folder.",
-                  ("methods",)),
-    "speed": ("Time descriptors and inversions against other libraries, in one run.", ("side",)),
-}
-
-
-class Names(click.ParamType):  # type: ignore[type-arg]
-    """``a,b,c``."""
+class Several(click.ParamType):  # type: ignore[type-arg]
+    """``a,b,c``, or ``1,20,100``: a tuple of str, or of positive float."""
 
     name = "a,b,…"
 
+    def __init__(self, kind: type[str] | type[float]) -> None:
+        self.kind = kind
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """A tuple of str."""
+        """The tuple."""
         if not isinstance(value, str):
             return value
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-
-
-class Numbers(Names):
-    """``1,20,100``."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """A tuple of float, all positive."""
-        names = super().convert(value, param, ctx)
         try:
-            numbers = tuple(float(name) for name in names)
+            parts = tuple(self.kind(part.strip()) for part in value.split(",") if part.strip())
         except ValueError:
-            numbers = ()
-        if not numbers or min(numbers) <= 0:
+            parts = ()
+        if self.kind is float and (not parts or min(map(float, parts)) <= 0):
             self.fail(f"{value!r} is not a list of positive numbers, such as 1,20,100", param, ctx)
-        return numbers
+        return parts
 
 
-OPTIONS: dict[str, Callable[..., Any]] = {
-    "methods": click.option("--methods", type=Names(), help="Presets and learned methods [all that apply]."),
-    "features": click.option("--features", type=Names(), help="Descriptors [the table's own]."),
-    "layers": click.option("--layers", type=Names(), help="Layers of the network [the table's own]."),
-    "net": click.option("--net", metavar="NAME", help="A network, such as squeezenet1_0."),
-    "weights": click.option("--weights", type=click.Path(path_type=Path), help="Its weights."),
-    "train": click.option("--train", type=click.Path(path_type=Path), multiple=True,
-                          help="Folder of photographs that methods learn from; may be given again."),
-    "models": click.option("--models", type=click.Path(path_type=Path), help="Learned before: METHOD-FEATURE.npz."),
-    "data_weights": click.option("--C", "data_weights", type=Numbers(), help="Values of C [the table's own]."),
-    "starts": click.option("--starts", type=click.IntRange(2, 25), default=4, show_default=True, help="For each code."),
-    "side": click.option("--side", type=click.IntRange(32), default=256, show_default=True, help="Longer side."),
-    "steps": click.option("--steps", type=click.IntRange(1), help="Gradient evaluations [the presets' own]."),
-}
+TYPES: dict[Any, Any] = {str: str, Path: click.Path(path_type=Path), tuple[str, ...]: Several(str),
+                         tuple[float, ...]: Several(float)}
+FLAGS = {"data_weights": ("--data-weights", "--C")}
 
 
-@click.group()
+class Tables(click.Group):
+    """The catalogue of tables as commands; a table is imported when its command is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The tables, then the other commands."""
+        from unfeature.benchmarks import TABLES
+
+        return [*TABLES, *super().list_commands(ctx)]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """A table's command."""
+        from unfeature.benchmarks import TABLES
+
+        return table_command(name, TABLES[name]) if name in TABLES else super().get_command(ctx, name)
+
+
+@click.group(cls=Tables)
 def bench() -> None:
     """Make the tables of the study.
 
@@ -87,34 +71,49 @@ def bench() -> None:
     """
 
 
-def _command(table: str, summary: str, names: tuple[str, ...]) -> click.Command:
-    def command(images: Path, out: Path, jobs: int | None, scheduler: str | None, quiet: bool, **given: Any) -> None:
-        from unfeature.benchmarks.protocol import Options
-        from unfeature.benchmarks.study import bench as make
+def table_command(name: str, table: type[Any]) -> click.Command:
+    """The command of a table: its options are the fields of the class."""
 
-        options = Options(images, out, **{name: value for name, value in given.items() if value is not None})
+    @click.option("--jobs", type=click.IntRange(1), help="Processes; 1 is this one [as many as cores].")
+    @click.option("--scheduler", metavar="tcp://HOST:PORT", help="Run on a Dask cluster with the same files.")
+    @click.option("--quiet", is_flag=True, help="No progress bar.")
+    def command(jobs: int | None, scheduler: str | None, quiet: bool, **options: Any) -> None:
+        try:
+            from unfeature.benchmarks.runner import bench as make
+        except ModuleNotFoundError as error:
+            raise ValueError(f"benchmarks need {error.name}: install unfeature[bench]") from error
         with _task_bar(quiet) as progress:
-            page, failures = make(table, options, jobs, scheduler, progress)
+            page, failures = make(name, jobs, scheduler, progress, **options)
         for key, reason in failures.items():
             click.echo(f"{key}: {reason}", err=True)
         click.echo(page)
         if failures:
             raise click.ClickException(f"{len(failures)} tasks failed; run the command again to try them again")
 
-    shared = (
-        click.option("--images", type=click.Path(path_type=Path), required=True, help="Folder of test photographs."),
-        click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run."),
-        click.option("--count", type=click.IntRange(1), help="Only the first so many photographs."),
-        click.option("--seed", type=SEED, default=0, show_default=True, help="Of all that is drawn."),
-        click.option("--device", type=click.Choice(("cpu", "cuda")), default="cpu", help="For presets [cpu]."),
-        click.option("--jobs", type=click.IntRange(1), help="Processes [as many as cores]."),
-        click.option("--scheduler", metavar="tcp://HOST:PORT", help="Run on a Dask cluster with the same files."),
-        click.option("--quiet", is_flag=True, help="No progress bar."),
-    )
     decorated: Any = command
-    for option in (*reversed(shared), *(OPTIONS[name] for name in reversed(names))):
-        decorated = option(decorated)
-    return click.command(table, help=summary)(decorated)
+    kinds = typing.get_type_hints(table, include_extras=True)
+    for field in reversed(dataclasses.fields(table)):
+        if field.init:
+            decorated = option(field, *typing.get_args(kinds[field.name]))(decorated)
+    return click.command(name, help=(table.__doc__ or "").partition("\n")[0])(decorated)
+
+
+def option(field: dataclasses.Field[Any], kind: Any, about: Any) -> Callable[..., Any]:
+    """The command-line option of a field of type ``Annotated[kind, about]``."""
+    if isinstance(kind, types.UnionType):
+        kind = next(one for one in typing.get_args(kind) if one is not types.NoneType)
+    settings: dict[str, Any] = {"help": about.help, "required": field.default is dataclasses.MISSING}
+    if not settings["required"]:
+        settings |= {"default": field.default, "show_default": field.default not in (None, ())}
+    if kind is int:
+        settings["type"] = click.IntRange(about.least, about.most)
+    elif typing.get_origin(kind) is typing.Literal:
+        settings["type"] = click.Choice(typing.get_args(kind))
+    elif kind == tuple[Path, ...]:
+        settings |= {"type": TYPES[Path], "multiple": True}
+    else:
+        settings["type"] = TYPES[kind]
+    return click.option(*FLAGS.get(field.name, (f"--{field.name}",)), field.name, **settings)
 
 
 @contextmanager
@@ -132,10 +131,6 @@ def _task_bar(quiet: bool) -> Iterator[Callable[[Any], None]]:
             bar.update(progress.done - bar.n)
 
         yield show
-
-
-for _table, (_summary, _names) in SUMMARIES.items():
-    bench.add_command(_command(_table, _summary, _names))
 
 
 @bench.command("tables")

@@ -1,1 +1,1 @@
-"""The tables: one file each."""
+"""The tables, one file each; ``benchmarks/__init__.pyi`` lists them."""

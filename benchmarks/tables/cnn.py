@@ -2,96 +2,76 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from unfeature.features.networks.cnn import CNN
-from unfeature.inversion.invert import invert
 from unfeature.inversion.recipes import PRESETS
 from unfeature.show.curves import Series, line_chart
 
-from .. import page as tables
-from .. import preparations
-from ..page import Page, Plan
-from ..protocol import Options, code_on, descriptor, image_for, image_settings, interval, measures
-from ..tasks import Outcome, Row, Task, digest
-from .hog import with_cvpr15
+from ..measures import interval, measures
+from ..page import CORRELATION, CVPR15, ERROR, NATURALNESS, SECONDS, Metric, Page, groups
+from ..protocol import SIDE, Problem
+from ..study import CodeStudy, DataWeights, Features, Methods, Side, chosen, with_cvpr15
+from ..tasks import Outcome, Plan, Row, Settings, Task
 
-DATA_WEIGHTS = (1.0, 20.0, 100.0, 300.0)
-METHODS = ("ijcv2016", "best")
 LAST = {"squeezenet1_0": "pool_final", "torchvision-squeezenet1_0": "pool_final"}
-LAYERS: dict[str, tuple[str, ...]] = {
-    "squeezenet1_0": ("conv1", "fire2", "fire3", "fire4", "fire5", "fire6", "fire7", "fire8", "fire9",
-                      "conv_final"),
-}
-USUAL_LAYERS: tuple[str, ...] = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
-"""The published networks end in fc8; the layers by default are those whose weights are learned."""
-BY = {"method": "method", "feature": "layer", "data_weight": "C"}
-CONSISTENCY = tables.Metric("consistent", "same label, %", 0, 100)
-METRICS = (tables.ERROR, tables.CVPR15, tables.NATURALNESS, CONSISTENCY, tables.CORRELATION, tables.SECONDS)
-LEAD = (
-    "Layers of a network, inverted with different weights C of the code against the priors. Naturalness is the "
-    "intersection of the image’s and the photograph’s histograms of gradient directions; the label is the network’s "
-    "first choice."
-)
+"""The layer of the scores, where it is not fc8."""
+CONSISTENCY = Metric("consistent", "same label, %", 0, 100)
 
 
-def plan(options: Options) -> Plan:
-    """One task for each photograph, layer, C and method."""
-    described, inputs = network(options)
-    layers = layers_of(options)
-    methods = options.chosen(options.methods, METHODS, PRESETS, "method")
-    prepared = preparations.photographs(options, net=described["net"])
-    rows = []
-    for layer in layers:
-        CNN(described["net"], layer, weights=inputs["weights"])
-        own = {**described, "feature": layer}
-        if len(options.photographs) > 1:
-            prepared.append(preparations.normaliser(options, own, inputs))
-        for method in methods:
-            for data_weight in options.data_weights or DATA_WEIGHTS:
-                more = {**own, "method": method, "data_weight": data_weight}
-                rows += [_task(path, options, more, inputs) for path in options.photographs]
-    return Plan(tuple(rows), tuple(prepared))
+@dataclass(frozen=True, kw_only=True)
+class Cnn(CodeStudy):
+    """Invert layers of a network: error, consistency and naturalness by layer and C."""
 
+    title = "Layers of a network, inverted"
+    heading = "Layers"
+    lead = (
+        "Layers of a network, inverted with different weights C of the code against the priors. Naturalness is the "
+        "intersection of the image’s and the photograph’s histograms of gradient directions; the label is the "
+        "network’s first choice."
+    )
+    by: ClassVar = {"method": "method", "feature": "layer", "data_weight": "C"}
+    metrics = (ERROR, CVPR15, NATURALNESS, CONSISTENCY, CORRELATION, SECONDS)
+    across = ("method", "data_weight")
+    normalised = True
 
-def layers_of(options: Options) -> tuple[str, ...]:
-    """The layers asked for, or the network's usual ones."""
-    return options.layers or LAYERS.get(str(options.net), USUAL_LAYERS)
+    features: Features = field(default=(), init=False)
+    side: Side = field(default=SIDE, init=False)
+    methods: Methods = ("ijcv2016", "best")
+    data_weights: DataWeights = (1.0, 20.0, 100.0, 300.0)
 
+    def plan(self) -> Plan:
+        """A row for each layer, method, C and photograph."""
+        if self.net is None:
+            raise ValueError("name a network with --net and its weights with --weights, such as --net squeezenet1_0 "
+                             "--weights squeezenet1_0.safetensors")
+        return super().plan()
 
-def network(options: Options) -> tuple[dict[str, Any], dict[str, str]]:
-    """Settings and inputs of a network's tasks; ValueError if no network was named."""
-    if options.net is None or options.weights is None:
-        raise ValueError("name a network with --net and its weights with --weights, such as --net squeezenet1_0 "
-                         "--weights squeezenet1_0.safetensors")
-    weights = options.weights.resolve()
-    if not weights.is_file():
-        raise FileNotFoundError(f"there is no file {options.weights}")
-    return {"net": options.net, "weights_digest": digest(weights)}, {"weights": str(weights)}
+    def variants(self) -> list[Settings]:
+        """Each method with each C."""
+        return [{"method": method, "data_weight": data_weight} for method in chosen(self.methods, PRESETS, "method")
+                for data_weight in self.data_weights]
 
+    @staticmethod
+    def work(task: Task) -> Outcome:
+        """Invert one layer, and compare the network's labels of the photograph and of the image."""
+        settings, problem = task.settings, Problem.of(task)
+        result = problem.invert(settings["method"], data_weight=settings["data_weight"])
+        last = CNN(settings["net"], LAST.get(settings["net"], "fc8"), weights=task.inputs["weights"])
+        labels = [label(last, image) for image in (problem.image, result.image)]
+        values = {"label": labels[1], "consistent": float(labels[0] == labels[1])}
+        return Outcome({**measures(result, problem.image), **values}, {"image": result.image})
 
-def _task(path: Any, options: Options, described: dict[str, Any], files: dict[str, str]) -> Task:
-    settings, inputs = image_settings(path, options)
-    steps = {} if options.steps is None else {"steps": options.steps}
-    return Task("cnn", {**described, **settings, **steps}, {**inputs, **files}, device=options.device)
-
-
-def work(task: Task) -> Outcome:
-    """Invert one layer, and ask the network what it sees."""
-    settings = task.settings
-    phi, image = descriptor(settings, task.inputs), image_for(settings, task.inputs)
-    code = code_on(phi, image, task.device)
-    result = invert(phi, code, preset=settings["method"], steps=settings.get("steps"),
-                    data_weight=settings["data_weight"], size=image.shape[:2],
-                    seed=settings["seed"])
-    last = CNN(settings["net"], LAST.get(settings["net"], "fc8"), weights=task.inputs["weights"])
-    labels = [label(last, picture) for picture in (image, result.image)]
-    values = {**measures(result, image), "label": labels[1], "consistent": float(labels[0] == labels[1])}
-    return Outcome(values, {"image": result.image})
+    def page(self, rows: list[Row], prepared: list[Row]) -> Page:
+        """Tables, curves by layer with bands of 1.96 standard errors, and pictures."""
+        rows = with_cvpr15(rows, prepared)
+        charts = tuple(by_layer(rows, metric) for metric in (ERROR, NATURALNESS, CONSISTENCY) if rows)
+        return replace(super().page(rows, prepared), charts=charts)
 
 
 def label(scores: CNN, image: NDArray[Any]) -> int:
@@ -102,22 +82,11 @@ def label(scores: CNN, image: NDArray[Any]) -> int:
         return int(code.reshape(1, code.shape[1], -1).mean(2).argmax())
 
 
-def page(rows: list[Row], prepared: list[Row], options: Options) -> Page:
-    """Tables, curves by layer with bands of 1.96 standard errors, and pictures."""
-    rows = with_cvpr15(rows, prepared)
-    originals = [row for row in prepared if "image" in row.pictures]
-    tabled = (tables.summary("summary", "Layers", rows, BY, METRICS),
-              tables.every_image(rows, {**BY, "image": "photograph"}, METRICS))
-    charts = tuple(by_layer(rows, metric) for metric in (tables.ERROR, tables.NATURALNESS, CONSISTENCY) if rows)
-    return Page("Layers of a network, inverted", LEAD, tuple(rows), tabled, charts,
-                tables.sheets(rows, originals, "feature", ("method", "data_weight")))
-
-
-def by_layer(rows: list[Row], metric: tables.Metric) -> str:
+def by_layer(rows: list[Row], metric: Metric) -> str:
     """One curve for each method and C: a quantity over the layers, in their order."""
     layers = list(dict.fromkeys(row["feature"] for row in rows))
     series = []
-    for (method, data_weight), members in tables.groups(rows, ("method", "data_weight")).items():
+    for (method, data_weight), members in groups(rows, ("method", "data_weight")).items():
         found = [interval(row[metric.name] for row in members if row["feature"] == layer) for layer in layers]
         mean, margin = np.array(found).T * metric.factor
         places, edges = np.arange(1, len(layers) + 1), np.nan_to_num(margin)

@@ -2,48 +2,56 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
 import numpy as np
 import torch
 
 from unfeature.features.base import Representation
 from unfeature.features.masks import centre_mask, channel_mask
-from unfeature.inversion.invert import invert
 from unfeature.inversion.recipes import PRESETS
 
-from .. import page as tables
-from .. import subjects
-from ..page import Metric, Page, Plan
-from ..protocol import Options, code_on, descriptor, image_for, measures
-from ..tasks import Outcome, Row, Task
+from ..measures import measures
+from ..page import CORRELATION, ERROR, SECONDS, SSIM, Metric
+from ..protocol import Problem
+from ..study import CodeStudy, Methods, chosen
+from ..tasks import Outcome, Settings, Task
 
 PARTS = ("all", "first half", "second half", "central 5 × 5")
-METHODS = ("best",)
-BY = {"feature": "descriptor", "method": "method", "part": "part"}
-METRICS = (Metric("error_part", "error of the part", 4), Metric("error", "error of the whole code", 4),
-           tables.CORRELATION, tables.SSIM, tables.SECONDS)
-LEAD = (
-    "Only a part of the code is asked for: the first or second half of the channels (the two groups of AlexNet’s "
-    "filters), or the central 5 × 5 positions. What the rest of the code says is left to the priors."
-)
 
 
-def plan(options: Options) -> Plan:
-    """One task for each descriptor, method, part and photograph."""
-    methods = options.chosen(options.methods, METHODS, PRESETS, "method")
-    variants = [{"method": method, "part": part} for method in methods for part in PARTS]
-    return Plan(subjects.tasks("groups", options, variants), subjects.photographs(options))
+@dataclass(frozen=True, kw_only=True)
+class Groups(CodeStudy):
+    """Invert parts of codes: half of the channels, the central positions."""
 
+    title = "Parts of codes"
+    heading = "Parts of codes"
+    lead = (
+        "The inversion sees only a part of the code: the first or second half of the channels (the two groups of "
+        "AlexNet’s filters), or the central 5 × 5 positions. The priors decide what the rest of the code would."
+    )
+    by: ClassVar = {"feature": "descriptor", "method": "method", "part": "part"}
+    metrics = (Metric("error_part", "error of the part", 4), replace(ERROR, title="error of the whole code"),
+               CORRELATION, SSIM, SECONDS)
+    across = ("part",)
 
-def work(task: Task) -> Outcome:
-    """Invert a part of the code."""
-    settings = task.settings
-    phi, image = descriptor(settings, task.inputs), image_for(settings, task.inputs)
-    code = code_on(phi, image, task.device)
-    mask = part_mask(tuple(code.shape[1:]), settings["part"]).to(code)
-    result = invert(phi, code, preset=settings["method"], steps=settings.get("steps"),
-                    mask=mask, size=image.shape[:2], seed=settings["seed"])
-    values = {**measures(result, image), "error_part": part_error(phi, result.image, code, mask)}
-    return Outcome(values, {"image": result.image})
+    methods: Methods = ("best",)
+
+    def variants(self) -> list[Settings]:
+        """Each method with each part."""
+        return [{"method": method, "part": part} for method in chosen(self.methods, PRESETS, "method")
+                for part in PARTS]
+
+    @staticmethod
+    def work(task: Task) -> Outcome:
+        """Invert a part of the code."""
+        problem = Problem.of(task)
+        code = problem.code
+        mask = part_mask(tuple(code.shape[1:]), task.settings["part"]).to(code)
+        result = problem.invert(task.settings["method"], mask=mask)
+        error = part_error(problem.phi, result.image, code, mask)
+        return Outcome({**measures(result, problem.image), "error_part": error}, {"image": result.image})
 
 
 def part_mask(code_shape: tuple[int, ...], part: str) -> torch.Tensor:
@@ -62,10 +70,3 @@ def part_error(phi: Representation, image: np.ndarray, code: torch.Tensor, mask:
     x = x[None, None] if x.ndim == 2 else x.permute(2, 0, 1)[None]
     with torch.no_grad():
         return float(((phi(x) - code) * mask).norm() / (code * mask).norm())
-
-
-def page(rows: list[Row], prepared: list[Row], options: Options) -> Page:
-    """The tables and pictures."""
-    tabled = (tables.summary("summary", "Parts of codes", rows, BY, METRICS),
-              tables.every_image(rows, {**BY, "image": "photograph"}, METRICS))
-    return Page("Parts of codes", LEAD, tuple(rows), tabled, (), tables.sheets(rows, prepared, "feature", ("part",)))

@@ -2,189 +2,244 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import hashlib
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, ClassVar, NamedTuple
 
-from unfeature.baselines import METHODS as BASELINES
-from unfeature.baselines import find
+import numpy as np
+
+from unfeature.baselines import METHODS, find
 from unfeature.baselines.keypoints import KeypointCollage, Keypoints
-from unfeature.inversion.invert import invert
+from unfeature.features.words.vocabulary import Vocabulary
 from unfeature.inversion.recipes import PRESETS
-from unfeature.inversion.result import Result
+from unfeature.io.images import list_images
 
-from .. import page as tables
-from .. import preparations
-from ..page import Cell, Page, Plan, Table
-from ..protocol import (
-    BAGS,
-    DESCRIPTORS,
-    LEARNED,
-    ONLY,
-    UNLEARNED,
-    Image,
-    Options,
-    code_on,
-    descriptor,
-    image_for,
-    image_settings,
-    interval,
-    likeness,
-    measures,
+from .. import protocol
+from ..measures import interval, likeness, measures
+from ..page import (
+    CORRELATION,
+    CVPR15,
+    EFFORT,
+    ERROR,
+    ERRORS,
+    LIKENESS,
+    Cell,
+    Metric,
+    Page,
+    Table,
+    groups,
+    link_to,
+    number,
+    text,
 )
-from ..tasks import Outcome, Row, Task
+from ..protocol import SIDE, Problem, descriptor, image_for
+from ..study import Features, Names, Option, Side, Steps, Study, chosen, with_cvpr15
+from ..tasks import Inputs, Outcome, Plan, Row, Settings, Task, Work, digest
 
-FEATURES = ("hog", "hogb", "dsift")
-METHODS = (*PRESETS, *LEARNED, *UNLEARNED)
 POINTS = "keypoints"
-BY = {"feature": "descriptor", "method": "method"}
-SUMMARY = (tables.ERROR, tables.CENTRED, tables.CVPR15, tables.CORRELATION, tables.SSIM, tables.PSNR, tables.SECONDS,
-           tables.PROCESSOR, tables.EVALUATIONS)
-LEAD = (
-    "Photographs found from their codes. The relative error is ‖Φ(x) − Φ₀‖ / ‖Φ₀‖, and flatters, for these codes are "
-    "not negative; the centred error divides by ‖Φ₀ − its mean cell‖, the CVPR’15 error is ‖Φ(x) − Φ₀‖² over the mean "
-    "squared distance between the codes of two photographs. Correlation, SSIM and PSNR are with the photograph."
-)
+"""SIFT at interest points: a descriptor and a baseline in one."""
 
 
-@dataclass(frozen=True)
-class Published:
-    """A published figure: for which row of ours, the measure, mean and ± deviation, and what differs."""
+@dataclass(frozen=True, kw_only=True)
+class Hog(Study):
+    """Invert descriptors with every method, beside the published figures."""
 
-    feature: str
-    method: str
-    metric: tables.Metric
-    mean: float
-    deviation: float | None
-    source: str
-    differs: str
+    title = "Descriptors, inverted"
+    heading = "Methods"
+    lead = (
+        "Images found from the codes of photographs. The relative error is ‖Φ(x) − Φ₀‖ / ‖Φ₀‖, which is small wherever "
+        "codes have no negative values; the centred error divides by ‖Φ₀ − its mean cell‖ instead. The CVPR’15 error "
+        "is ‖Φ(x) − Φ₀‖² over the mean squared distance between the codes of two photographs. Correlation, SSIM and "
+        "PSNR are with the photograph."
+    )
+    by: ClassVar = {"feature": "descriptor", "method": "method"}
+    metrics = (*ERRORS, *LIKENESS, *EFFORT)
+
+    features: Features = ("hog", "hogb", "dsift")
+    methods: Annotated[Names | None, Option("Presets and baselines [all that apply].")] = None
+    train: Annotated[tuple[Path, ...], Option("Folder of photographs to learn from; may be given again.")] = ()
+    models: Annotated[Path | None, Option("Folder of models learned before, METHOD-FEATURE.npz.")] = None
+    side: Side = SIDE
+    steps: Steps = None
+
+    def plan(self) -> Plan:
+        """A row for each descriptor, each method that inverts it, and each photograph."""
+        known = (*protocol.descriptor_names(), *protocol.WORD_CODES, POINTS)
+        features = chosen(self.features, known, "descriptor")
+        methods = self._methods(features, known)
+        prepared, rows = self.pictures(self.side), []
+        for feature in features:
+            settings, inputs = {"feature": feature}, {}
+            if feature in protocol.WORD_CODES:
+                prepared.append(words := self._words())
+                settings["words"], inputs["words"] = words.key, str(words.output)
+            if feature != POINTS:
+                prepared += self.normaliser(settings, inputs, self.side)
+            for method in methods:
+                if fits(method, feature):
+                    own, files = {**settings, "method": method}, dict(inputs)
+                    if learns(method):
+                        prepared.append(model := self._model(own, inputs))
+                        own["model"], files["model"] = model.key, model.output or model.inputs["model"]
+                    rows += self.tasks(own, files, self.side, self.steps if method in PRESETS else None)
+        return Plan(tuple(rows), tuple(prepared))
+
+    def _methods(self, features: Names, known: Names) -> Names:
+        """The methods; ValueError for a given one that inverts none of the descriptors."""
+        everything = (*PRESETS, *METHODS, POINTS)
+        if self.methods is None:
+            return tuple(method for method in everything if self.train or self.models or not learns(method))
+        for method in chosen(self.methods, everything, "method"):
+            if not any(fits(method, feature) for feature in features):
+                wanted = next((feature for feature in known if fits(method, feature)), "")
+                raise ValueError(f"{method} inverts none of {', '.join(features)}: add --features {wanted}")
+        return chosen(self.methods, everything, "method")
+
+    def _words(self) -> Task:
+        """The task that learns visual words."""
+        if not self.train:
+            raise ValueError("visual words are learned from photographs: name a folder of them with --train")
+        return self._learning("words", learn_words, {"feature": "words", "count": protocol.WORDS}, {})
+
+    def _model(self, settings: Settings, inputs: Inputs) -> Task:
+        """The task that learns a baseline's model, or checks one that was learned before."""
+        name = f"{settings['method']}-{settings['feature']}.npz"
+        if self.models is not None and (stored := self.models / name).is_file():
+            files = {**inputs, "model": str(stored.resolve())}
+            return Task("model", learn_model, {**settings, "learned": digest(stored)}, files)
+        if not self.train:
+            raise ValueError(f"{settings['method']} learns from photographs: name a folder of them with --train, or a "
+                             f"folder that holds {name} with --models")
+        return self._learning("model", learn_model, settings, inputs)
+
+    def _learning(self, kind: str, work: Work, settings: Settings, inputs: Inputs) -> Task:
+        own = {**settings, "train": collection_digest(self.train), "side": self.side, "seed": self.seed}
+        folders = "\n".join(str(folder.resolve()) for folder in self.train)
+        task = Task(kind, work, own, {**inputs, "train": folders})
+        return replace(task, output=str((self.out / "models" / f"{task.key}.npz").resolve()))
+
+    @staticmethod
+    def work(task: Task) -> Outcome:
+        """Encode the photograph, find an image, and measure it."""
+        method, seed = task.settings["method"], task.settings["seed"]
+        if method == POINTS:
+            return from_keypoints(task)
+        problem = Problem.of(task)
+        if method in PRESETS:
+            result = problem.invert(method)
+        else:
+            phi, kind = problem.phi.cpu(), find(method)
+            baseline = kind.load(task.inputs["model"], phi) if kind.learned else kind.of(phi)
+            result = baseline.invert(phi, problem.code.cpu(), size=problem.image.shape[:2], seed=seed)
+        return Outcome(measures(result, problem.image), {"image": result.image})
+
+    def page(self, rows: list[Row], prepared: list[Row]) -> Page:
+        """The tables and pictures."""
+        return super().page(with_cvpr15(rows, prepared), prepared)
+
+    def tables(self, rows: list[Row]) -> tuple[Table, ...]:
+        """The summary, the published figures, and every photograph."""
+        means, everything = super().tables(rows)
+        published = beside_published(rows)
+        return (means, published, everything) if published.rows else (means, everything)
 
 
-OTHER_PHOTOGRAPHS = "the first 100 of ILSVRC-2012 val; ± is the deviation over them"
-PUBLISHED = (
-    Published("hog", "paired-dictionary", tables.CVPR15, 66.20, 13.7, "Mahendran & Vedaldi 2015, of HOGgles",
-              f"{OTHER_PHOTOGRAPHS}; HOGgles’ own DPM features and dictionary"),
-    Published("hog", "cvpr2015", tables.CVPR15, 28.10, 7.9, "Mahendran & Vedaldi 2015", OTHER_PHOTOGRAPHS),
-    Published("hogb", "cvpr2015", tables.CVPR15, 10.67, 5.2, "Mahendran & Vedaldi 2015", OTHER_PHOTOGRAPHS),
-    Published("dsift", "cvpr2015", tables.CVPR15, 10.89, 7.5, "Mahendran & Vedaldi 2015",
-              f"{OTHER_PHOTOGRAPHS}; bins of 5 pixels"),
-    Published("dpm", "paired-dictionary", tables.ERROR, 0.589, None, "HOGgles’ algorithm, run again with SPAMS",
-              "all 100 photographs of the sample; 100,000 training windows"),
-    Published("dpm", "paired-dictionary", tables.CORRELATION, 0.613, None, "HOGgles’ algorithm, run again with SPAMS",
-              "all 100 photographs of the sample; 100,000 training windows"),
-)
+def fits(method: str, feature: str) -> bool:
+    """Whether a method inverts a descriptor; words that mean nothing stand for those still to be learned."""
+    if POINTS in (method, feature):
+        return method == feature
+    if feature not in protocol.WORD_CODES:
+        return method in PRESETS or protocol.inverts(method, protocol.named_descriptor(feature))
+    local = protocol.named_descriptor(protocol.WORDS_OF)
+    two_words = np.eye(2, local.output_shape(protocol.SIDE, protocol.SIDE)[0], dtype=np.float32)
+    return method in PRESETS or protocol.inverts(method, protocol.WORD_CODES[feature](Vocabulary(local, two_words)))
 
 
-def plan(options: Options) -> Plan:
-    """The tasks: photographs, normalisers and models first, then one for each photograph, method and descriptor."""
-    features = options.chosen(options.features, FEATURES, (*DESCRIPTORS, *BAGS, POINTS), "descriptor")
-    learnable = bool(options.train) or options.models is not None
-    usual = METHODS if learnable else (*PRESETS, *UNLEARNED)
-    methods = options.chosen(options.methods, usual, METHODS, "method")
-    idle = [method for method in methods if not any(applies(method, feature) for feature in features)]
-    if idle and options.methods is not None:
-        wanted = ONLY.get(idle[0], ("hog",))[0]
-        raise ValueError(f"{idle[0]} inverts none of {', '.join(features)}: add --features {wanted}")
-    prepared, rows = preparations.photographs(options), []
-    for feature in features:
-        described: dict[str, Any] = {"feature": feature}
-        inputs: dict[str, str] = {}
-        if feature in BAGS:
-            vocabulary = preparations.words(options)
-            prepared.append(vocabulary)
-            described["words"], inputs["words"] = vocabulary.key, str(vocabulary.output)
-        if len(options.photographs) > 1 and feature != POINTS:
-            prepared.append(preparations.normaliser(options, described, inputs))
-        for method in methods:
-            if not applies(method, feature):
-                continue
-            more, files = dict(described), dict(inputs)
-            if method in LEARNED:
-                model = preparations.model(options, method, feature, described, inputs)
-                prepared.append(model)
-                more["model"], files["model"] = model.key, preparations.model_file(model)
-            rows += [_task(path, options, method, more, files) for path in options.photographs]
-    prepared.sort(key=lambda task: ("words", "model").index(task.kind) if task.kind in ("words", "model") else 2)
-    return Plan(tuple(rows), tuple(prepared))
+def learns(method: str) -> bool:
+    """Whether a method is learned from photographs."""
+    return method == POINTS or (method in METHODS and METHODS[method].learned)
 
 
-def applies(method: str, feature: str) -> bool:
-    """Whether a method inverts a descriptor."""
-    if method in ONLY:
-        return feature in ONLY[method]
-    return feature in DESCRIPTORS or (feature in BAGS and method in PRESETS)
-
-
-def _task(path: Any, options: Options, method: str, described: dict[str, Any], files: dict[str, str]) -> Task:
-    settings, inputs = image_settings(path, options)
-    steps = {} if options.steps is None or method not in PRESETS else {"steps": options.steps}
-    return Task("hog", {**described, "method": method, **settings, **steps}, {**inputs, **files}, device=options.device)
-
-
-def work(task: Task) -> Outcome:
-    """Encode the photograph, find an image, and measure it."""
+def from_keypoints(task: Task) -> Outcome:
+    """The collage of a photograph's keypoints, which have no code of fixed shape, and so no error."""
     image = image_for(task.settings, task.inputs)
-    if task.settings["feature"] == POINTS:
-        return _from_keypoints(task, image)
-    phi = descriptor(task.settings, task.inputs)
-    result = find_image(task, phi, image)
-    return Outcome(measures(result, image), {"image": result.image})
-
-
-def _from_keypoints(task: Task, image: Image) -> Outcome:
-    """Keypoints have no code of fixed shape, and so no error."""
     found = Keypoints.of(image)
     result = KeypointCollage.load(task.inputs["model"]).invert(found.frames, found.descriptors, found.size)
     facts = {name: result.provenance[name] for name in ("seconds", "keypoints")}
     return Outcome({**likeness(image, result.image), **facts, "status": result.status}, {"image": result.image})
 
 
-def find_image(task: Task, phi: Any, image: Any) -> Result:
-    """The result of the task's method, a preset or another one."""
-    method, seed = task.settings["method"], task.settings["seed"]
-    size = image.shape[:2]
-    if method in BASELINES:
-        kind = find(method)
-        chosen = kind.load(task.inputs["model"], phi) if kind.learned else kind.of(phi)
-        return chosen.invert(phi, phi(image), size=size, seed=seed)
-    code = code_on(phi, image, task.device)
-    return invert(phi, code, preset=method, steps=task.settings.get("steps"), size=size, seed=seed)
+def collection_digest(folders: Iterable[Path]) -> str:
+    """A fingerprint of the photographs in folders: their paths in the folder, and their sizes."""
+    paths = ((path.relative_to(folder), path.stat().st_size) for folder in folders for path in list_images(folder))
+    listed = "\n".join(f"{inside.as_posix()} {size}" for inside, size in paths)
+    return hashlib.sha256(listed.encode()).hexdigest()[:16]
 
 
-def page(rows: list[Row], prepared: list[Row], options: Options) -> Page:
-    """The tables and pictures."""
-    rows = with_cvpr15(rows, prepared)
-    originals = [row for row in prepared if "image" in row.pictures]
-    tabled = [tables.summary("summary", "Methods", rows, BY, SUMMARY)]
-    compared = beside_published(rows)
-    if compared.rows:
-        tabled.append(compared)
-    everything = {**BY, "image": "photograph"}
-    tabled.append(tables.every_image(rows, everything, SUMMARY))
-    sheets = tables.sheets(rows, originals, "feature", ("method",))
-    return Page("Descriptors, inverted", LEAD, tuple(rows), tuple(tabled), (), sheets)
+def learn_model(task: Task) -> Outcome:
+    """Learn a baseline's model into the task's output, or check a stored one."""
+    settings, begin = task.settings, time.perf_counter()
+    points = settings["method"] == POINTS
+    kind = KeypointCollage if points else find(settings["method"])
+    codes = () if points else (descriptor(settings, task.inputs),)
+    if task.output is None:
+        kind.load(task.inputs["model"], *codes)
+    else:
+        Path(task.output).parent.mkdir(parents=True, exist_ok=True)
+        kind.learn(task.inputs["train"].splitlines(), *codes, output=task.output, seed=settings["seed"],
+                   side=settings["side"])
+    return Outcome({"seconds": time.perf_counter() - begin})
 
 
-def with_cvpr15(rows: list[Row], prepared: list[Row]) -> list[Row]:
-    """Rows with the CVPR 2015 error, where its normaliser is known."""
-    known = {row["feature"]: row["normaliser"] for row in prepared if row["normaliser"]}
-    return [tables.with_values(row, cvpr15=row["squared_error"] / (row["positions"] * known[row["feature"]]))
-            if row["feature"] in known else row for row in rows]
+def learn_words(task: Task) -> Outcome:
+    """Learn visual words into the task's output."""
+    settings, begin = task.settings, time.perf_counter()
+    files = [file for folder in task.inputs["train"].splitlines() for file in list_images(folder)]
+    phi = protocol.named_descriptor(protocol.WORDS_OF)
+    vocabulary = Vocabulary.learn(files, phi, words=settings["count"], seed=settings["seed"])
+    vocabulary.save(str(task.output))
+    return Outcome({"seconds": time.perf_counter() - begin})
+
+
+class Published(NamedTuple):
+    """A published figure: its row and measure, mean and deviation as text, source, and what differs from ours."""
+
+    feature: str
+    method: str
+    metric: Metric
+    figure: str
+    source: str
+    differs: str
+
+
+OTHER_PHOTOGRAPHS = "the first 100 of ILSVRC-2012 val; ± is the deviation over them"
+SPAMS = ("HOGgles’ algorithm, run again with SPAMS", "all 100 photographs of the sample; 100,000 training windows")
+PUBLISHED = (
+    Published("hog", "paired-dictionary", CVPR15, "66.2 ± 13.7", "Mahendran & Vedaldi 2015, of HOGgles",
+              f"{OTHER_PHOTOGRAPHS}; HOGgles’ own DPM features and dictionary"),
+    Published("hog", "cvpr2015", CVPR15, "28.1 ± 7.9", "Mahendran & Vedaldi 2015", OTHER_PHOTOGRAPHS),
+    Published("hogb", "cvpr2015", CVPR15, "10.67 ± 5.2", "Mahendran & Vedaldi 2015", OTHER_PHOTOGRAPHS),
+    Published("dsift", "cvpr2015", CVPR15, "10.89 ± 7.5", "Mahendran & Vedaldi 2015",
+              f"{OTHER_PHOTOGRAPHS}; bins of 5 pixels"),
+    Published("dpm", "paired-dictionary", ERROR, "0.589", *SPAMS),
+    Published("dpm", "paired-dictionary", CORRELATION, "0.613", *SPAMS),
+)
 
 
 def beside_published(rows: list[Row]) -> Table:
     """The published figures of the methods and descriptors that the rows have, with ours."""
-    found = tables.groups(rows, tuple(BY))
+    found = groups(rows, tuple(Hog.by))
     lines = []
-    for figure in PUBLISHED:
-        members = found.get((figure.feature, figure.method))
-        if members is None:
-            continue
-        mean, margin = interval(row[figure.metric.name] for row in members)
-        deviation = "" if figure.deviation is None else f" ± {figure.deviation:g}"
-        lines.append((tables.text(figure.feature), tables.text(figure.method), tables.text(figure.metric.title),
-                      Cell(f"{figure.mean:g}{deviation}", figure.mean),
-                      tables.number(mean, figure.metric, f"#p-{members[0].key}", margin),
-                      tables.text(figure.source), tables.text(figure.differs)))
+    for known in PUBLISHED:
+        if (members := found.get((known.feature, known.method))) is not None:
+            mean, margin = interval(row[known.metric.name] for row in members)
+            lines.append((text(known.feature), text(known.method), text(known.metric.title),
+                          Cell(known.figure, float(known.figure.partition(" ")[0])),
+                          number(mean, known.metric, link_to(members[0]), margin),
+                          text(known.source), text(known.differs)))
     columns = ("descriptor", "method", "measure", "published", "ours", "source", "what differs")
     return Table("published", "Beside the published figures", columns, tuple(lines),
                  "Ours: mean ± 1.96 standard errors, of the photographs of this run.")

@@ -2,50 +2,53 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 from unfeature.features.base import Representation
-from unfeature.inversion.invert import invert
 from unfeature.inversion.priors import BoundedRange, BoundedVariation
 from unfeature.inversion.recipes import Recipe, Stage, ijcv2016
 
-from .. import page as tables
-from .. import subjects
-from ..page import Page, Plan
-from ..protocol import Options, code_on, descriptor, image_for, measures
-from ..tasks import Outcome, Row, Task
+from ..measures import measures
+from ..page import CENTRED, CORRELATION, ERROR, NATURALNESS, SECONDS, SSIM
+from ..protocol import Problem
+from ..study import CodeStudy, DataWeights
+from ..tasks import Outcome, Settings, Task
 
 BETAS = (1.0, 1.5, 2.0)
-DATA_WEIGHTS = (1.0, 20.0, 100.0, 300.0)
-BY = {"feature": "descriptor", "method": "variant"}
-METRICS = (tables.ERROR, tables.CENTRED, tables.NATURALNESS, tables.CORRELATION, tables.SSIM, tables.SECONDS)
-LEAD = (
-    "The published settings (ijcv2016) without priors, with other exponents β of the bounded variation, with and "
-    "without jitter, and with other weights C of the code. Jitter is a quarter of the stride, or as the variant says."
-)
 
 
-def plan(options: Options) -> Plan:
-    """One task for each descriptor, variant and photograph."""
-    variants: list[dict[str, Any]] = [{"method": "no priors", "beta": None, "jitter": False, "data_weight": None}]
-    variants += [{"method": f"β = {beta:g}{', jitter' if jitter else ''}", "beta": beta, "jitter": jitter,
-                  "data_weight": None} for beta in BETAS for jitter in (False, True)]
-    variants += [{"method": f"C = {c:g}", "beta": 2.0, "jitter": False, "data_weight": c}
-                 for c in options.data_weights or DATA_WEIGHTS]
-    return Plan(subjects.tasks("regularizers", options, variants), subjects.photographs(options))
+@dataclass(frozen=True, kw_only=True)
+class Regularizers(CodeStudy):
+    """Invert without priors, with other β, with and without jitter, with other C."""
 
+    title = "Priors, jitter and C"
+    heading = "Variants"
+    lead = (
+        "The published settings (ijcv2016) without priors, with other exponents β of the bounded variation, with and "
+        "without jitter, and with other weights C of the code. Jitter is a quarter of the stride, or as the variant "
+        "says."
+    )
+    by: ClassVar = {"feature": "descriptor", "method": "variant"}
+    metrics = (ERROR, CENTRED, NATURALNESS, CORRELATION, SSIM, SECONDS)
 
-def work(task: Task) -> Outcome:
-    """Invert with the variant's recipe."""
-    settings = task.settings
-    phi, image = descriptor(settings, task.inputs), image_for(settings, task.inputs)
-    code = code_on(phi, image, task.device)
-    recipe = variant(phi, settings["beta"], settings["jitter"])
-    result = invert(phi, code, preset=recipe, steps=settings.get("steps"),
-                    data_weight=settings["data_weight"], size=image.shape[:2],
-                    seed=settings["seed"])
-    return Outcome(measures(result, image), {"image": result.image})
+    data_weights: DataWeights = (1.0, 20.0, 100.0, 300.0)
+
+    def variants(self) -> list[Settings]:
+        """No priors; each β with and without jitter; each C."""
+        one: dict[str, Any] = {"method": "no priors", "beta": None, "jitter": False, "data_weight": None}
+        betas = [{**one, "method": f"β = {beta:g}{', jitter' if jitter else ''}", "beta": beta, "jitter": jitter}
+                 for beta in BETAS for jitter in (False, True)]
+        weights = [{**one, "method": f"C = {c:g}", "beta": 2.0, "data_weight": c} for c in self.data_weights]
+        return [one, *betas, *weights]
+
+    @staticmethod
+    def work(task: Task) -> Outcome:
+        """Invert with the variant's recipe."""
+        settings, problem = task.settings, Problem.of(task)
+        recipe = variant(problem.phi, settings["beta"], settings["jitter"])
+        result = problem.invert(recipe, data_weight=settings["data_weight"])
+        return Outcome(measures(result, problem.image), {"image": result.image})
 
 
 def variant(phi: Representation, beta: float | None, jitter: bool) -> Recipe:
@@ -55,11 +58,3 @@ def variant(phi: Representation, beta: float | None, jitter: bool) -> Recipe:
     stages: tuple[Stage, ...] = tuple(replace(stage, jitter=extent) for stage in recipe.stages)
     priors = () if beta is None else (BoundedRange(), BoundedVariation(beta=beta))
     return replace(recipe, name=f"ijcv2016, β {beta}, jitter {extent}", priors=priors, stages=stages)
-
-
-def page(rows: list[Row], prepared: list[Row], options: Options) -> Page:
-    """The tables and pictures."""
-    tabled = (tables.summary("summary", "Variants", rows, BY, METRICS),
-              tables.every_image(rows, {**BY, "image": "photograph"}, METRICS))
-    sheets = tables.sheets(rows, prepared, "feature", ("method",))
-    return Page("Priors, jitter and C", LEAD, tuple(rows), tabled, (), sheets)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
+from torch.utils.benchmark import timer
 
 from unfeature.features.backend import backend
 from unfeature.features.base import Representation, image_to_tensor
@@ -15,155 +18,159 @@ from unfeature.features.gradients.dsift import DSIFT
 from unfeature.features.gradients.hog import HOG
 from unfeature.inversion.invert import invert
 
-from .. import contestants
-from .. import page as tables
-from ..page import Cell, Metric, Page, Plan
-from ..protocol import Options, image_settings, photograph
-from ..tasks import Outcome, Row, Task
-from ..timing import Call, interleaved
+from .. import libraries
+from ..libraries import Call
+from ..measures import Image
+from ..page import Cell, Metric, Page, Table, number, text
+from ..protocol import SIDE, photograph
+from ..study import Side, Study
+from ..tasks import Outcome, Plan, Row, Task
 
-SIZES = (256, 512, 1024, 2048)
-SIZE = 512
-BATCH = 8
+SIZES, SIZE, BATCH = (256, 512, 1024, 2048), 512, 8
 BY_SIZE, BATCHED = "hog hard, by size", "hog hard, batch"
 INVERSIONS = ("fast", "best", "ijcv2016")
-BY = {"comparison": "what", "contestant": "who", "pixels": "pixels", "threads": "threads"}
-MILLISECONDS = (Metric("median", "median, ms", 2, 1e3), Metric("low", "quickest, ms", 2, 1e3),
-                Metric("cpu", "processor, ms", 2, 1e3), Metric("ratio", "of the first", 2))
-LEAD = (
-    "Interleaved repeats: all that is compared takes turns in one process, with the threads stated. The processor’s "
-    "time, a median too, is what other programs on the machine disturb least; “of the first” divides it by that of the "
-    "comparison’s first line."
-)
+REPEATS, WARM, LEAST, SECONDS = 15, 1, 3, 12.0
+"""Repeats, one more to warm up, and fewer, but three at least, once a comparison has taken so long."""
 
 
-def plan(options: Options) -> Plan:
-    """One task for each comparison; on the CPU with one thread, and a batch with one and two."""
-    path = options.photographs[0]
-    settings, inputs = image_settings(path, options)
-    shared = {"image_digest": settings["image_digest"], "seed": options.seed}
-    found = []
-    for name in COMPARISONS:
-        sizes = SIZES if name == BY_SIZE else (options.side if name in PRESET_ROWS else SIZE,)
-        found += [Task("speed", {"name": f"{name} {pixels}", "comparison": name, "pixels": pixels, **shared}, inputs,
-                       device=options.device) for pixels in sizes]
-    batch = {"comparison": BATCHED, "pixels": SIZE, **shared}
-    found += [Task("speed", {"name": f"batch {threads}", **batch}, inputs, threads=threads, device=options.device)
-              for threads in (1, 2)]
-    return Plan(tuple(found))
+@dataclass(frozen=True, kw_only=True)
+class Speed(Study):
+    """Time descriptors and inversions against other libraries, in one run."""
+
+    title = "Speed"
+    lead = (
+        "Repeats are interleaved: the calls of a comparison take turns in one process, with the threads stated. Other "
+        "programs on the machine disturb the processor’s time least; it is a median too. “Of the first” divides it by "
+        "that of the comparison’s first line."
+    )
+    by: ClassVar = {"comparison": "what", "contestant": "who", "pixels": "pixels", "threads": "threads"}
+    metrics = (Metric("median", "median, ms", 2, 1e3), Metric("low", "quickest, ms", 2, 1e3),
+               Metric("cpu", "processor, ms", 2, 1e3), Metric("ratio", "of the first", 2),
+               Metric("pixel", "ns a pixel", 1, 1e9))
+    alone = True
+
+    side: Side = SIDE
+
+    def plan(self) -> Plan:
+        """One task for each comparison and size; on the CPU with one thread, and a batch with one and two."""
+        one = self.photographs[0]
+        inputs, shared = {"image": one.file}, {"image_digest": one.digest, "seed": self.seed}
+        found = []
+        for name in COMPARISONS:
+            side = self.side if name.startswith("inversion") else SIZE
+            for pixels in SIZES if name == BY_SIZE else (side,):
+                settings = {"name": f"{name} {pixels}", "comparison": name, "pixels": pixels, **shared}
+                found += [self.task(settings, inputs, threads) for threads in ((1, 2) if name == BATCHED else (1,))]
+        return Plan(tuple(found))
+
+    @staticmethod
+    def work(task: Task) -> Outcome:
+        """Time one comparison."""
+        settings = task.settings
+        image = square(photograph(task.inputs["image"], 2 * settings["pixels"]), settings["pixels"])
+        return Outcome({"times": interleaved(COMPARISONS[settings["comparison"]](image, task.device))})
+
+    def page(self, rows: list[Row], prepared: list[Row]) -> Page:
+        """A line for each call."""
+        columns = (*self.by.values(), *(metric.title for metric in self.metrics))
+        note = f"Other libraries, where installed: {libraries.installed()}. Batches are of {BATCH} images."
+        lines = tuple(line for row in rows for line in self._lines(row))
+        return Page(self.title, self.lead, tuple(rows), (Table("summary", "Timings", columns, lines, note),))
+
+    def _lines(self, row: Row) -> list[tuple[Cell, ...]]:
+        times = {name: np.array(values) for name, values in row["times"].items()}
+        pixels = row["pixels"] ** 2 * (BATCH if row["comparison"] == BATCHED else 1)
+        first = float(np.median(next(iter(times.values()))[:, 1]))
+        lines = []
+        for name, values in times.items():
+            median, busy = (float(value) for value in np.median(values, axis=0))
+            numbers = (median, float(values[:, 0].min()), busy, busy / first, busy / pixels)
+            settings = (row["comparison"], name, row["pixels"], row.machine["threads"])
+            lines.append((*map(text, settings), *map(number, numbers, self.metrics)))
+        return lines
 
 
-def work(task: Task) -> Outcome:
-    """Time one comparison."""
-    settings = task.settings
-    image = square(photograph(task.inputs["image"], 2 * settings["pixels"]), settings["pixels"])
-    calls = COMPARISONS.get(settings["comparison"], hog_batch)(image, task.device)
-    return Outcome({"times": interleaved(calls, task.device)})
+def interleaved(calls: dict[str, Call]) -> dict[str, list[tuple[float, float]]]:
+    """Seconds, and seconds of the processor, of each call, repeats of all in turn, after calls that warm up.
+
+    The clock is that of torch.utils.benchmark, which waits for a GPU. Its ``Timer`` does not serve: it reads one clock
+    only, and makes two more calls to warm up before each repeat.
+    """
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
+    start = timer()
+    for repeat in range(-WARM, REPEATS):
+        if repeat >= LEAST and timer() - start > SECONDS:
+            break
+        for name, call in calls.items():
+            begin, busy = timer(), time.process_time()
+            call()
+            end = timer()
+            if repeat >= 0:
+                seconds[name].append((end - begin, time.process_time() - busy))
+    return seconds
 
 
-def square(image: NDArray[np.float32], pixels: int) -> NDArray[np.float32]:
+def square(image: Image, pixels: int) -> Image:
     """The upper left pixels × pixels of an image, mirrored where it is too small."""
     missing = [(0, max(0, pixels - extent)) for extent in image.shape]
     return np.ascontiguousarray(np.pad(image, missing, mode="symmetric")[:pixels, :pixels])
 
 
-def ours(phi: Representation, image: NDArray[np.float32], device: str, batch: int = 1) -> dict[str, Call]:
+def ours(phi: Representation, image: Image, device: str, batch: int = 1, who: str = "unfeature") -> dict[str, Call]:
     """The value of a descriptor, and value and gradient, through torch."""
-    import torch
-
     x = image_to_tensor(image).to(device).repeat(batch, 1, 1, 1)
     phi = phi.to(device)
     leaf = x.clone().requires_grad_()
     with torch.no_grad():
         cotangent = torch.ones_like(phi(x))
 
-    def value() -> None:
+    def value() -> torch.Tensor:
         with torch.no_grad():
-            phi(x)
+            return phi(x)
 
-    return {"unfeature, value": value,
-            "unfeature, value and gradient": lambda: torch.autograd.grad(phi(leaf), leaf, cotangent)}
+    return {f"{who}, value": value,
+            f"{who}, value and gradient": lambda: torch.autograd.grad(phi(leaf), leaf, cotangent)}
 
 
 def under_torch(call: Call) -> Call:
     """The same under the backend "torch"."""
 
-    def timed() -> None:
+    def timed() -> Any:
         with backend("torch"):
-            call()
+            return call()
 
     return timed
 
 
-def hog(bilinear: bool) -> Callable[[NDArray[np.float32], str], dict[str, Call]]:
-    """HOG of VLFeat's kind, beside VLFeat, scikit-image and OpenCV."""
-
-    def calls(image: NDArray[np.float32], device: str) -> dict[str, Call]:
-        compiled = ours(HOG(bilinear=bilinear), image, device)
-        plain = {f"plain torch, {name.split(', ')[1]}": under_torch(call) for name, call in compiled.items()}
-        return {**compiled, **plain, **contestants.hog(image, bilinear)}
-
-    return calls
+def hog(bilinear: bool, image: Image, device: str) -> dict[str, Call]:
+    """HOG of VLFeat's kind, compiled and through plain torch, beside other libraries."""
+    compiled = ours(HOG(bilinear=bilinear), image, device)
+    plain = {f"plain torch, {name.split(', ')[1]}": under_torch(call) for name, call in compiled.items()}
+    return {**compiled, **plain, **libraries.hog(image, bilinear)}
 
 
-def hog_batch(image: NDArray[np.float32], device: str) -> dict[str, Call]:
-    """Hard HOG of eight images."""
-    return ours(HOG(), image, device, BATCH)
+def dsift(window: Literal["flat", "gaussian"], image: Image, device: str) -> dict[str, Call]:
+    """Dense SIFT, bins and steps of 8 pixels, beside other libraries."""
+    phi = DSIFT(bin_size=8, step=8, window=window)
+    return {**ours(phi, image, device), **libraries.dsift(image, window)}
 
 
-def dsift(window: Literal["flat", "gaussian"]) -> Callable[[NDArray[np.float32], str], dict[str, Call]]:
-    """Dense SIFT, bins and steps of 8 pixels, beside VLFeat and kornia."""
-
-    def calls(image: NDArray[np.float32], device: str) -> dict[str, Call]:
-        phi = DSIFT(bin_size=8, step=8, window=window)
-        return {**ours(phi, image, device), **contestants.dsift(image, window)}
-
-    return calls
-
-
-def inversions(bilinear: bool) -> Callable[[NDArray[np.float32], str], dict[str, Call]]:
+def inversions(bilinear: bool, image: Image, device: str) -> dict[str, Call]:
     """Whole inversions by preset, and the published one through plain torch."""
-
-    def calls(image: NDArray[np.float32], device: str) -> dict[str, Call]:
-        import torch
-
-        phi = HOG(bilinear=bilinear, texture=False)
-        code = torch.as_tensor(phi(image_to_tensor(image))).to(device)
-        found: dict[str, Call] = {name: partial(invert, phi.to(device), code, preset=name) for name in INVERSIONS}
-        return {**found, "ijcv2016, plain torch": under_torch(found["ijcv2016"])}
-
-    return calls
+    phi = HOG(bilinear=bilinear, texture=False)
+    code = torch.as_tensor(phi(image_to_tensor(image))).to(device)
+    found: dict[str, Call] = {name: partial(invert, phi.to(device), code, preset=name) for name in INVERSIONS}
+    return {**found, "ijcv2016, plain torch": under_torch(found["ijcv2016"])}
 
 
-COMPARISONS: dict[str, Callable[[NDArray[np.float32], str], dict[str, Call]]] = {
-    "hog hard": hog(False),
-    "hog bilinear": hog(True),
-    "dsift flat": dsift("flat"),
-    "dsift gaussian": dsift("gaussian"),
+COMPARISONS: dict[str, Callable[[Image, str], dict[str, Call]]] = {
+    "hog hard": partial(hog, False),
+    "hog bilinear": partial(hog, True),
+    "dsift flat": partial(dsift, "flat"),
+    "dsift gaussian": partial(dsift, "gaussian"),
     BY_SIZE: lambda image, device: ours(HOG(), image, device),
-    "inversion, hog hard": inversions(False),
-    "inversion, hog bilinear": inversions(True),
+    BATCHED: lambda image, device: ours(HOG(), image, device, BATCH),
+    "inversion, hog hard": partial(inversions, False),
+    "inversion, hog bilinear": partial(inversions, True),
 }
-PRESET_ROWS = ("inversion, hog hard", "inversion, hog bilinear")
-
-
-def page(rows: list[Row], prepared: list[Row], options: Options) -> Page:
-    """One line for each contestant."""
-    lines = []
-    for row in rows:
-        times = {name: np.array(values) for name, values in row["times"].items()}
-        pixels = row["pixels"] ** 2 * (BATCH if row["comparison"] == BATCHED else 1)
-        first = float(np.median(next(iter(times.values()))[:, 1]))
-        for name, values in times.items():
-            median, busy = (float(value) for value in np.median(values, axis=0))
-            numbers = (median, float(values[:, 0].min()), busy, busy / first)
-            lines.append((
-                tables.text(row["comparison"]), tables.text(name), Cell(str(row["pixels"]), row["pixels"]),
-                Cell(str(row.machine["threads"]), row.machine["threads"]),
-                *(tables.number(value, metric) for value, metric in zip(numbers, MILLISECONDS, strict=True)),
-                Cell(f"{1e9 * busy / pixels:.1f}", 1e9 * busy / pixels),
-            ))
-    columns = (*BY.values(), *(metric.title for metric in MILLISECONDS), "ns a pixel")
-    note = f"Other libraries, where installed: {contestants.installed()}. Batches are of {BATCH} images."
-    timings = tables.Table("summary", "Timings", columns, tuple(lines), note)
-    return Page("Speed", LEAD, tuple(rows), (timings,))
+"""What is compared, from an image and a device."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,40 +16,72 @@ from unfeature.inversion.maximize import maximize
 from unfeature.inversion.recipes import PRESETS, recipe_for
 from unfeature.show.pictures import glyph
 
-from .. import page as tables
-from ..page import Metric, Page, Plan, Sheet
-from ..protocol import Options
-from ..tasks import Outcome, Row, Task, digest
+from ..page import EVALUATIONS, SECONDS, Metric, Page, Sheet, every_image, groups
+from ..study import Methods, Study, chosen
+from ..tasks import Outcome, Plan, Row, Task, digest
 
-METHODS = ("best", "ijcv2016")
 CONTRAST = 0.2
-BY = {"name": "model", "method": "method", "cells": "cells"}
-METRICS = (Metric("response", "⟨Φ(x), w⟩", 3), Metric("cosine", "cosine of Φ(x) and w"), tables.EVALUATIONS,
-           tables.SECONDS)
-LEAD = (
-    "Linear templates w on HOG as part models, release 5, order it: the image x to which the template responds most, "
-    "against the priors, with the canvas, solver and stages of the preset for inversions. HOG is blind to contrast; "
-    "images are shown with a deviation of 0.2. A template’s own picture shows its positive weights, and beside them "
-    "its negative ones."
-)
 
 
-def plan(options: Options) -> Plan:
-    """One task for each model and method: its first filter, the root of its first component."""
-    if not options.images.is_dir():
-        raise FileNotFoundError(f"there is no folder {options.images}: --images names a folder of .npz files")
-    paths = sorted(options.images.glob("*.npz"))[: options.count]
-    if not paths:
-        raise ValueError(f"the folder {options.images} holds no .npz files, each with the filters of one model")
-    methods = options.chosen(options.methods, METHODS, PRESETS, "method")
-    found = []
-    for path in paths:
+@dataclass(frozen=True, kw_only=True)
+class Templates(Study):
+    """Draw linear templates, .npz files of part filters on DPM features; --images is their folder."""
+
+    title = "Templates as images"
+    lead = (
+        "Linear templates w on HOG, ordered as in part models, release 5: the image x to which the template responds "
+        "most, against the priors, with the parameterization, solver and stages of the preset for inversions. HOG does "
+        "not tell contrast; images are shown with a standard deviation of 0.2. A template’s own picture shows its "
+        "positive weights, and beside them its negative ones."
+    )
+    by: ClassVar = {"name": "model", "method": "method", "cells": "cells"}
+    metrics = (Metric("response", "⟨Φ(x), w⟩", 3), Metric("cosine", "cosine of Φ(x) and w"), EVALUATIONS, SECONDS)
+
+    methods: Methods = ("best", "ijcv2016")
+
+    def plan(self) -> Plan:
+        """One task for each model and method: its first filter, the root of its first component."""
+        if not self.images.is_dir():
+            raise FileNotFoundError(f"there is no folder {self.images}: --images names a folder of .npz files")
+        paths = sorted(self.images.glob("*.npz"))[: self.count]
+        if not paths:
+            raise ValueError(f"the folder {self.images} holds no .npz files, each with the filters of one model")
+        methods = chosen(self.methods, PRESETS, "method")
+        return Plan(tuple(self._task(path, method) for path in paths for method in methods))
+
+    def _task(self, path: Path, method: str) -> Task:
         cells = " × ".join(map(str, root_filter(str(path)).shape[:2]))
-        for method in methods:
-            settings = {"name": path.stem, "method": method, "cells": cells, "digest": digest(path),
-                        "seed": options.seed}
-            found.append(Task("templates", settings, {"template": str(path.resolve())}, device=options.device))
-    return Plan(tuple(found))
+        settings = {"name": path.stem, "method": method, "cells": cells, "digest": digest(path), "seed": self.seed}
+        return self.task(settings, {"template": str(path.resolve())})
+
+    @staticmethod
+    def work(task: Task) -> Outcome:
+        """Find the image that a template responds to."""
+        phi, template = HOG("dpm"), root_filter(task.inputs["template"])
+        direction = code_to_tensor(template)[0].to(task.device)
+        recipe = recipe_for(phi, task.settings["method"])
+        result = maximize(phi.to(task.device), direction=direction, preset=recipe, seed=task.settings["seed"])
+        image = with_contrast(image_to_tensor(result.images[0]), CONTRAST)[0, 0].clamp(0, 1).numpy()
+        code = phi.cpu()(image)
+        response = float((code * template).sum())
+        values = {
+            "response": response,
+            "cosine": response / float(np.linalg.norm(code) * np.linalg.norm(template)),
+            "seconds": result.provenance["seconds"],
+            "evaluations": result.provenance["evaluations"],
+            "status": result.status,
+        }
+        return Outcome(values, {"template": glyph(phi, template), "image": image})
+
+    def page(self, rows: list[Row], prepared: list[Row]) -> Page:
+        """The table, and each model's picture beside the images."""
+        lines = []
+        for (name,), members in groups(rows, ("name",)).items():
+            first = [(members[0], "template", f"{name}, its weights")]
+            lines.append((*first, *((row, "image", f"{name} · {row['method']}") for row in members)))
+        table = replace(every_image(rows, self.by, self.metrics), name="summary", title="Templates")
+        sheet = Sheet("sheet-templates", "Models", tuple(lines))
+        return Page(self.title, self.lead, tuple(rows), (table,), (), (sheet,))
 
 
 def root_filter(path: str) -> NDArray[np.float32]:
@@ -62,33 +96,3 @@ def root_filter(path: str) -> NDArray[np.float32]:
         raise ValueError(f"filter_00 of {path} has shape {template.shape}, (h, w, {HOG('dpm').dimensions}) is expected")
     template[..., -1] = 0
     return template
-
-
-def work(task: Task) -> Outcome:
-    """Find the image that a template responds to."""
-    phi, template = HOG("dpm"), root_filter(task.inputs["template"])
-    direction = code_to_tensor(template)[0].to(task.device)
-    recipe = recipe_for(phi, task.settings["method"])
-    result = maximize(phi.to(task.device), direction=direction, preset=recipe, seed=task.settings["seed"])
-    image = with_contrast(image_to_tensor(result.images[0]), CONTRAST)[0, 0].clamp(0, 1).numpy()
-    code = phi.cpu()(image)
-    response = float((code * template).sum())
-    values = {
-        "response": response,
-        "cosine": response / float(np.linalg.norm(code) * np.linalg.norm(template)),
-        "seconds": result.provenance["seconds"],
-        "evaluations": result.provenance["evaluations"],
-        "status": result.status,
-    }
-    return Outcome(values, {"template": glyph(phi, template), "image": image})
-
-
-def page(rows: list[Row], prepared: list[Row], options: Options) -> Page:
-    """The table, and each model's picture beside the images."""
-    lines = []
-    for (name,), members in tables.groups(rows, ("name",)).items():
-        first = [(members[0], "template", f"{name}, its weights")]
-        lines.append((*first, *((row, "image", f"{name} · {row['method']}") for row in members)))
-    table = replace(tables.every_image(rows, BY, METRICS), name="summary", title="Templates")
-    sheet = Sheet("sheet-templates", "Models", tuple(lines))
-    return Page("Templates as images", LEAD, tuple(rows), (table,), (), (sheet,))

@@ -1,0 +1,92 @@
+"""What is measured: errors of codes, likeness of images, means with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unfeature.inversion.result import Result
+from unfeature.io.images import to_grey
+
+Image = NDArray[np.float32]
+DIRECTIONS = 18
+"""Bins of the histogram of gradient directions that naturalness compares."""
+
+
+def measures(result: Result, original: Image) -> dict[str, Any]:
+    """The values of one inversion: errors of the code, likeness of the image, effort."""
+    codes = result.codes
+    if codes is None:
+        raise ValueError("a result without a code cannot be measured")
+    image = np.clip(result.image, 0, 1)
+    norm = float(np.sum(np.square(codes[result.best], dtype=np.float64)))
+    return {
+        "error": result.error,
+        "error_centred": result.error_centred,
+        "squared_error": result.error**2 * norm,
+        "positions": int(np.prod(codes.shape[1:-1])),
+        **likeness(original, image),
+        "seconds": result.provenance["seconds"],
+        "evaluations": result.provenance.get("evaluations"),
+        "status": result.status,
+    }
+
+
+def likeness(original: Image, image: Image) -> dict[str, float]:
+    """Correlation, SSIM after a min–max stretch of both, PSNR in dB without it, and naturalness of two images."""
+    from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+    axis = 2 if original.ndim == 3 else None
+    with np.errstate(invalid="ignore", divide="ignore"):
+        correlation = float(np.corrcoef(original.ravel(), image.ravel())[0, 1])
+        psnr = float(peak_signal_noise_ratio(original, image, data_range=1.0))
+    ssim = structural_similarity(min_max_stretch(original), min_max_stretch(image), data_range=1.0, channel_axis=axis)
+    return {"correlation": correlation, "ssim": float(ssim), "psnr": psnr, "naturalness": naturalness(original, image)}
+
+
+def min_max_stretch(image: Image) -> Image:
+    """Min–max to [0, 1]; a constant image becomes zero."""
+    low, high = float(image.min()), float(image.max())
+    return np.asarray((image - low) / max(high - low, 1e-12), dtype=np.float32)
+
+
+def naturalness(original: Image, image: Image) -> float:
+    """Intersection of two images' histograms of gradient directions: 18 directions, weighted by magnitude, sum 1."""
+    return float(np.minimum(direction_histogram(original), direction_histogram(image)).sum())
+
+
+def direction_histogram(image: Image) -> NDArray[np.float64]:
+    """Magnitude-weighted histogram of the gradient's directions over an image, of sum 1."""
+    grey = to_grey(image).astype(np.float64)
+    dy, dx = np.gradient(grey)
+    angle = np.mod(np.arctan2(dy, dx), 2 * np.pi)
+    counts, _ = np.histogram(angle, bins=DIRECTIONS, range=(0, 2 * np.pi), weights=np.hypot(dx, dy))
+    return np.asarray(counts / max(counts.sum(), 1e-12))
+
+
+def normaliser(codes: Sequence[NDArray[Any]]) -> float:
+    r"""N of the CVPR 2015 error: mean over pairs of photographs of ‖Φ(x_i) − Φ(x_j)‖², for one position of the code.
+
+    Photographs differ in size, so a pair is compared on the positions that both have, and the result is for one
+    position: an image's error is ‖Φ(x) − Φ₀‖² / (positions · N). Of codes without positions there is one.
+    """
+    if len(codes) < 2:
+        raise ValueError(f"the CVPR 2015 error needs two photographs or more, got {len(codes)}")
+    distances = []
+    for a, b in ((a, b) for i, a in enumerate(codes) for b in codes[:i]):
+        common = tuple(slice(0, min(m, n)) for m, n in zip(a.shape[:-1], b.shape[:-1], strict=True))
+        distances.append(float(np.square(a[common] - b[common], dtype=np.float64).sum(axis=-1).mean()))
+    return sum(distances) / len(distances)
+
+
+def interval(values: Iterable[float | None]) -> tuple[float, float]:
+    """Mean and 1.96 standard errors of the finite values; NaN where there are too few."""
+    a = np.array([np.nan if v is None else v for v in values], dtype=np.float64)
+    a = a[np.isfinite(a)]
+    if a.size == 0:
+        return float("nan"), float("nan")
+    return float(a.mean()), float(1.96 * a.std(ddof=1) / np.sqrt(a.size)) if a.size > 1 else float("nan")
+
