@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from unfeature.io.images import to_bytes
 
-from .base import Baseline, Learner, Stream
+from .base import Baseline
+from .stream import Learner, Stream
 from .windows import Floats, Windows
 
 
@@ -45,7 +46,7 @@ class Collection:
             yield image, code.astype(np.float32)
 
     def nearest(self, shape: Windows, templates: Floats, k: int, metric: str) -> tuple[Floats, Floats]:
-        """The k windows that each template likes best, and the patches under them.
+        """The k windows of the highest scores for each template, and the patches under them.
 
         Parameters
         ----------
@@ -65,13 +66,16 @@ class Collection:
         scores = np.full((len(templates), k), -np.inf, dtype=np.float32)
         owners = np.zeros((len(templates), k, 3), dtype=np.int64)
         for number, (image, code) in enumerate(self.entries()):
-            places = shape.places(code, image)
-            rows = shape.codes(code, places)
+            positions = shape.positions(code, image)
+            rows = shape.codes(code, positions)
             found = templates @ rows.T
             if metric == "distance":
                 found = 2 * found - (rows**2).sum(axis=1) - (templates**2).sum(axis=1, keepdims=True)
-            tagged = np.column_stack([np.full(len(places), number), places])
-            scores, owners = _merge(scores, owners, found, tagged)
+            tagged = np.broadcast_to(np.insert(positions, 0, number, axis=1), (len(scores), len(positions), 3))
+            joined = np.concatenate([scores, found], axis=1)
+            best = _largest(joined, k)
+            scores = np.take_along_axis(joined, best, axis=1)
+            owners = np.take_along_axis(np.concatenate([owners, tagged], axis=1), best[..., None], axis=1)
         return scores, self._patches(shape, owners)
 
     def _patches(self, shape: Windows, owners: NDArray[np.int64]) -> Floats:
@@ -102,16 +106,16 @@ class Collected(Baseline):
 
     @property
     def collection(self) -> Collection:
-        """What is searched."""
+        """The images and codes to search."""
         return Collection(self.pixels, self.codes, self.extents)
 
     @classmethod
     def collect(cls, stream: Stream, shape: Windows) -> Collection:
         """The stream's images and codes, as many as fit into its memory; ValueError if not one window."""
-        learner = CollectionLearner(stream.room)
-        stream.run(learner, {"method": cls.method}, shape.smallest_image())
+        learner = CollectionLearner(stream.memory_bytes)
+        stream.run(learner, {"method": cls.method}, shape.smallest_image)
         collection = Collection(**learner.arrays)
-        if not any(len(shape.places(code, image)) for image, code in collection.entries()):
+        if not any(len(shape.positions(code, image)) for image, code in collection.entries()):
             raise ValueError("not one window was kept: give larger images, or allow more memory")
         return collection
 
@@ -132,24 +136,13 @@ class CollectionLearner(Learner):
         kept = sum(array.nbytes for array in self.arrays.values())
         if 2 * kept + image.size + 2 * code.size > self.limit:
             return
-        image = image[..., None] if image.ndim == 2 else image
-        added = {"pixels": to_bytes(image).ravel(), "codes": code.astype(np.float16).ravel(),
-                 "extents": np.array([[*image.shape, *code.shape]])}
-        for name, values in added.items():
-            self.arrays[name] = np.concatenate([self.arrays[name], values])
+        image = np.atleast_3d(image)
+        self.append(pixels=to_bytes(image).ravel(), codes=code.astype(np.float16).ravel(),
+                    extents=np.array([[*image.shape, *code.shape]]))
 
 
-def _merge(scores: Floats, owners: NDArray[np.int64], found: Floats,
-           tagged: NDArray[np.int64]) -> tuple[Floats, NDArray[np.int64]]:
-    """The k best of those held and those found, descending."""
-    k = scores.shape[1]
-    joined = np.concatenate([scores, found], axis=1)
-    order = np.argsort(-joined, axis=1, kind="stable")[:, :k] if joined.shape[1] < 4 * k else _top(joined, k)
-    every = np.concatenate([owners, np.broadcast_to(tagged, (len(scores), *tagged.shape))], axis=1)
-    return np.take_along_axis(joined, order, axis=1), np.take_along_axis(every, order[..., None], axis=1)
-
-
-def _top(scores: Floats, k: int) -> NDArray[np.int64]:
+def _largest(scores: Floats, k: int) -> NDArray[np.int64]:
+    """Columns of the k largest scores of each row, descending."""
     chosen = np.argpartition(-scores, k - 1, axis=1)[:, :k]
     order = np.argsort(-np.take_along_axis(scores, chosen, axis=1), axis=1, kind="stable")
     return np.asarray(np.take_along_axis(chosen, order, axis=1))

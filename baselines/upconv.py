@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional as F
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
@@ -19,26 +20,27 @@ from unfeature.features.base import Representation, image_to_tensor, tensor_to_i
 from unfeature.inversion.parameterizations import Fourier, Frame
 from unfeature.io.images import resize_longer, to_bytes
 
-from .base import Baseline, Images, Learner, Progress, Stream
+from .base import Baseline
 from .generators import is_flat, network_for
+from .stream import Encoder, Images, Learner, Progress, Stream
 from .windows import Floats
 
 RATE = 2e-3
 START_CONTRAST, START_NOISE = 0.25, 0.06
 LARGEST_STORED, HALF_PRECISION = 1e3, (-6e4, 6e4)
+MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 @dataclass(eq=False, repr=False)
 class Upconv(Baseline):
-    r"""A network from code to image, trained to minimise the squared error of the pixels.
+    r"""An up-convolutional network from codes to images.
 
-    The network sees asinh of standardised codes, which keeps the rare strong responses of a layer within bounds. Codes
-    with positions pass a 3×3 convolution and, where positions are less than 8 pixels apart, convolutions that halve
-    the resolution down to that; then convolutions that add what they see farther and farther away (1, 1, 2 and 4
-    positions), then up-convolutions, each doubling the resolution, halving the channels and adding what was seen at
-    that resolution on the way down, until pixels are reached; the image may have any size. Codes without positions
-    first pass two fully connected layers; their images have the size of the training crops, and are stretched to any
-    other.
+    It is trained to minimise the squared error of the pixels. Its input is asinh of standardised codes, which bounds
+    the rare strong responses of a layer. Codes with positions pass a 3×3 convolution and, where positions are less
+    than 8 pixels apart, convolutions that halve the resolution down to that; then residual convolutions with
+    dilations 1, 1, 2 and 4; then up-convolutions, each doubling the resolution, halving the channels and adding the
+    activations of that resolution on the way down. The image may have any size. Codes without positions first pass
+    two fully connected layers; their images have the size of the training crops, and are resized to any other.
 
     Attributes
     ----------
@@ -65,7 +67,7 @@ class Upconv(Baseline):
     (arXiv 1506.02753).
     """
 
-    method: ClassVar[str] = "upconv"
+    inverted: ClassVar[str] = "codes of a Representation"
     version: ClassVar[int] = 3
 
     weights: Floats
@@ -84,59 +86,58 @@ class Upconv(Baseline):
 
         Parameters
         ----------
-        images : path, or iterable of paths and arrays
-            Each is read once; its crops are kept in memory.
-        phi : Representation
         crop : int
-            Pixels along one side of a crop.
+            Pixels along one side of a training crop.
         crops : int
-            From each image.
+            Crops of each image; they are kept in memory, of which they may use a quarter.
         zoom : float
             Crops are cut up to this many times as large, where the image has room, and reduced: more variety for
             codes of which each position sees much of a crop.
         width : int
             Channels at a resolution of 8 pixels; coarser ones have more, finer ones fewer.
-        steps, batch : int
-            Steps of Adam, and crops in each.
+        steps : int
+            Steps of Adam; they count as progress, too.
+        batch : int
+            Crops in each step.
         device : str, optional
-            Where to train; a GPU if there is one.
-        seed, side, memory, output, progress
-            See `Stream`; a quarter of the memory is for crops, and the steps count as progress, too.
-
-        Raises
-        ------
-        ValueError
-            If a crop has no code, zoom is below 1, all images are smaller than a crop, or a batch does not fit; see
-            also `Stream`.
+            Where to train, such as cpu or cuda; a GPU if there is one.
+        images, phi, seed, side, memory, output, progress
+            See `Baseline.learn`, as for the errors raised.
         """
+        cls.require(phi)
         shape = phi.output_shape(crop, crop)
         if zoom < 1:
             raise ValueError(f"crops are cut larger and reduced, so zoom is at least 1, got {zoom}")
+        if steps < 1:
+            raise ValueError(f"training takes at least one step, got steps={steps}")
         stream = Stream(images, phi, seed, side, memory, output)
         total = len(stream) + steps
         stream.progress = None if progress is None else (lambda done, _: progress(done, total))
         row = phi.in_channels[0] * crop**2 + 2 * math.prod(shape)
-        learner = _CropLearner(phi, crop, crops, zoom, stream.rows_within(0, 4 * row, batch), len(stream))
+        learner = _CropLearner(phi, crop, crops, zoom, stream.rows_in_memory(0, 4 * row, batch), len(stream))
         settings = {"method": cls.method, "crop": crop, "crops": crops, "zoom": zoom, "width": width, "steps": steps,
                     "batch": batch}
         stream.run(learner, settings, crop)
-        stored = learner.arrays
-        mean, scale = learner.moments()
         network = network_for(phi, shape, width, crop, torch.Generator().manual_seed(seed))
-        drawn = parameters_to_vector(network.parameters()).detach().numpy()
-        image_mean = float(stored["images"].mean() / 255)
-        model = cls(phi.to_config(), drawn, mean, scale, image_mean, width, crop)
+        weights = parameters_to_vector(network.parameters()).detach().numpy()
+        image_mean = float(learner.arrays["images"].mean() / 255)
+        model = cls(phi.to_config(), weights, *learner.moments(), image_mean, width, crop)
         trainer = _Trainer(model, network, learner, device or ("cuda" if torch.cuda.is_available() else "cpu"))
         for step in range(trainer.resume(), steps):
             trainer.step(np.random.default_rng([seed, len(stream) + step]), step, steps, batch)
             if progress is not None:
                 progress(len(stream) + step + 1, total)
-            if stream.due:
-                trainer.pack(step + 1)
-                stream.keep(learner, settings, len(stream), len(stream))
-        trainer.pack(steps)
-        model.weights = stored["weights"].copy()
-        return stream.finish(model)
+            if stream.checkpoint_due:
+                trainer.store(step + 1)
+                stream.checkpoint(learner, len(stream), len(stream))
+        trainer.store(steps)
+        model.weights = learner.arrays["weights"]
+        return model.saved_by(stream)
+
+    @classmethod
+    def inverts(cls, phi: Encoder) -> bool:
+        """Whether it is a `Representation`, with positions or without."""
+        return isinstance(phi, Representation)
 
     def size_for(self, phi: Representation, code_shape: tuple[int, ...]) -> tuple[int, int]:
         """That of the training crops if codes have no positions, else the smallest with a code of this shape."""
@@ -161,8 +162,8 @@ class Upconv(Baseline):
               seed: int = 0) -> Floats:
         """An image for `unfeature.invert` to start from.
 
-        It is the network's image. For descriptors that are blind to contrast it gets more contrast than it has, and a
-        little noise with the spectrum of photographs, from which the descent comes nearer to the code.
+        It is the network's image; for descriptors blind to contrast, with more contrast and a little noise of the
+        spectrum of photographs, from which the descent comes nearer to the code.
 
         Parameters
         ----------
@@ -197,7 +198,7 @@ class Upconv(Baseline):
 
 
 class _CropLearner(Learner):
-    """Keeps random crops, every other one mirrored, and their codes in units of `unit`, `most` of all the images."""
+    """Keeps random crops, every other one mirrored, and their codes in units of `unit`; at most `most` in all."""
 
     encodes: ClassVar[bool] = False
 
@@ -222,9 +223,7 @@ class _CropLearner(Learner):
         if len(self.arrays["images"]) == 0:
             self.arrays["unit"] = np.array(max(1.0, float(np.abs(codes).max()) / LARGEST_STORED), dtype=np.float32)
         stored = np.clip(codes / self.arrays["unit"], *HALF_PRECISION).astype(np.float16)
-        added = {"images": to_bytes(cut), "codes": stored}
-        for name, values in added.items():
-            self.arrays[name] = np.concatenate([self.arrays[name], values])
+        self.append(images=to_bytes(cut), codes=stored)
 
     def codes(self, chosen: NDArray[np.int64]) -> Floats:
         """The codes of some crops."""
@@ -249,46 +248,41 @@ class _CropLearner(Learner):
 
 
 class _Trainer:
-    """Adam on batches of crops, whose state travels in the learner's arrays."""
+    """Adam on batches of crops; all parameters are one vector, whose state is kept in the learner's arrays."""
 
     def __init__(self, model: Upconv, network: nn.Module, learner: _CropLearner, device: str) -> None:
         self.model, self.learner, self.arrays, self.device = model, learner, learner.arrays, device
         self.network = network.to(device)
-        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=RATE)
+        self.shapes = {name: parameter.shape for name, parameter in network.named_parameters()}
+        self.vector = torch.tensor(model.weights, device=device, requires_grad=True)
+        self.optimiser = torch.optim.Adam([self.vector], lr=RATE)
 
     def resume(self) -> int:
-        """Take up the state kept in the arrays, if any; the number of steps done."""
+        """Restore the state kept in the arrays, if any; the number of steps done."""
         if "step" not in self.arrays:
             return 0
-        step = int(self.arrays["step"])
-        vector_to_parameters(torch.from_numpy(self.arrays["weights"]).to(self.device), self.network.parameters())
-        at = 0
-        for parameter in self.network.parameters():
-            span = slice(at, at + parameter.numel())
-            moments = {name: torch.from_numpy(self.arrays[name][span]).view(parameter.shape).to(self.device)
-                       for name in ("exp_avg", "exp_avg_sq")}
-            self.optimiser.state[parameter] = {"step": torch.tensor(float(step)), **moments}
-            at += parameter.numel()
-        return step
+        weights, *moments = (torch.from_numpy(self.arrays[name]).to(self.device) for name in ("weights", *MOMENTS))
+        self.vector.data.copy_(weights)
+        step = torch.tensor(float(self.arrays["step"]))
+        self.optimiser.state[self.vector] = {"step": step, **dict(zip(MOMENTS, moments, strict=True))}
+        return int(step)
 
-    def pack(self, step: int) -> None:
-        """Put the state into the arrays."""
-        parameters = list(self.network.parameters())
+    def store(self, step: int) -> None:
+        """Write the state into the arrays."""
+        kept = {"weights": self.vector, **{name: self.optimiser.state[self.vector][name] for name in MOMENTS}}
+        self.arrays |= {name: value.detach().cpu().numpy().copy() for name, value in kept.items()}
         self.arrays["step"] = np.array(step)
-        self.arrays["weights"] = parameters_to_vector(parameters).detach().cpu().numpy().copy()
-        for name in ("exp_avg", "exp_avg_sq"):
-            flat = [self.optimiser.state[p][name].flatten() for p in parameters if p in self.optimiser.state]
-            self.arrays[name] = torch.cat(flat).cpu().numpy() if flat else np.zeros(0, dtype=np.float32)
 
     def step(self, rng: np.random.Generator, step: int, steps: int, batch: int) -> None:
         """One step on a random batch."""
         chosen = rng.integers(len(self.arrays["images"]), size=batch)
         codes = torch.from_numpy(self.learner.codes(chosen)).to(self.device)
         images = torch.from_numpy(self.arrays["images"][chosen]).to(self.device).float() / 255
-        for group in self.optimiser.param_groups:
-            group["lr"] = RATE * 0.5 * (1 + math.cos(math.pi * step / steps)) + 1e-5
-        found = self.network(self.model.standardised(codes), tuple(images.shape[2:])) + self.model.image_mean
-        loss = F.mse_loss(found, images)
+        self.optimiser.param_groups[0]["lr"] = RATE * 0.5 * (1 + math.cos(math.pi * step / steps)) + 1e-5
+        parts = self.vector.split([shape.numel() for shape in self.shapes.values()])
+        weights = {name: part.view(shape) for part, (name, shape) in zip(parts, self.shapes.items(), strict=True)}
+        found = functional_call(self.network, weights, (self.model.standardised(codes), tuple(images.shape[2:])))
+        loss = F.mse_loss(found + self.model.image_mean, images)
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from unfeature.baselines import find
-from unfeature.baselines.keypoints import KeypointCollage
+from unfeature.baselines.keypoints import SIFTKeypoints
 from unfeature.io.images import list_images
 
 from .protocol import DESCRIPTORS, LEARNED, WORDS, Options, collection_digest, descriptor, image_for, image_settings
@@ -82,13 +82,13 @@ def _normaliser(task: Task) -> Outcome:
 def _model(task: Task) -> Outcome:
     settings, begin = task.settings, time.perf_counter()
     method = settings["method"]
-    described = () if method == "keypoints" else (descriptor(settings, task.inputs),)
-    kind = KeypointCollage if method == "keypoints" else find(method)
+    phi = SIFTKeypoints() if method == "keypoints" else descriptor(settings, task.inputs)
+    kind = find(method)
     if task.output is None:
-        kind.load(task.inputs["model"], *described)
+        kind.load(task.inputs["model"], phi)
     else:
         Path(task.output).parent.mkdir(parents=True, exist_ok=True)
-        kind.learn(task.inputs["train"].splitlines(), *described, output=task.output, seed=settings["seed"],
+        kind.learn(task.inputs["train"].splitlines(), phi, output=task.output, seed=settings["seed"],
                    side=settings["side"], **LEARNED[method])
     return Outcome({"seconds": time.perf_counter() - begin})
 

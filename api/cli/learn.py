@@ -109,10 +109,10 @@ for _kind, (_summary, _options) in MODELS.items():
 @_shared
 def keypoints(images: tuple[Path, ...], output: Path, **settings: Any) -> None:
     """Learn a database of patches at interest points, for `unfeature keypoints`, from folders of images."""
-    from unfeature.baselines.keypoints import KeypointCollage
+    from unfeature.baselines.keypoints import Keypoints, SIFTKeypoints
 
     with image_bar() as progress:
-        KeypointCollage.learn(_files(images), output=output, progress=progress, **settings)
+        Keypoints.learn(_files(images), SIFTKeypoints(), output=output, progress=progress, **settings)
     click.echo(output)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from unfeature.baselines import METHODS as BASELINES
 from unfeature.baselines import find
-from unfeature.baselines.keypoints import KeypointCollage, Keypoints
+from unfeature.baselines.keypoints import Keypoints, SIFTKeypoints
 from unfeature.inversion.invert import invert
 from unfeature.inversion.recipes import PRESETS
 from unfeature.inversion.result import Result
@@ -82,7 +82,7 @@ def plan(options: Options) -> Plan:
     methods = options.chosen(options.methods, usual, METHODS, "method")
     idle = [method for method in methods if not any(applies(method, feature) for feature in features)]
     if idle and options.methods is not None:
-        wanted = ONLY.get(idle[0], ("hog",))[0]
+        wanted = find(idle[0]).feature
         raise ValueError(f"{idle[0]} inverts none of {', '.join(features)}: add --features {wanted}")
     prepared, rows = preparations.photographs(options), []
     for feature in features:
@@ -132,8 +132,8 @@ def work(task: Task) -> Outcome:
 
 def _from_keypoints(task: Task, image: Image) -> Outcome:
     """Keypoints have no code of fixed shape, and so no error."""
-    found = Keypoints.of(image)
-    result = KeypointCollage.load(task.inputs["model"]).invert(found.frames, found.descriptors, found.size)
+    phi = SIFTKeypoints()
+    result = Keypoints.load(task.inputs["model"], phi).invert(phi, phi(image))
     facts = {name: result.provenance[name] for name in ("seconds", "keypoints")}
     return Outcome({**likeness(image, result.image), **facts, "status": result.status}, {"image": result.image})
 
