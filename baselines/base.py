@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from unfeature.catalogue import command_name
 from unfeature.features.base import Representation, code_to_numpy, code_to_tensor
 from unfeature.inversion.result import Result
 from unfeature.io.files import load_arrays, save_arrays
 
-from .stream import Encoder, Images, Progress, Stream
+from .stream import Encoder, Floats, Images, Progress, Size, Stream
 
 Self = TypeVar("Self", bound="Baseline")
 
@@ -167,8 +166,7 @@ class Baseline:
         raise ValueError(f"this {self.method} model was learned for another descriptor ({differences}): "
                          "learn one for yours, or use the model's descriptor")
 
-    def invert(self, phi: Encoder, code: Any, *, size: tuple[int, int] | None = None, count: int = 1,
-               seed: int = 0) -> Result:
+    def invert(self, phi: Encoder, code: Any, *, size: Size | None = None, count: int = 1, seed: int = 0) -> Result:
         """Find images whose code is near the one given.
 
         Parameters
@@ -204,7 +202,7 @@ class Baseline:
         facts = {"method": self.method, "seconds": time.perf_counter() - begin, "seed": seed}
         return replace(self.measure(phi, code, images, facts), starts=len(images))
 
-    def read_code(self, phi: Any, code: Any, size: tuple[int, int] | None) -> tuple[Any, tuple[int, int]]:
+    def read_code(self, phi: Any, code: Any, size: Size | None) -> tuple[Any, Size]:
         """One code as an array (h, w, D) or (D,), and the size of its image; ValueError if they do not fit."""
         tensor = code_to_tensor(code) if isinstance(code, np.ndarray) else code
         if len(tensor) != 1:
@@ -217,14 +215,14 @@ class Baseline:
                              f"{size[0]}×{size[1]} pixels is {expected}: give the size that belongs to the code")
         return code_to_numpy(tensor.detach()), size
 
-    def size_for(self, phi: Representation, code_shape: tuple[int, ...]) -> tuple[int, int]:
+    def size_for(self, phi: Representation, code_shape: tuple[int, ...]) -> Size:
         """Height and width of an image whose code has the shape (D, h, w) or (D,), where none are given."""
         return phi.image_size_for(code_shape)
 
-    def reconstruct(self, phi: Any, code: Any, size: tuple[int, int], count: int, seed: int) -> NDArray[np.float32]:
+    def reconstruct(self, phi: Any, code: Any, size: Size, count: int, seed: int) -> Floats:
         """The images (count, H, W, C) in [0, 1] of a code (h, w, D) or (D,)."""
         raise NotImplementedError
 
-    def measure(self, phi: Any, code: Any, images: NDArray[np.float32], facts: dict[str, Any]) -> Result:
+    def measure(self, phi: Any, code: Any, images: Floats, facts: dict[str, Any]) -> Result:
         """The result of images of one code, with their errors."""
         return Result.from_images(phi, np.repeat(code[None], len(images), axis=0), images, **facts)

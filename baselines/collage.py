@@ -13,8 +13,8 @@ from scipy.fft import dctn, idctn
 from unfeature.features.base import Representation
 
 from .collection import Collected
-from .stream import Images, Progress, Stream
-from .windows import Floats, Windows, min_max_normalise
+from .stream import Floats, Images, Progress, Size, Stream
+from .windows import Windows, min_max_normalise
 
 
 @dataclass(eq=False, repr=False)
@@ -53,14 +53,13 @@ class Collage(Collected):
         shape = Windows.of(phi, cells)
         stream = Stream(images, phi, seed, side, memory, output, progress)
         kept = cls.collect(stream, shape)
-        return cls(phi.to_config(), kept.pixels, kept.codes, kept.extents, cells).saved_by(stream)
+        return cls(phi.to_config(), cells=cells, **kept).saved_by(stream)
 
-    def reconstruct(self, phi: Representation, code: NDArray[Any], size: tuple[int, int], count: int,
-                    seed: int) -> Floats:
+    def reconstruct(self, phi: Representation, code: Floats, size: Size, count: int, seed: int) -> Floats:
         """The image (1, H, W, C) in [0, 1] of a code (h, w, D)."""
         shape = Windows.of(phi, self.cells)
         rows, positions = shape.all_windows(code, 0)
-        scores, found = self.collection.nearest(shape, rows, 1, "distance")
+        scores, found = self.nearest(shape, rows, 1, "distance")
         corners = positions * shape.stride + shape.origin
         blocks = found[:, 0].reshape(-1, shape.side, shape.side, shape.channels)
         return min_max_normalise(poisson(*_paste(blocks, corners, scores[:, 0], size)))[None]

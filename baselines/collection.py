@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 from unfeature.io.images import to_bytes
 
 from .base import Baseline
-from .stream import Learner, Stream
-from .windows import Floats, Windows
+from .stream import Floats, Learner, Stream
+from .windows import Windows
+
+Entries = Iterator[tuple[NDArray[np.uint8], Floats]]
 
 
-@dataclass(frozen=True, eq=False)
-class Collection:
-    """Images as 8-bit pixels and codes in half precision, one after the other in two flat arrays.
+@dataclass(eq=False, repr=False)
+class Collected(Baseline):
+    """A method that searches a collection of images and codes, which lie one after the other in two flat arrays.
 
     Attributes
     ----------
@@ -26,24 +28,23 @@ class Collection:
     codes : ndarray (…), float16
     extents : ndarray (n, 6)
         H, W, C of each image and h, w, D of its code.
+    cells : int
+        Positions along one side of a window; 1 for descriptors with a large receptive field, such as SIFT.
     """
 
     pixels: NDArray[np.uint8]
     codes: NDArray[np.float16]
     extents: NDArray[np.int64]
+    cells: int
 
-    def __len__(self) -> int:
-        return len(self.extents)
-
-    def entries(self) -> Iterator[tuple[NDArray[np.uint8], Floats]]:
-        """Each image (H, W, C) with its code (h, w, D)."""
-        at = code_at = 0
-        for extent in self.extents:
-            size, code_size = int(np.prod(extent[:3])), int(np.prod(extent[3:]))
-            image = self.pixels[at : at + size].reshape(extent[:3])
-            code = self.codes[code_at : code_at + code_size].reshape(extent[3:])
-            at, code_at = at + size, code_at + code_size
-            yield image, code.astype(np.float32)
+    @classmethod
+    def collect(cls, stream: Stream, shape: Windows) -> dict[str, NDArray[Any]]:
+        """The stream's images and codes, as many as fit into its memory; ValueError if not one window."""
+        learner = CollectionLearner(stream.memory_bytes)
+        stream.run(learner, {"method": cls.method}, shape.smallest_image)
+        if not any(len(shape.positions(code, image)) for image, code in entries(**learner.arrays)):
+            raise ValueError("not one window was kept: give larger images, or allow more memory")
+        return learner.arrays
 
     def nearest(self, shape: Windows, templates: Floats, k: int, metric: str) -> tuple[Floats, Floats]:
         """The k windows of the highest scores for each template, and the patches under them.
@@ -65,7 +66,7 @@ class Collection:
         """
         scores = np.full((len(templates), k), -np.inf, dtype=np.float32)
         owners = np.zeros((len(templates), k, 3), dtype=np.int64)
-        for number, (image, code) in enumerate(self.entries()):
+        for number, (image, code) in enumerate(entries(self.pixels, self.codes, self.extents)):
             positions = shape.positions(code, image)
             rows = shape.codes(code, positions)
             found = templates @ rows.T
@@ -81,43 +82,10 @@ class Collection:
     def _patches(self, shape: Windows, owners: NDArray[np.int64]) -> Floats:
         flat = owners.reshape(-1, 3)
         patches = np.empty((len(flat), shape.patch_length), dtype=np.float32)
-        for number, (image, _) in enumerate(self.entries()):
+        for number, (image, _) in enumerate(entries(self.pixels, self.codes, self.extents)):
             mine = np.flatnonzero(flat[:, 0] == number)
             patches[mine] = shape.patches(image, flat[mine, 1:]) / np.float32(255)
         return patches.reshape(*owners.shape[:2], -1)
-
-
-@dataclass(eq=False, repr=False)
-class Collected(Baseline):
-    """A method that searches a collection.
-
-    Attributes
-    ----------
-    pixels, codes, extents : ndarray
-        See `Collection`.
-    cells : int
-        Positions along one side of a window; 1 for descriptors that see far by themselves, such as SIFT.
-    """
-
-    pixels: NDArray[np.uint8]
-    codes: NDArray[np.float16]
-    extents: NDArray[np.int64]
-    cells: int
-
-    @property
-    def collection(self) -> Collection:
-        """The images and codes to search."""
-        return Collection(self.pixels, self.codes, self.extents)
-
-    @classmethod
-    def collect(cls, stream: Stream, shape: Windows) -> Collection:
-        """The stream's images and codes, as many as fit into its memory; ValueError if not one window."""
-        learner = CollectionLearner(stream.memory_bytes)
-        stream.run(learner, {"method": cls.method}, shape.smallest_image)
-        collection = Collection(**learner.arrays)
-        if not any(len(shape.positions(code, image)) for image, code in collection.entries()):
-            raise ValueError("not one window was kept: give larger images, or allow more memory")
-        return collection
 
 
 class CollectionLearner(Learner):
@@ -131,7 +99,7 @@ class CollectionLearner(Learner):
             "extents": np.zeros((0, 6), dtype=np.int64),
         }
 
-    def see(self, image: NDArray[np.float32], code: NDArray[np.float32], rng: np.random.Generator) -> None:
+    def see(self, image: Floats, code: Floats, rng: np.random.Generator) -> None:
         """Keep one image, if there is room for it."""
         kept = sum(array.nbytes for array in self.arrays.values())
         if 2 * kept + image.size + 2 * code.size > self.limit:
@@ -139,6 +107,15 @@ class CollectionLearner(Learner):
         image = np.atleast_3d(image)
         self.append(pixels=to_bytes(image).ravel(), codes=code.astype(np.float16).ravel(),
                     extents=np.array([[*image.shape, *code.shape]]))
+
+
+def entries(pixels: NDArray[np.uint8], codes: NDArray[np.float16], extents: NDArray[np.int64]) -> Entries:
+    """Each image (H, W, C) with its code (h, w, D)."""
+    at = code_at = 0
+    for extent in extents:
+        end, code_end = at + int(np.prod(extent[:3])), code_at + int(np.prod(extent[3:]))
+        yield pixels[at:end].reshape(extent[:3]), codes[code_at:code_end].reshape(extent[3:]).astype(np.float32)
+        at, code_at = end, code_end
 
 
 def _largest(scores: Floats, k: int) -> NDArray[np.int64]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import fold
 
@@ -16,8 +15,7 @@ from unfeature.features.base import Representation, code_to_tensor
 
 from .base import Baseline
 from .moments import RunningMoments
-from .stream import Encoder, Images, Learner, Progress, Stream
-from .windows import Floats
+from .stream import Encoder, Floats, Images, Learner, Progress, Size, Stream
 
 STEPS = 200
 RATE = 0.1
@@ -100,8 +98,7 @@ class Direct(Baseline):
         """Whether it is a `Representation`: codes without positions have a gradient, too."""
         return isinstance(phi, Representation)
 
-    def reconstruct(self, phi: Representation, code: NDArray[Any], size: tuple[int, int], count: int,
-                    seed: int) -> Floats:
+    def reconstruct(self, phi: Representation, code: Floats, size: Size, count: int, seed: int) -> Floats:
         """The images (count, H, W, C) in [0, 1] of a code (h, w, D), from different starts."""
         generator = torch.Generator().manual_seed(seed)
         grid = [-(-n // (self.side // 2)) + 1 for n in size]
@@ -145,7 +142,7 @@ class _PatchLearner(Learner):
         self.side, self.moments = side, RunningMoments(length)
         self.arrays = self.moments.arrays
 
-    def see(self, image: NDArray[np.float32], code: NDArray[np.float32], rng: np.random.Generator) -> None:
+    def see(self, image: Floats, code: Floats, rng: np.random.Generator) -> None:
         """Add patches of one image."""
         corners = [rng.integers(n - self.side + 1, size=PER_IMAGE) for n in image.shape[:2]]
         cut = [image[y : y + self.side, x : x + self.side].ravel() for y, x in zip(*corners, strict=True)]

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from unfeature.features.base import Representation
 
-from .collection import Collected
+from .collection import Collected, entries
 from .moments import RunningMoments
-from .stream import Images, Progress, Stream
-from .windows import Floats, Windows, min_max_normalise, normalised
+from .stream import Floats, Images, Progress, Size, Stream
+from .windows import Windows, min_max_normalise, normalised
 
 AVERAGED = 20
 STEP = 2
@@ -72,16 +70,14 @@ class ELDA(Collected):
         stream = Stream(images, phi, seed, side, memory, output, progress)
         kept = cls.collect(stream, shape)
         moments = RunningMoments(shape.code_length)
-        for image, code in kept.entries():
+        for image, code in entries(**kept):
             moments.add(shape.codes(code, shape.positions(code, image)))
-        background, covariance = moments.finish()
+        mean, covariance = moments.finish()
         covariance += ridge * max(float(np.trace(covariance)) / len(covariance), 1e-12) * np.eye(len(covariance))
-        precision = np.linalg.inv(covariance).astype(np.float32)
-        return cls(phi.to_config(), kept.pixels, kept.codes, kept.extents, cells, background.astype(np.float32),
-                   precision).saved_by(stream)
+        return cls(phi.to_config(), kept["pixels"], kept["codes"], kept["extents"], cells, mean.astype(np.float32),
+                   np.linalg.inv(covariance).astype(np.float32)).saved_by(stream)
 
-    def reconstruct(self, phi: Representation, code: NDArray[Any], size: tuple[int, int], count: int,
-                    seed: int) -> Floats:
+    def reconstruct(self, phi: Representation, code: Floats, size: Size, count: int, seed: int) -> Floats:
         """The image (1, H, W, C) in [0, 1] of a code (h, w, D)."""
         shape = Windows.of(phi, self.cells)
         rows, positions = shape.all_windows(code, self.cells // 2, STEP)
@@ -89,6 +85,6 @@ class ELDA(Collected):
         patches = np.zeros((len(rows), shape.patch_length), dtype=np.float32)
         if varied.any():
             templates = (rows[varied] - self.background) @ self.precision
-            scores, found = self.collection.nearest(shape, templates, AVERAGED, "product")
+            scores, found = self.nearest(shape, templates, AVERAGED, "product")
             patches[varied] = normalised((found * np.isfinite(scores)[..., None]).mean(axis=1))
         return min_max_normalise(shape.blend(patches, positions, size))[None]

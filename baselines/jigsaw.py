@@ -16,8 +16,8 @@ from unfeature.features.words.word_code import AssignedCode
 
 from .base import Baseline
 from .collage import differences, poisson
-from .stream import Encoder, Images, Learner, Progress, Stream
-from .windows import Floats, Windows, min_max_normalise
+from .stream import Encoder, Floats, Images, Learner, Progress, Size, Stream
+from .windows import Windows, min_max_normalise
 
 ZONES = 8
 FINER = 4
@@ -106,8 +106,7 @@ class Jigsaw(Baseline):
         extent = phi.receptive_field + 8 * phi.stride
         return phi.phi.output_shape(extent, extent)[0] == phi.words.shape[1]
 
-    def reconstruct(self, phi: AssignedCode, code: NDArray[Any], size: tuple[int, int], count: int,
-                    seed: int) -> Floats:
+    def reconstruct(self, phi: AssignedCode, code: Floats, size: Size, count: int, seed: int) -> Floats:
         """Images (count, H, W, C) in [0, 1] of a code (D,), from different starts."""
         shape = Windows.of(phi.phi, 1)
         _, *grid = phi.phi.output_shape(*size)
@@ -137,7 +136,7 @@ class _NeighbourLearner(Learner):
                    "patches": (words, shape.patch_length), "seen": (words,)}
         self.arrays = {name: np.zeros(extent) for name, extent in extents.items()}
 
-    def see(self, image: NDArray[np.float32], code: NDArray[np.float32], rng: np.random.Generator) -> None:
+    def see(self, image: Floats, code: Floats, rng: np.random.Generator) -> None:
         """Count the words of one image, on its grid and on grids between."""
         steps = range(0, self.shape.stride, max(1, self.shape.stride // FINER))
         for y, x in product(steps, steps):

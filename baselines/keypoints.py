@@ -17,8 +17,8 @@ from unfeature.io.images import to_bytes, to_grey
 
 from .base import Baseline
 from .collage import differences, poisson
-from .stream import Encoder, Images, Learner, Progress, Stream
-from .windows import Floats, min_max_normalise
+from .stream import Encoder, Floats, Images, Learner, Progress, Size, Stream
+from .windows import min_max_normalise
 
 SIDE = 32
 SUPPORT = 6.0
@@ -150,15 +150,13 @@ class Keypoints(Baseline):
         """Whether it is `SIFTKeypoints`."""
         return isinstance(phi, SIFTKeypoints)
 
-    def read_code(self, phi: SIFTKeypoints, code: KeypointSet,
-                  size: tuple[int, int] | None) -> tuple[KeypointSet, tuple[int, int]]:
+    def read_code(self, phi: SIFTKeypoints, code: KeypointSet, size: Size | None) -> tuple[KeypointSet, Size]:
         """The keypoints, and the size of their image."""
         if not isinstance(code, KeypointSet):
             raise ValueError(f"{self.method} inverts a KeypointSet, as SIFTKeypoints gives, not {type(code).__name__}")
         return code, code.size if size is None else size
 
-    def reconstruct(self, phi: SIFTKeypoints, code: KeypointSet, size: tuple[int, int], count: int,
-                    seed: int) -> Floats:
+    def reconstruct(self, phi: SIFTKeypoints, code: KeypointSet, size: Size, count: int, seed: int) -> Floats:
         """The image (1, H, W, 1) in [0, 1] of keypoints."""
         vertical, horizontal = (np.zeros((*size, 1)) for _ in range(2))
         if len(code):
@@ -168,8 +166,7 @@ class Keypoints(Baseline):
                 _paste(self.patches[nearest[k]], frames[k], vertical, horizontal)
         return min_max_normalise(poisson(vertical, horizontal))[None]
 
-    def measure(self, phi: SIFTKeypoints, code: KeypointSet, images: NDArray[np.float32],
-                facts: dict[str, Any]) -> Result:
+    def measure(self, phi: SIFTKeypoints, code: KeypointSet, images: Floats, facts: dict[str, Any]) -> Result:
         """The result of one image, without errors."""
         unknown = np.full(1, np.nan)
         return Result(images, unknown, unknown, "finished",
@@ -186,7 +183,7 @@ class _PointLearner(Learner):
         self.arrays = {"descriptors": np.zeros((0, 128), dtype=np.uint8),
                        "patches": np.zeros((0, SIDE, SIDE), dtype=np.uint8)}
 
-    def see(self, image: NDArray[np.float32], code: NDArray[np.float32], rng: np.random.Generator) -> None:
+    def see(self, image: Floats, code: Floats, rng: np.random.Generator) -> None:
         """Keep the strongest points of one image."""
         found = self.phi(image)
         added = len(found) * (128 + SIDE * SIDE)

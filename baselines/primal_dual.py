@@ -8,14 +8,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from unfeature.features.base import code_to_tensor
 
 from .base import Baseline
-from .stream import Encoder
-from .windows import Floats, min_max_normalise
+from .stream import Encoder, Floats, Size
+from .windows import min_max_normalise
 
 STEPS = 200
 POWER_STEPS = 20
@@ -64,7 +63,7 @@ class PrimalDual(Baseline):
         """Whether its codes are the signs of a linear map, `differences`."""
         return hasattr(phi, "differences")
 
-    def reconstruct(self, phi: Any, code: NDArray[Any], size: tuple[int, int], count: int, seed: int) -> Floats:
+    def reconstruct(self, phi: Any, code: Floats, size: Size, count: int, seed: int) -> Floats:
         """The image (1, H, W, C) in [0, 1] of a code (h, w, B) of signs."""
         x = torch.full((1, phi.in_channels[0], *size), 0.5)
         bits = torch.where(code_to_tensor(code) > 0, 1.0, -1.0)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +11,8 @@ from numpy.typing import NDArray
 from unfeature.features.base import Representation
 
 from .base import Baseline
-from .stream import Images, Learner, Progress, Stream
-from .windows import CHUNK, Floats, Windows, min_max_normalise, normalised
+from .stream import Floats, Images, Learner, Progress, Size, Stream
+from .windows import CHUNK, Windows, min_max_normalise, normalised
 
 Doubles = NDArray[np.float64]
 
@@ -91,11 +89,11 @@ class Ridge(Baseline):
         learner = _MomentsLearner(shape, -(-windows // len(stream)))
         settings = {"method": cls.method, "windows": windows, "cells": cells}
         stream.run(learner, settings, shape.smallest_image)
-        gaussian = _Moments.of(learner, "fit").conditional(_Moments.of(learner, "held"))
-        return cls(phi.to_config(), *gaussian[:-1], cells, gaussian[-1]).saved_by(stream)
+        gaussian, gamma = _Moments.of(learner, "fit").conditional(_Moments.of(learner, "held"))
+        single = {name: values.astype(np.float32) for name, values in gaussian.items()}
+        return cls(phi.to_config(), cells=cells, shrinkage=gamma, **single).saved_by(stream)
 
-    def reconstruct(self, phi: Representation, code: NDArray[Any], size: tuple[int, int], count: int,
-                    seed: int) -> Floats:
+    def reconstruct(self, phi: Representation, code: Floats, size: Size, count: int, seed: int) -> Floats:
         """The image (1, H, W, C) in [0, 1] of a code (h, w, D)."""
         shape = Windows.of(phi, self.cells)
         rows, positions = shape.all_windows(code, self.cells)
@@ -104,8 +102,7 @@ class Ridge(Baseline):
         patches[varied] = (normalised(rows[varied]) - self.code_mean) @ self.weights + self.image_mean
         return min_max_normalise(shape.blend(patches, positions, size, by_number=True))[None]
 
-    def likelihood(self, phi: Representation, code: NDArray[Any],
-                   size: tuple[int, int] | None = None) -> tuple[Floats, Floats]:
+    def likelihood(self, phi: Representation, code: Floats, size: Size | None = None) -> tuple[Floats, Floats]:
         """How likely the windows of a code are, and how uncertain the pixels remain.
 
         Parameters
@@ -128,14 +125,11 @@ class Ridge(Baseline):
         size = phi.image_size_for((code.shape[2], *code.shape[:2])) if size is None else size
         rows, at = shape.all_windows(code, 0)
         distance = (((normalised(rows) - self.code_mean) @ self.whitening.T) ** 2).sum(axis=1)
-        values = np.where(np.ptp(rows, axis=1) > 0, self._log_scale - 0.5 * distance, -np.inf).astype(np.float32)
+        precisions = (self.whitening.astype(np.float64) ** 2).sum(axis=1)
+        values = 0.5 * (float(np.log(precisions / (2 * np.pi)).sum()) - distance)
+        values = np.where(np.ptp(rows, axis=1) > 0, values, -np.inf).astype(np.float32)
         _, positions = shape.all_windows(code, self.cells)
         return values.reshape(at.max(axis=0) + 1), shape.blend(self.variance, positions, size)
-
-    @cached_property
-    def _log_scale(self) -> float:
-        precisions = (self.whitening.astype(np.float64) ** 2).sum(axis=1)
-        return float(0.5 * np.log(precisions / (2 * np.pi)).sum())
 
 
 @dataclass
@@ -158,8 +152,8 @@ class _Moments:
         y, x = y / n, x / n
         return cls(y, x, yy / n - np.outer(y, y), yx / n - np.outer(y, x), xx / n - x**2)
 
-    def conditional(self, held: _Moments) -> tuple[Floats, Floats, Floats, Floats, Floats, float]:
-        """weights, μ_x, μ_y, conditional variance, whitening and γ, the last chosen by the held-out likelihood."""
+    def conditional(self, held: _Moments) -> tuple[dict[str, Doubles], float]:
+        """The fields of `Ridge` that are arrays, and γ, chosen by the likelihood of held-out windows."""
         values, vectors = np.linalg.eigh(self.code_code)
         varies = values > FLOOR * values.mean()
         values, vectors = values[varies], vectors[:, varies]
@@ -180,10 +174,8 @@ class _Moments:
         gamma = max(SHRINKAGES, key=likelihood)
         spectrum = _shrunk(values, gamma)
         weights = rotated / spectrum[:, None]
-        whitening = (vectors / np.sqrt(spectrum)).T
-        w, x, y, v, a = (r.astype(np.float32) for r in (vectors @ weights, self.image_mean, self.code_mean,
-                                                        self._left(rotated, weights), whitening))
-        return w, x, y, v, a, gamma
+        return {"weights": vectors @ weights, "image_mean": self.image_mean, "code_mean": self.code_mean,
+                "variance": self._left(rotated, weights), "whitening": (vectors / np.sqrt(spectrum)).T}, gamma
 
     def _left(self, rotated: Doubles, weights: Doubles) -> Doubles:
         """Conditional variance of the pixels."""
@@ -202,7 +194,7 @@ class _MomentsLearner(Learner):
             shapes = {"n": (), "y": (d,), "x": (p,), "yy": (d, d), "yx": (d, p), "xx": (p,)}
             self.arrays |= {f"{part}_{name}": np.zeros(extent) for name, extent in shapes.items()}
 
-    def see(self, image: NDArray[np.float32], code: NDArray[np.float32], rng: np.random.Generator) -> None:
+    def see(self, image: Floats, code: Floats, rng: np.random.Generator) -> None:
         """Add windows of one image to the sums."""
         part = "held" if self.arrays["seen"] % HELD_OUT == 1 else "fit"
         self.arrays["seen"] += 1

@@ -19,6 +19,8 @@ from unfeature.io.memory import bytes_of
 
 Images = str | Path | Iterable[str | Path | NDArray[Any]]
 Progress = Callable[[int, int], None]
+Floats = NDArray[np.float32]
+Size = tuple[int, int]
 
 
 class Encoder(Protocol):
@@ -49,7 +51,7 @@ class Learner:
     encodes: ClassVar[bool] = True
     arrays: dict[str, NDArray[Any]]
 
-    def see(self, image: NDArray[np.float32], code: NDArray[np.float32], rng: np.random.Generator) -> None:
+    def see(self, image: Floats, code: Floats, rng: np.random.Generator) -> None:
         """Take in one image (H, W) or (H, W, C) and its code (h, w, D) or (D,)."""
         raise NotImplementedError
 
@@ -97,20 +99,10 @@ class Stream:
         return rows
 
     def run(self, learner: Learner, settings: dict[str, Any], smallest: int = 1) -> None:
-        """Show every image to the learner.
+        """Show the learner every image, but those narrower or lower than `smallest` pixels.
 
-        Parameters
-        ----------
-        learner : Learner
-        settings : dict
-            The other settings that decide the result; a checkpoint with other settings is not used.
-        smallest : int
-            Images narrower or lower than this many pixels are skipped.
-
-        Raises
-        ------
-        ValueError
-            If an image cannot be read, or all are too small.
+        `settings` are the parameters that decide the result, beside the stream's own; a checkpoint of others is not
+        used. ValueError if an image cannot be read, or all are too small.
         """
         self._identity = self._identify(settings)
         begin, used = self._resume(learner)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,8 +21,7 @@ from unfeature.io.images import resize_longer, to_bytes
 
 from .base import Baseline
 from .generators import is_flat, network_for
-from .stream import Encoder, Images, Learner, Progress, Stream
-from .windows import Floats
+from .stream import Encoder, Floats, Images, Learner, Progress, Size, Stream
 
 RATE = 2e-3
 START_CONTRAST, START_NOISE = 0.25, 0.06
@@ -111,8 +109,8 @@ class Upconv(Baseline):
         if steps < 1:
             raise ValueError(f"training takes at least one step, got steps={steps}")
         stream = Stream(images, phi, seed, side, memory, output)
-        total = len(stream) + steps
-        stream.progress = None if progress is None else (lambda done, _: progress(done, total))
+        if progress is not None:
+            stream.progress = lambda done, _: progress(done, len(stream) + steps)
         row = phi.in_channels[0] * crop**2 + 2 * math.prod(shape)
         learner = _CropLearner(phi, crop, crops, zoom, stream.rows_in_memory(0, 4 * row, batch), len(stream))
         settings = {"method": cls.method, "crop": crop, "crops": crops, "zoom": zoom, "width": width, "steps": steps,
@@ -123,14 +121,7 @@ class Upconv(Baseline):
         image_mean = float(learner.arrays["images"].mean() / 255)
         model = cls(phi.to_config(), weights, *learner.moments(), image_mean, width, crop)
         trainer = _Trainer(model, network, learner, device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        for step in range(trainer.resume(), steps):
-            trainer.step(np.random.default_rng([seed, len(stream) + step]), step, steps, batch)
-            if progress is not None:
-                progress(len(stream) + step + 1, total)
-            if stream.checkpoint_due:
-                trainer.store(step + 1)
-                stream.checkpoint(learner, len(stream), len(stream))
-        trainer.store(steps)
+        trainer.run(stream, steps, batch)
         model.weights = learner.arrays["weights"]
         return model.saved_by(stream)
 
@@ -139,13 +130,12 @@ class Upconv(Baseline):
         """Whether it is a `Representation`, with positions or without."""
         return isinstance(phi, Representation)
 
-    def size_for(self, phi: Representation, code_shape: tuple[int, ...]) -> tuple[int, int]:
+    def size_for(self, phi: Representation, code_shape: tuple[int, ...]) -> Size:
         """That of the training crops if codes have no positions, else the smallest with a code of this shape."""
         flat = is_flat(phi.output_shape(self.crop, self.crop))
         return (self.crop, self.crop) if flat else super().size_for(phi, code_shape)
 
-    def reconstruct(self, phi: Representation, code: NDArray[Any], size: tuple[int, int], count: int,
-                    seed: int) -> Floats:
+    def reconstruct(self, phi: Representation, code: Floats, size: Size, count: int, seed: int) -> Floats:
         """The image (1, H, W, C) in [0, 1] of a code (h, w, D) or (D,)."""
         shape = phi.output_shape(self.crop, self.crop)
         network = network_for(phi, shape, self.width, self.crop, torch.Generator())
@@ -158,7 +148,7 @@ class Upconv(Baseline):
             image = network(self.standardised(x), size) + self.image_mean
         return np.ascontiguousarray(image.clamp(0, 1).permute(0, 2, 3, 1).numpy())
 
-    def start(self, phi: Representation, code: NDArray[Any] | Tensor, *, size: tuple[int, int] | None = None,
+    def start(self, phi: Representation, code: NDArray[Any] | Tensor, *, size: Size | None = None,
               seed: int = 0) -> Floats:
         """An image for `unfeature.invert` to start from.
 
@@ -167,10 +157,8 @@ class Upconv(Baseline):
 
         Parameters
         ----------
-        phi, code, size
+        phi, code, size, seed
             See `Baseline.invert`.
-        seed : int
-            Of the noise.
 
         Returns
         -------
@@ -189,12 +177,9 @@ class Upconv(Baseline):
 
     def standardised(self, codes: Tensor) -> Tensor:
         """asinh of codes whose channels are shifted and scaled as in training."""
-        mean, scale = (one.to(codes).view(-1, *(1,) * (codes.ndim - 2)) for one in self._moments)
+        mean, scale = (torch.from_numpy(one).to(codes).view(-1, *(1,) * (codes.ndim - 2))
+                       for one in (self.code_mean, self.code_scale))
         return torch.asinh((codes - mean) / scale)
-
-    @cached_property
-    def _moments(self) -> tuple[Tensor, Tensor]:
-        return torch.from_numpy(self.code_mean), torch.from_numpy(self.code_scale)
 
 
 class _CropLearner(Learner):
@@ -212,7 +197,7 @@ class _CropLearner(Learner):
             "unit": np.array(1.0, dtype=np.float32),
         }
 
-    def see(self, image: NDArray[np.float32], code: NDArray[np.float32], rng: np.random.Generator) -> None:
+    def see(self, image: Floats, code: Floats, rng: np.random.Generator) -> None:
         """Keep crops of one image, if there is room."""
         number = min(self.crops, self.most - len(self.arrays["images"]))
         if number == 0:
@@ -256,6 +241,18 @@ class _Trainer:
         self.shapes = {name: parameter.shape for name, parameter in network.named_parameters()}
         self.vector = torch.tensor(model.weights, device=device, requires_grad=True)
         self.optimiser = torch.optim.Adam([self.vector], lr=RATE)
+
+    def run(self, stream: Stream, steps: int, batch: int) -> None:
+        """Train, from the state kept in the arrays on, and leave the last one there."""
+        images = len(stream)
+        for step in range(self.resume(), steps):
+            self.step(np.random.default_rng([stream.seed, images + step]), step, steps, batch)
+            if stream.progress is not None:
+                stream.progress(images + step + 1, images + steps)
+            if stream.checkpoint_due:
+                self.store(step + 1)
+                stream.checkpoint(self.learner, images, images)
+        self.store(steps)
 
     def resume(self) -> int:
         """Restore the state kept in the arrays, if any; the number of steps done."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from unfeature.features.base import Representation
 
-Floats = NDArray[np.float32]
+from .stream import Floats, Size
 
 CHUNK = 1000
 
@@ -141,21 +141,8 @@ class Windows:
         weights = np.exp(-0.5 * (x / (self.side * 9 / 56)) ** 2)
         return np.asarray(np.repeat(weights[:, None] * weights, self.channels), dtype=np.float32)
 
-    def overlap_add(self, patches: Floats, positions: NDArray[np.int64], size: tuple[int, int]) -> Floats:
-        """Sum of patches at their positions in an image.
-
-        Parameters
-        ----------
-        patches : ndarray (m, side · side · C) or (side · side · C)
-            A single one is added at each position.
-        positions : ndarray (m, 2)
-        size : tuple of int
-            Height and width.
-
-        Returns
-        -------
-        ndarray (height, width, C)
-        """
+    def overlap_add(self, patches: Floats, positions: NDArray[np.int64], size: Size) -> Floats:
+        """Sum of patches (m, side · side · C), or of a single one at all positions, in an image (height, width, C)."""
         first = self.stride * positions + self.origin
         frame = np.maximum(0, -first.min(axis=0))
         extent = np.maximum((first + frame).max(axis=0) + self.side, frame + size)
@@ -166,12 +153,8 @@ class Windows:
             total[y : y + self.side, x : x + self.side] += block
         return total[frame[0] : frame[0] + size[0], frame[1] : frame[1] + size[1]]
 
-    def blend(self, patches: Floats, positions: NDArray[np.int64], size: tuple[int, int],
-              by_number: bool = False) -> Floats:
-        """Mean of overlapping patches under a Gaussian window, (height, width, C).
-
-        The weighted sum is divided by the sum of the weights or, as in HOGgles, by the number of patches.
-        """
+    def blend(self, patches: Floats, positions: NDArray[np.int64], size: Size, by_number: bool = False) -> Floats:
+        """Sum of patches under a Gaussian window, divided by that of the weights or, as in HOGgles, their number."""
         weights = self.gaussian_window()
         divisor = self.overlap_add(np.ones_like(weights) if by_number else weights, positions, size)
         return np.asarray(self.overlap_add(patches * weights, positions, size) / np.maximum(divisor, 1e-3))

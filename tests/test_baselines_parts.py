@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
 
 from unfeature import baselines
-from unfeature.baselines.collage import poisson
-from unfeature.baselines.collection import Collection, CollectionLearner
+from unfeature.baselines.collage import Collage, poisson
+from unfeature.baselines.collection import CollectionLearner, entries
 from unfeature.baselines.keypoints import KeypointSet, SIFTKeypoints
 from unfeature.baselines.lasso import nonnegative_lasso
 from unfeature.baselines.primal_dual import _adjoint, _gradient
@@ -182,9 +182,9 @@ def test_nearest_windows_are_those_of_a_full_search(photograph):
     learner = CollectionLearner(10**9)
     for image in images:
         learner.see(image, PHI(image), np.random.default_rng(0))
-    collection = Collection(**learner.arrays)
+    collection = Collage(PHI.to_config(), cells=2, **learner.arrays)
     rows, patches = [], []
-    for image, code in collection.entries():
+    for image, code in entries(**learner.arrays):
         positions = shape.positions(code, image)
         rows.append(shape.codes(code, positions))
         patches.append(shape.patches(image / np.float32(255), positions))
