@@ -15,6 +15,7 @@ from unfeature.inversion.result import Result
 from unfeature.io.files import load_arrays, save_arrays
 
 from .stream import Encoder, Floats, Images, Progress, Size, Stream
+from .windows import small_image
 
 Self = TypeVar("Self", bound="Baseline")
 
@@ -30,7 +31,7 @@ class Baseline:
     Attributes
     ----------
     version : int
-        Of the stored fields; files of another version are refused.
+        Version of the stored fields; files of another version are refused.
     learned : bool
         Whether there is anything to learn; where not, ``of(phi)`` makes the method.
     several : bool
@@ -59,10 +60,7 @@ class Baseline:
     @classmethod
     def inverts(cls, phi: Encoder) -> bool:
         """Whether this method inverts the codes of a descriptor; by default, all codes with positions."""
-        if not isinstance(phi, Representation):
-            return False
-        extent = phi.receptive_field + 8 * phi.stride
-        return len(phi.output_shape(extent, extent)) == 3
+        return isinstance(phi, Representation) and len(phi.output_shape(*small_image(phi))) == 3
 
     @classmethod
     def require(cls, phi: Encoder) -> None:

@@ -1,4 +1,4 @@
-"""Exemplar LDA: the windows that a detector made of one code likes best, averaged."""
+"""Exemplar LDA: the mean of the windows that a detector, made of one code, scores highest."""
 
 from __future__ import annotations
 

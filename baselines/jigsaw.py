@@ -17,7 +17,7 @@ from unfeature.features.words.word_code import AssignedCode
 from .base import Baseline
 from .collage import differences, poisson
 from .stream import Encoder, Floats, Images, Learner, Progress, Size, Stream
-from .windows import Windows, min_max_normalise
+from .windows import Windows, min_max_normalise, small_image
 
 ZONES = 8
 FINER = 4
@@ -103,8 +103,7 @@ class Jigsaw(Baseline):
         """Whether it is a bag of words on one grid."""
         if not isinstance(phi, AssignedCode) or not hasattr(phi, "histograms"):
             return False
-        extent = phi.receptive_field + 8 * phi.stride
-        return phi.phi.output_shape(extent, extent)[0] == phi.words.shape[1]
+        return phi.phi.output_shape(*small_image(phi.phi))[0] == phi.words.shape[1]
 
     def reconstruct(self, phi: AssignedCode, code: Floats, size: Size, count: int, seed: int) -> Floats:
         """Images (count, H, W, C) in [0, 1] of a code (D,), from different starts."""

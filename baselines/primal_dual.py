@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unfeature.features.base import code_to_tensor
+from unfeature.features.base import Representation, code_to_tensor
 
 from .base import Baseline
 from .stream import Encoder, Floats, Size
-from .windows import min_max_normalise
+from .windows import min_max_normalise, small_image
 
 STEPS = 200
 POWER_STEPS = 20
@@ -61,7 +61,11 @@ class PrimalDual(Baseline):
     @classmethod
     def inverts(cls, phi: Encoder) -> bool:
         """Whether its codes are the signs of a linear map, `differences`."""
-        return hasattr(phi, "differences")
+        differences: Any = getattr(phi, "differences", None)
+        if not isinstance(phi, Representation) or differences is None:
+            return False
+        x = torch.full((1, phi.in_channels[0], *small_image(phi)), 0.5)
+        return tuple(differences(x).shape[1:]) == phi.output_shape(*small_image(phi))
 
     def reconstruct(self, phi: Any, code: Floats, size: Size, count: int, seed: int) -> Floats:
         """The image (1, H, W, C) in [0, 1] of a code (h, w, B) of signs."""

@@ -170,8 +170,8 @@ class Upconv(Baseline):
             return guess
         x = image_to_tensor(guess)
         centre = torch.tensor(phi.centre).expand(x.shape[1]).view(-1, 1, 1)
-        canvas = Fourier(Frame(x.shape[2], x.shape[3], centre), spread=START_NOISE)
-        noise = canvas.render(canvas.start([seed])) - centre
+        fourier = Fourier(Frame(x.shape[2], x.shape[3], centre), spread=START_NOISE)
+        noise = fourier.render(fourier.start([seed])) - centre
         contrasted = (x - x.mean()) * (START_CONTRAST / x.std().clamp_min(1e-2))
         return np.asarray(tensor_to_image(centre + contrasted + noise), dtype=np.float32)
 
@@ -215,7 +215,7 @@ class _CropLearner(Learner):
         return np.asarray(self.arrays["codes"][chosen].astype(np.float32) * self.arrays["unit"])
 
     def moments(self) -> tuple[Floats, Floats]:
-        """Mean and standard deviation of each channel, the latter at least a thousandth of what is usual."""
+        """Mean and standard deviation of each channel, at least a thousandth of the usual one."""
         codes = self.arrays["codes"].reshape(*self.arrays["codes"].shape[:2], -1)
         mean = np.mean([code.mean(axis=1, dtype=np.float64) for code in codes], axis=0)
         variance = np.mean([((code - mean[:, None]) ** 2).mean(axis=1) for code in codes], axis=0)
@@ -225,8 +225,8 @@ class _CropLearner(Learner):
 
     def _cut(self, image: NDArray[np.float32], rng: np.random.Generator, mirrored: bool) -> Floats:
         """A random crop (C, crop, crop), reduced from a larger one if zoom allows."""
-        room = min(self.zoom, min(image.shape[:2]) / self.crop)
-        side = self.crop if room <= 1 else int(self.crop * room ** rng.random())
+        zoom = min(self.zoom, min(image.shape[:2]) / self.crop)
+        side = self.crop if zoom <= 1 else int(self.crop * zoom ** rng.random())
         y, x = (int(rng.integers(n - side + 1)) for n in image.shape[:2])
         cut = np.atleast_3d(resize_longer(image[y : y + side, x : x + side], self.crop))
         return np.ascontiguousarray((cut[:, ::-1] if mirrored else cut).transpose(2, 0, 1))

@@ -62,8 +62,7 @@ class Windows:
         """
         if cells < 1:
             raise ValueError(f"a window holds at least one position each way, got cells={cells}")
-        extent = phi.receptive_field + 8 * phi.stride
-        shape = phi.output_shape(extent, extent)
+        shape = phi.output_shape(*small_image(phi))
         if len(shape) != 3:
             raise ValueError(f"{type(phi).__name__} gives a code without positions, {shape}: "
                              "this method needs a grid of them, as HOG and DSIFT give")
@@ -174,11 +173,16 @@ def min_max_normalise(image: NDArray[Any]) -> Floats:
     return np.asarray((image - low) / (high - low), dtype=np.float32)
 
 
+def small_image(phi: Representation) -> Size:
+    """Height and width of an image with nine positions each way, where the code has positions."""
+    extent = phi.receptive_field + 8 * phi.stride
+    return extent, extent
+
+
 def first_centre(phi: Representation) -> float:
     """Row at the centre of the receptive field of position 0, measured on noise."""
-    extent = phi.receptive_field + 8 * phi.stride
     generator = torch.Generator().manual_seed(0)
-    x = torch.rand((4, phi.in_channels[0], extent, extent), generator=generator).requires_grad_()
+    x = torch.rand((4, phi.in_channels[0], *small_image(phi)), generator=generator).requires_grad_()
     code = phi.surrogate(0.5)(x)
     middle = code.shape[2] // 2
     at = code[:, :, middle, code.shape[3] // 2]

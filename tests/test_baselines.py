@@ -22,6 +22,7 @@ from unfeature.baselines.stream import Learner, Stream
 from unfeature.features.gradients.dsift import DSIFT
 from unfeature.features.gradients.hog import HOG
 from unfeature.features.patterns.brief import BRIEF
+from unfeature.features.patterns.lbp import LBP
 from unfeature.features.words.bovw import BoVW
 from unfeature.features.words.vocabulary import Vocabulary
 from unfeature.io.files import load_arrays, save_arrays
@@ -303,13 +304,15 @@ INVERTED = {
     "hog": {"paired-dictionary", "ridge", "elda", "direct", "collage", "upconv", "toy"},
     "bovw": {"jigsaw", "direct", "upconv"},
     "brief": {"paired-dictionary", "ridge", "elda", "direct", "collage", "upconv", "toy", "primal-dual"},
+    "lbp": {"paired-dictionary", "ridge", "elda", "direct", "collage", "upconv", "toy"},
     "keypoints": {"keypoints"},
 }
 
 
 @pytest.mark.parametrize("feature", INVERTED)
 def test_each_method_says_what_it_inverts(feature):
-    phi = {"hog": PHI, "bovw": descriptor("jigsaw"), "brief": BRIEF(), "keypoints": SIFTKeypoints()}[feature]
+    phi = {"hog": PHI, "bovw": descriptor("jigsaw"), "brief": BRIEF(), "lbp": LBP(),
+           "keypoints": SIFTKeypoints()}[feature]
     assert {name for name, method in baselines.METHODS.items() if method.inverts(phi)} == INVERTED[feature]
     for name, method in baselines.METHODS.items():
         if method.feature == feature:
