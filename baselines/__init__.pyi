@@ -3,6 +3,7 @@ from unfeature.baselines.collage import Collage as Collage
 from unfeature.baselines.direct import Direct as Direct
 from unfeature.baselines.elda import ELDA as ELDA
 from unfeature.baselines.jigsaw import Jigsaw as Jigsaw
+from unfeature.baselines.keypoints import Keypoints as Keypoints
 from unfeature.baselines.paired_dictionary import PairedDictionary as PairedDictionary
 from unfeature.baselines.primal_dual import PrimalDual as PrimalDual
 from unfeature.baselines.ridge import Ridge as Ridge

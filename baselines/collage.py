@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,19 +12,19 @@ from scipy.fft import dctn, idctn
 
 from unfeature.features.base import Representation
 
-from .base import Images, Progress, Stream
 from .collection import Collected
-from .windows import Floats, Windows, spread
+from .stream import Floats, Images, Progress, Size, Stream
+from .windows import Windows, min_max_normalise
 
 
 @dataclass(eq=False, repr=False)
 class Collage(Collected):
-    r"""Patches of a collection, found by their descriptors, pasted over each other and blended.
+    r"""A database of patches and descriptors.
 
-    Each window of the code finds the window of the collection at the least Euclidean distance, and pastes the patch
+    Each window of the code finds the window of the database at the least Euclidean distance, and pastes the patch
     under it; where patches overlap, the pixel belongs to the one whose centre is nearest, of equals to the better
     match. The image is that whose gradient is nearest to the gradients of the pasted patches, v:
-    x = argmin ‖∇x − v‖² (Poisson blending), stretched to [0, 1].
+    x = argmin ‖∇x − v‖² (Poisson blending), min–max normalised.
 
     Notes
     -----
@@ -37,8 +37,6 @@ class Collage(Collected):
     P. Pérez, M. Gangnet, A. Blake, "Poisson image editing", SIGGRAPH 2003.
     """
 
-    method: ClassVar[str] = "collage"
-
     @classmethod
     def learn(cls, images: Images, phi: Representation, *, cells: int = 3, seed: int = 0, side: int | None = None,
               memory: str | int = "2GB", output: str | Path | None = None,
@@ -47,28 +45,24 @@ class Collage(Collected):
 
         Parameters
         ----------
-        images : path, or iterable of paths and arrays
-        phi : Representation
-            A descriptor whose code has positions.
         cells : int
-            Positions along one side of a window.
-        seed, side, memory, output, progress
-            See `Stream`.
+            Positions along one side of a window; 1 for descriptors with a large receptive field, such as SIFT.
+        images, phi, seed, side, memory, output, progress
+            See `Baseline.learn`, as for the errors raised.
         """
         shape = Windows.of(phi, cells)
         stream = Stream(images, phi, seed, side, memory, output, progress)
         kept = cls.collect(stream, shape)
-        return stream.finish(cls(phi.to_config(), kept.pixels, kept.codes, kept.extents, cells))
+        return cls(phi.to_config(), cells=cells, **kept).saved_by(stream)
 
-    def reconstruct(self, phi: Representation, code: NDArray[Any], size: tuple[int, int], count: int,
-                    seed: int) -> Floats:
+    def reconstruct(self, phi: Representation, code: Floats, size: Size, count: int, seed: int) -> Floats:
         """The image (1, H, W, C) in [0, 1] of a code (h, w, D)."""
         shape = Windows.of(phi, self.cells)
-        rows, places = shape.every(code, 0)
-        scores, found = self.collection.nearest(shape, rows, 1, "distance")
-        first = places * shape.stride + shape.origin
+        rows, positions = shape.all_windows(code, 0)
+        scores, found = self.nearest(shape, rows, 1, "distance")
+        corners = positions * shape.stride + shape.origin
         blocks = found[:, 0].reshape(-1, shape.side, shape.side, shape.channels)
-        return spread(poisson(*_paste(blocks, first, scores[:, 0], size)))[None]
+        return min_max_normalise(poisson(*_paste(blocks, corners, scores[:, 0], size)))[None]
 
 
 def poisson(vertical: NDArray[Any], horizontal: NDArray[Any]) -> NDArray[np.float64]:
@@ -97,21 +91,24 @@ def poisson(vertical: NDArray[Any], horizontal: NDArray[Any]) -> NDArray[np.floa
     return np.asarray(idctn(spectrum, axes=(0, 1), norm="ortho"))
 
 
-def _paste(blocks: Floats, first: NDArray[np.int64], scores: Floats,
+def differences(blocks: NDArray[Any], axis: int) -> NDArray[Any]:
+    """Forward differences along one axis, zero at its end."""
+    return np.diff(blocks, axis=axis, append=blocks.take([-1], axis=axis))
+
+
+def _paste(blocks: Floats, corners: NDArray[np.int64], scores: Floats,
            size: tuple[int, int]) -> tuple[Floats, Floats]:
     """Differences down and right of the pasted patches."""
     side, channels = blocks.shape[1], blocks.shape[3]
-    away = np.abs(np.arange(side) - (side - 1) / 2)
-    distance = np.maximum(away[:, None], away)
+    offset = np.abs(np.arange(side) - (side - 1) / 2)
+    distance = np.maximum(offset[:, None], offset)
     nearest = np.full(size, np.inf)
-    below, beside = (np.zeros((*size, channels), dtype=np.float32) for _ in range(2))
+    vertical, horizontal = (np.zeros((*size, channels), dtype=np.float32) for _ in range(2))
     for k in np.argsort(-scores, kind="stable"):
-        y, x = first[k]
-        inside = slice(max(y, 0), max(min(y + side, size[0]), 0)), slice(max(x, 0), max(min(x + side, size[1]), 0))
-        part = tuple(slice(s.start - o, s.stop - o) for s, o in zip(inside, (y, x), strict=True))
-        mine = distance[part] < nearest[inside]
-        nearest[inside][mine] = distance[part][mine]
-        block = blocks[k]
-        below[inside][mine] = np.diff(block, axis=0, append=block[-1:])[part][mine]
-        beside[inside][mine] = np.diff(block, axis=1, append=block[:, -1:])[part][mine]
-    return below, beside
+        inside = tuple(slice(max(c, 0), max(min(c + side, n), 0)) for c, n in zip(corners[k], size, strict=True))
+        part = tuple(slice(s.start - c, s.stop - c) for s, c in zip(inside, corners[k], strict=True))
+        nearer = distance[part] < nearest[inside]
+        nearest[inside][nearer] = distance[part][nearer]
+        vertical[inside][nearer] = differences(blocks[k], 0)[part][nearer]
+        horizontal[inside][nearer] = differences(blocks[k], 1)[part][nearer]
+    return vertical, horizontal

@@ -11,13 +11,16 @@ from numpy.typing import NDArray
 
 from unfeature.io.images import to_bytes
 
-from .base import Baseline, Learner, Stream
-from .windows import Floats, Windows
+from .base import Baseline
+from .stream import Floats, Learner, Stream
+from .windows import Windows
+
+Entries = Iterator[tuple[NDArray[np.uint8], Floats]]
 
 
-@dataclass(frozen=True, eq=False)
-class Collection:
-    """Images as 8-bit pixels and codes in half precision, one after the other in two flat arrays.
+@dataclass(eq=False, repr=False)
+class Collected(Baseline):
+    """A method that searches a collection of images and codes, which lie one after the other in two flat arrays.
 
     Attributes
     ----------
@@ -25,27 +28,26 @@ class Collection:
     codes : ndarray (…), float16
     extents : ndarray (n, 6)
         H, W, C of each image and h, w, D of its code.
+    cells : int
+        Positions along one side of a window; 1 for descriptors with a large receptive field, such as SIFT.
     """
 
     pixels: NDArray[np.uint8]
     codes: NDArray[np.float16]
     extents: NDArray[np.int64]
+    cells: int
 
-    def __len__(self) -> int:
-        return len(self.extents)
-
-    def entries(self) -> Iterator[tuple[NDArray[np.uint8], Floats]]:
-        """Each image (H, W, C) with its code (h, w, D)."""
-        at = code_at = 0
-        for extent in self.extents:
-            size, code_size = int(np.prod(extent[:3])), int(np.prod(extent[3:]))
-            image = self.pixels[at : at + size].reshape(extent[:3])
-            code = self.codes[code_at : code_at + code_size].reshape(extent[3:])
-            at, code_at = at + size, code_at + code_size
-            yield image, code.astype(np.float32)
+    @classmethod
+    def collect(cls, stream: Stream, shape: Windows) -> dict[str, NDArray[Any]]:
+        """The stream's images and codes, as many as fit into its memory; ValueError if not one window."""
+        learner = CollectionLearner(stream.memory_bytes)
+        stream.run(learner, {"method": cls.method}, shape.smallest_image)
+        if not any(len(shape.positions(code, image)) for image, code in entries(**learner.arrays)):
+            raise ValueError("not one window was kept: give larger images, or allow more memory")
+        return learner.arrays
 
     def nearest(self, shape: Windows, templates: Floats, k: int, metric: str) -> tuple[Floats, Floats]:
-        """The k windows that each template likes best, and the patches under them.
+        """The k windows of the highest scores for each template, and the patches under them.
 
         Parameters
         ----------
@@ -64,56 +66,26 @@ class Collection:
         """
         scores = np.full((len(templates), k), -np.inf, dtype=np.float32)
         owners = np.zeros((len(templates), k, 3), dtype=np.int64)
-        for number, (image, code) in enumerate(self.entries()):
-            places = shape.places(code, image)
-            rows = shape.codes(code, places)
+        for number, (image, code) in enumerate(entries(self.pixels, self.codes, self.extents)):
+            positions = shape.positions(code, image)
+            rows = shape.codes(code, positions)
             found = templates @ rows.T
             if metric == "distance":
                 found = 2 * found - (rows**2).sum(axis=1) - (templates**2).sum(axis=1, keepdims=True)
-            tagged = np.column_stack([np.full(len(places), number), places])
-            scores, owners = _merge(scores, owners, found, tagged)
+            tagged = np.broadcast_to(np.insert(positions, 0, number, axis=1), (len(scores), len(positions), 3))
+            joined = np.concatenate([scores, found], axis=1)
+            best = _largest(joined, k)
+            scores = np.take_along_axis(joined, best, axis=1)
+            owners = np.take_along_axis(np.concatenate([owners, tagged], axis=1), best[..., None], axis=1)
         return scores, self._patches(shape, owners)
 
     def _patches(self, shape: Windows, owners: NDArray[np.int64]) -> Floats:
         flat = owners.reshape(-1, 3)
         patches = np.empty((len(flat), shape.patch_length), dtype=np.float32)
-        for number, (image, _) in enumerate(self.entries()):
+        for number, (image, _) in enumerate(entries(self.pixels, self.codes, self.extents)):
             mine = np.flatnonzero(flat[:, 0] == number)
             patches[mine] = shape.patches(image, flat[mine, 1:]) / np.float32(255)
         return patches.reshape(*owners.shape[:2], -1)
-
-
-@dataclass(eq=False, repr=False)
-class Collected(Baseline):
-    """A method that searches a collection.
-
-    Attributes
-    ----------
-    pixels, codes, extents : ndarray
-        See `Collection`.
-    cells : int
-        Positions along one side of a window; 1 for descriptors that see far by themselves, such as SIFT.
-    """
-
-    pixels: NDArray[np.uint8]
-    codes: NDArray[np.float16]
-    extents: NDArray[np.int64]
-    cells: int
-
-    @property
-    def collection(self) -> Collection:
-        """What is searched."""
-        return Collection(self.pixels, self.codes, self.extents)
-
-    @classmethod
-    def collect(cls, stream: Stream, shape: Windows) -> Collection:
-        """The stream's images and codes, as many as fit into its memory; ValueError if not one window."""
-        learner = CollectionLearner(stream.room)
-        stream.run(learner, {"method": cls.method}, shape.smallest_image())
-        collection = Collection(**learner.arrays)
-        if not any(len(shape.places(code, image)) for image, code in collection.entries()):
-            raise ValueError("not one window was kept: give larger images, or allow more memory")
-        return collection
 
 
 class CollectionLearner(Learner):
@@ -127,29 +99,27 @@ class CollectionLearner(Learner):
             "extents": np.zeros((0, 6), dtype=np.int64),
         }
 
-    def see(self, image: NDArray[np.float32], code: NDArray[np.float32], rng: np.random.Generator) -> None:
+    def see(self, image: Floats, code: Floats, rng: np.random.Generator) -> None:
         """Keep one image, if there is room for it."""
         kept = sum(array.nbytes for array in self.arrays.values())
         if 2 * kept + image.size + 2 * code.size > self.limit:
             return
-        image = image[..., None] if image.ndim == 2 else image
-        added = {"pixels": to_bytes(image).ravel(), "codes": code.astype(np.float16).ravel(),
-                 "extents": np.array([[*image.shape, *code.shape]])}
-        for name, values in added.items():
-            self.arrays[name] = np.concatenate([self.arrays[name], values])
+        image = np.atleast_3d(image)
+        self.append(pixels=to_bytes(image).ravel(), codes=code.astype(np.float16).ravel(),
+                    extents=np.array([[*image.shape, *code.shape]]))
 
 
-def _merge(scores: Floats, owners: NDArray[np.int64], found: Floats,
-           tagged: NDArray[np.int64]) -> tuple[Floats, NDArray[np.int64]]:
-    """The k best of those held and those found, descending."""
-    k = scores.shape[1]
-    joined = np.concatenate([scores, found], axis=1)
-    order = np.argsort(-joined, axis=1, kind="stable")[:, :k] if joined.shape[1] < 4 * k else _top(joined, k)
-    every = np.concatenate([owners, np.broadcast_to(tagged, (len(scores), *tagged.shape))], axis=1)
-    return np.take_along_axis(joined, order, axis=1), np.take_along_axis(every, order[..., None], axis=1)
+def entries(pixels: NDArray[np.uint8], codes: NDArray[np.float16], extents: NDArray[np.int64]) -> Entries:
+    """Each image (H, W, C) with its code (h, w, D)."""
+    at = code_at = 0
+    for extent in extents:
+        end, code_end = at + int(np.prod(extent[:3])), code_at + int(np.prod(extent[3:]))
+        yield pixels[at:end].reshape(extent[:3]), codes[code_at:code_end].reshape(extent[3:]).astype(np.float32)
+        at, code_at = end, code_end
 
 
-def _top(scores: Floats, k: int) -> NDArray[np.int64]:
+def _largest(scores: Floats, k: int) -> NDArray[np.int64]:
+    """Columns of the k largest scores of each row, descending."""
     chosen = np.argpartition(-scores, k - 1, axis=1)[:, :k]
     order = np.argsort(-np.take_along_axis(scores, chosen, axis=1), axis=1, kind="stable")
     return np.asarray(np.take_along_axis(chosen, order, axis=1))

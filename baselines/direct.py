@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import fold
 
 from unfeature.features.base import Representation, code_to_tensor
 
-from .base import Baseline, Images, Learner, Progress, Stream
-from .windows import Floats
+from .base import Baseline
+from .moments import RunningMoments
+from .stream import Encoder, Floats, Images, Learner, Progress, Size, Stream
 
 STEPS = 200
 RATE = 0.1
@@ -25,7 +25,7 @@ PER_IMAGE = 400
 
 @dataclass(eq=False, repr=False)
 class Direct(Baseline):
-    r"""The image of a natural-image basis whose code is nearest.
+    r"""The principal components of patches, for direct descent.
 
     Patches of natural images have the mean m and the principal components U with variances s². The image is a sum of
     patches m + U (s ∘ z) that overlap by half under a Hann window, and z = argmin ‖Φ(x(z)) − Φ₀‖² / ‖Φ₀‖² + w ‖z‖²/n,
@@ -53,8 +53,8 @@ class Direct(Baseline):
     C. Vondrick et al., "HOGgles", ICCV 2013, section 3.3.
     """
 
-    method: ClassVar[str] = "direct"
     several: ClassVar[bool] = True
+    inverted: ClassVar[str] = "codes with a gradient"
 
     basis: Floats
     mean: Floats
@@ -65,44 +65,40 @@ class Direct(Baseline):
     def learn(cls, images: Images, phi: Representation, *, components: int = 200, cells: int = 4,
               weight: float = 0.01, seed: int = 0, side: int | None = None, memory: str | int = "2GB",
               output: str | Path | None = None, progress: Progress | None = None) -> Direct:
-        """Learn the principal components of patches.
+        """Learn the principal components of patches; only the stride and channels of `phi` matter for them.
 
         Parameters
         ----------
-        images : path, or iterable of paths and arrays
-        phi : Representation
-            Only its stride and channels matter for the basis.
         components : int
-            K.
+            Principal components K, at most the values of a patch.
         cells : int
             Side of a patch in strides, made even in pixels.
         weight : float
-            w.
-        seed, side, memory, output, progress
-            See `Stream`.
-
-        Raises
-        ------
-        ValueError
-            If there are fewer pixels in a patch than components, the memory does not suffice, or see `Stream`.
+            Weight w of the coefficients' mean square.
+        images, phi, seed, side, memory, output, progress
+            See `Baseline.learn`, as for the errors raised.
         """
+        cls.require(phi)
         pixels = max(2, 2 * (cells * phi.stride // 2), 8)
         length = pixels * pixels * phi.in_channels[0]
         if not 1 <= components <= length:
             raise ValueError(f"a patch of {pixels}×{pixels} pixels has at most {length} components, got {components}")
         stream = Stream(images, phi, seed, side, memory, output, progress)
-        stream.rows_within(8 * 4 * length**2, 12 * length, PER_IMAGE)
+        stream.rows_in_memory(8 * 4 * length**2, 12 * length, PER_IMAGE)
         learner = _PatchLearner(pixels, length)
         stream.run(learner, {"method": cls.method, "cells": cells}, pixels)
-        number, total, products = (learner.arrays[name] for name in ("number", "total", "products"))
-        mean = total / number
-        values, vectors = np.linalg.eigh(products / number - np.outer(mean, mean))
+        mean, covariance = learner.moments.finish()
+        values, vectors = np.linalg.eigh(covariance)
         scales = np.sqrt(np.maximum(values[::-1][:components], 0))
         basis = (vectors[:, ::-1][:, :components] * scales).T
-        return stream.finish(cls(phi.to_config(), basis.astype(np.float32), mean.astype(np.float32), pixels, weight))
+        return cls(phi.to_config(), basis.astype(np.float32), mean.astype(np.float32), pixels, weight).saved_by(stream)
 
-    def reconstruct(self, phi: Representation, code: NDArray[Any], size: tuple[int, int], count: int,
-                    seed: int) -> Floats:
+    @classmethod
+    def inverts(cls, phi: Encoder) -> bool:
+        """Whether it is a `Representation`: codes without positions have a gradient, too."""
+        return isinstance(phi, Representation)
+
+    def reconstruct(self, phi: Representation, code: Floats, size: Size, count: int, seed: int) -> Floats:
         """The images (count, H, W, C) in [0, 1] of a code (h, w, D), from different starts."""
         generator = torch.Generator().manual_seed(seed)
         grid = [-(-n // (self.side // 2)) + 1 for n in size]
@@ -138,19 +134,16 @@ class Direct(Baseline):
 
 
 class _PatchLearner(Learner):
-    """Sums over random patches, in double precision."""
+    """Mean and covariance of random patches."""
 
     encodes: ClassVar[bool] = False
 
     def __init__(self, side: int, length: int) -> None:
-        self.side = side
-        self.arrays = {"number": np.zeros(()), "total": np.zeros(length), "products": np.zeros((length, length))}
+        self.side, self.moments = side, RunningMoments(length)
+        self.arrays = self.moments.arrays
 
-    def see(self, image: NDArray[np.float32], code: NDArray[np.float32], rng: np.random.Generator) -> None:
-        """Add patches of one image to the sums."""
-        image = image[..., None] if image.ndim == 2 else image
+    def see(self, image: Floats, code: Floats, rng: np.random.Generator) -> None:
+        """Add patches of one image."""
         corners = [rng.integers(n - self.side + 1, size=PER_IMAGE) for n in image.shape[:2]]
-        rows = np.array([image[y : y + self.side, x : x + self.side].ravel() for y, x in zip(*corners, strict=True)])
-        self.arrays["number"] += len(rows)
-        self.arrays["total"] += rows.sum(axis=0)
-        self.arrays["products"] += rows.T @ rows
+        cut = [image[y : y + self.side, x : x + self.side].ravel() for y, x in zip(*corners, strict=True)]
+        self.moments.add(np.array(cut))

@@ -22,7 +22,7 @@ SLOPE = 0.2
 
 
 class Generator(nn.Module):
-    """From a code's grid to one of 8 pixels, where it looks around, and from there to pixels."""
+    """From a code's grid to one of 8 pixels, through dilated convolutions, and up to pixels."""
 
     def __init__(self, depth: int, channels: int, width: int, stride: int, centre: float) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class Generator(nn.Module):
     def forward(self, code: Tensor, size: tuple[int, int]) -> Tensor:
         """Images of a given size, of codes (N, D, h, w)."""
         x = torch.cat([code, torch.ones_like(code[:, :1])], 1)
-        x = F.leaky_relu(self.enter(F.pad(x, self._frame(tuple(code.shape[2:]), size))), SLOPE)
+        x = F.leaky_relu(self.enter(F.pad(x, self._padding(tuple(code.shape[2:]), size))), SLOPE)
         passed = []
         for layer in self.down:
             passed.append(x)
@@ -60,8 +60,8 @@ class Generator(nn.Module):
             x = F.interpolate(x, size=extent, mode="bilinear", align_corners=False, antialias=True)
         return x[..., self.first : self.first + size[0], self.first : self.first + size[1]]
 
-    def _frame(self, grid: tuple[int, ...], size: tuple[int, int]) -> tuple[int, int, int, int]:
-        """Positions to add left, right, above and below, so that the grid covers the image and can be halved."""
+    def _padding(self, grid: tuple[int, ...], size: tuple[int, int]) -> tuple[int, int, int, int]:
+        """Padding left, right, above and below, with which the grid covers the image and can be halved."""
         after = []
         for positions, pixels in zip(grid, size, strict=True):
             reach = max(-(-(pixels + self.first) // self.stride), self.margin + positions)
@@ -78,7 +78,7 @@ class FlatGenerator(nn.Module):
         self.crop, self.grid, self.width = crop, -(-crop // 2**scale), _width_at(scale, width)
         hidden = min(depth, HIDDEN)
         self.enter = nn.Linear(depth, hidden)
-        self.spread = nn.Linear(hidden, self.width * self.grid**2)
+        self.expand = nn.Linear(hidden, self.width * self.grid**2)
         self.rest = Generator(self.width, channels, width, 2**scale, (2**scale - 1) / 2)
 
     @property
@@ -87,9 +87,9 @@ class FlatGenerator(nn.Module):
         return self.rest.last
 
     def forward(self, code: Tensor, size: tuple[int, int]) -> Tensor:
-        """Images of a given size, of codes (N, D), stretched from that of the training crops."""
+        """Images of a given size, of codes (N, D), resized from that of the training crops."""
         x = F.leaky_relu(self.enter(code.flatten(1)), SLOPE)
-        grid = F.leaky_relu(self.spread(x), SLOPE).unflatten(1, (self.width, self.grid, self.grid))
+        grid = F.leaky_relu(self.expand(x), SLOPE).unflatten(1, (self.width, self.grid, self.grid))
         image: Tensor = self.rest(grid, (self.crop, self.crop))
         return image if size == (self.crop, self.crop) else F.interpolate(image, size, mode="bilinear", antialias=True)
 

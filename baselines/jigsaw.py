@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from unfeature.features.base import Representation
 from unfeature.features.words.word_code import AssignedCode
 
-from .base import Baseline, Images, Learner, Progress, Stream
-from .collage import poisson
-from .windows import Floats, Windows, spread
+from .base import Baseline
+from .collage import differences, poisson
+from .stream import Encoder, Floats, Images, Learner, Progress, Size, Stream
+from .windows import Windows, min_max_normalise, small_image
 
 ZONES = 8
 FINER = 4
@@ -30,20 +30,19 @@ UNSEEN, UNPLACED = 5.0, 20.0
 
 @dataclass(eq=False, repr=False)
 class Jigsaw(Baseline):
-    r"""Words laid out so that neighbours fit, and replaced by their mean patches.
+    r"""Adjacency and zones of visual words, for jigsaws.
 
-    The counts say which words the image has, not where. An arrangement of them on the grid of the local descriptor
+    The counts say which words the image has, not where. On the grid of the local descriptor, the arrangement of them
     is found that maximises
 
         Σ log (n_o(a, b) + c) / (e_o(a, b) + c)  over neighbours a, b
-        + Σ log (m(a, z) + 20 g(z)) / (m(a) + 20) g(z)  over positions,
+        + Σ log (m(a, z) + 20 g(z)) / (m(a) + 20) g(z)  over positions.
 
-    where n_o counts how often the word b was met at the offset o from a (eight offsets, up to two positions away), e_o
-    is that number if words were independent, c = 5 min(e_o, 1), m counts a word in each of 8×8 zones of the image, and
-    g is the share of a zone: how well neighbours go together, and where words naturally lie. Words, and blocks of up
-    to 6×6 of them, are exchanged by simulated annealing, inside the regions of the finest level of the pyramid. Then
-    the mean patch of each word is laid where it lies: the image is that whose differences are nearest to the patches',
-    averaged under a Gaussian window (Poisson blending), which carries light and dark across the image.
+    n_o counts how often the word b was met at the offset o from a (eight offsets, up to two positions away), e_o is
+    that number if words were independent, c = 5 min(e_o, 1), m counts a word in each of 8×8 zones of the image, and g
+    is the share of a zone. Simulated annealing exchanges words, and blocks of up to 6×6 of them, inside the regions of
+    the finest level of the pyramid. The image is that whose differences are nearest to those of the words' mean
+    patches, averaged under a Gaussian window (Poisson blending), which carries light and dark across the image.
 
     Attributes
     ----------
@@ -66,61 +65,61 @@ class Jigsaw(Baseline):
     H. Kato, T. Harada, "Image reconstruction from bag-of-visual-words", CVPR 2014.
     """
 
-    method: ClassVar[str] = "jigsaw"
     version: ClassVar[int] = 2
     several: ClassVar[bool] = True
+    inverted: ClassVar[str] = "bags of visual words (BoVW) with one word at each position"
+    feature: ClassVar[str] = "bovw"
 
     pairs: Floats
     zones: Floats
     patches: Floats
 
     @classmethod
-    def learn(cls, images: Images, phi: Representation, *, seed: int = 0, side: int | None = None,
+    def learn(cls, images: Images, phi: AssignedCode, *, seed: int = 0, side: int | None = None,
               memory: str | int = "2GB", output: str | Path | None = None,
               progress: Progress | None = None) -> Jigsaw:
         """Count which words are neighbours, where they lie, and average what they look like.
 
         Parameters
         ----------
-        images : path, or iterable of paths and arrays
-        phi : Representation
-            A bag of visual words, `BoVW`.
-        seed, side, memory, output, progress
-            See `Stream`.
-
-        Raises
-        ------
-        ValueError
-            If the descriptor is not a bag of words on one grid, the memory does not suffice, or see `Stream`.
+        images, phi, seed, side, memory, output, progress
+            See `Baseline.learn`, as for the errors raised.
         """
-        bag = _bag(phi)
-        shape = Windows.of(bag.phi, 1)
-        words = len(bag.codebook)
+        cls.require(phi)
+        shape, words = Windows.of(phi.phi, 1), len(phi.codebook)
         stream = Stream(images, phi, seed, side, memory, output, progress)
-        tables = len(NEIGHBOURS) * words
-        stream.rows_within(8 * words * (2 * tables + 2 * shape.patch_length), 8 * shape.patch_length, 1000)
-        learner = _NeighbourLearner(bag, shape)
-        stream.run(learner, {"method": cls.method}, shape.smallest_image())
+        fixed = 8 * words * 2 * (len(NEIGHBOURS) * words + shape.patch_length)
+        stream.rows_in_memory(fixed, 8 * shape.patch_length, 1000)
+        learner = _NeighbourLearner(phi, shape)
+        stream.run(learner, {"method": cls.method}, shape.smallest_image)
         counts = learner.arrays
         pairs = np.stack([_affinity(one) for one in counts["pairs"]])
         patches = counts["patches"] / np.maximum(counts["seen"], 1)[:, None]
-        scores = (pairs, _habit(counts["zones"]), patches)
-        return stream.finish(cls(phi.to_config(), *(s.astype(np.float32) for s in scores)))
+        scores = (s.astype(np.float32) for s in (pairs, _zone_scores(counts["zones"]), patches))
+        return cls(phi.to_config(), *scores).saved_by(stream)
 
-    def reconstruct(self, phi: Representation, code: NDArray[Any], size: tuple[int, int], count: int,
-                    seed: int) -> Floats:
+    @classmethod
+    def inverts(cls, phi: Encoder) -> bool:
+        """Whether it is a bag of words on one grid."""
+        if not isinstance(phi, AssignedCode) or not hasattr(phi, "histograms"):
+            return False
+        return phi.phi.output_shape(*small_image(phi.phi))[0] == phi.codebook.shape[1]
+
+    def reconstruct(self, phi: AssignedCode, code: Floats, size: Size, count: int, seed: int) -> Floats:
         """Images (count, H, W, C) in [0, 1] of a code (D,), from different starts."""
-        bag = _bag(phi)
-        shape = Windows.of(bag.phi, 1)
-        _, height, width = bag.phi.output_shape(*size)
-        zone, offsets = _zones(height, width), np.array(NEIGHBOURS)
+        shape = Windows.of(phi.phi, 1)
+        _, *grid = phi.phi.output_shape(*size)
+        tables = (_zones(*grid), self.pairs, self.zones, np.array(NEIGHBOURS))
+        positions = np.indices(grid).reshape(2, -1).T.astype(np.int64)
         images = []
         for attempt in range(count):
             rng = np.random.default_rng([seed, attempt])
-            layout, region = _layout(bag, code, (height, width), rng)
-            _anneal(layout, region, zone, self.pairs, self.zones, offsets, PROPOSALS * height * width,
-                    int(rng.integers(2**31)))
-            images.append(spread(poisson(*_slopes(shape, self.patches[layout.ravel()], (height, width), size))))
+            layout, region = _layout(phi, code, grid, rng)
+            _anneal(layout, region, tables, PROPOSALS * layout.size, int(rng.integers(2**31)))
+            blocks = self.patches[layout.ravel()].reshape(-1, shape.side, shape.side, shape.channels)
+            fields = [shape.blend(differences(blocks, axis).reshape(len(blocks), -1), positions, size)
+                      for axis in (1, 2)]
+            images.append(min_max_normalise(poisson(*fields)))
         return np.stack(images)
 
 
@@ -136,11 +135,11 @@ class _NeighbourLearner(Learner):
                    "patches": (words, shape.patch_length), "seen": (words,)}
         self.arrays = {name: np.zeros(extent) for name, extent in extents.items()}
 
-    def see(self, image: NDArray[np.float32], code: NDArray[np.float32], rng: np.random.Generator) -> None:
+    def see(self, image: Floats, code: Floats, rng: np.random.Generator) -> None:
         """Count the words of one image, on its grid and on grids between."""
         steps = range(0, self.shape.stride, max(1, self.shape.stride // FINER))
         for y, x in product(steps, steps):
-            if min(image.shape[0] - y, image.shape[1] - x) >= self.shape.smallest_image():
+            if min(image.shape[0] - y, image.shape[1] - x) >= self.shape.smallest_image:
                 self._count(image[y:, x:])
 
     def _count(self, image: NDArray[np.float32]) -> None:
@@ -150,9 +149,9 @@ class _NeighbourLearner(Learner):
             other = words[down:, max(0, right) : words.shape[1] + min(0, right)]
             np.add.at(table, (one, other), 1)
         np.add.at(self.arrays["zones"], (words, _zones(*words.shape)), 1)
-        places = self.shape.places(words[..., None], image)
-        patches = self.shape.patches(image, places)
-        chosen = words[places[:, 0], places[:, 1]]
+        positions = self.shape.positions(words[..., None], image)
+        patches = self.shape.patches(image, positions)
+        chosen = words[positions[:, 0], positions[:, 1]]
         np.add.at(self.arrays["patches"], chosen, patches - patches.mean(axis=1, keepdims=True))
         np.add.at(self.arrays["seen"], chosen, 1)
 
@@ -165,16 +164,6 @@ class _NeighbourLearner(Learner):
         return np.asarray(weights.argmax(dim=-1)[0].numpy().reshape(dense.shape[2:]))
 
 
-def _bag(phi: Representation) -> AssignedCode:
-    """The descriptor, if it is a bag of words on one grid."""
-    if not isinstance(phi, AssignedCode) or not hasattr(phi, "histograms"):
-        raise ValueError(f"the jigsaw inverts bags of visual words (BoVW), not {type(phi).__name__}")
-    grid = phi.phi.output_shape(phi.receptive_field + 8 * phi.stride, phi.receptive_field + 8 * phi.stride)
-    if grid[0] != phi.codebook.shape[1]:
-        raise ValueError("the jigsaw needs one word at each position, but this local descriptor has several sizes")
-    return phi
-
-
 def _affinity(counts: NDArray[np.float64]) -> NDArray[np.float64]:
     """log (n + c) / (e + c), e the counts expected of independent neighbours and c = 5 min(e, 1)."""
     expected = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / max(counts.sum(), 1)
@@ -182,8 +171,8 @@ def _affinity(counts: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.log((counts + prior) / (expected + prior)))
 
 
-def _habit(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """log of how much likelier than others a word lies in each zone."""
+def _zone_scores(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """log of how much likelier than others a word is in each zone."""
     share = np.maximum(counts.sum(axis=0), 1) / max(counts.sum(), 1)
     each = counts.sum(axis=1, keepdims=True)
     return np.asarray(np.log((counts + UNPLACED * share) / (each + UNPLACED) / share))
@@ -194,9 +183,9 @@ def _zones(height: int, width: int) -> NDArray[np.int64]:
     return (np.arange(height) * ZONES // height)[:, None] * ZONES + np.arange(width) * ZONES // width
 
 
-def _layout(bag: AssignedCode, code: NDArray[Any], grid: tuple[int, int],
+def _layout(bag: AssignedCode, code: NDArray[Any], grid: list[int],
             rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The words that the code counts, in random places of their regions, and the region of each place."""
+    """The words that the code counts, at random positions of their regions, and the region of each position."""
     rows, columns = bag.grids[-1]
     row, column = ((2 * np.arange(n) + 1) * k // (2 * n) for n, k in zip(grid, (rows, columns), strict=True))
     region = row[:, None] * columns + column
@@ -213,23 +202,10 @@ def _layout(bag: AssignedCode, code: NDArray[Any], grid: tuple[int, int],
     return layout, region
 
 
-def _slopes(shape: Windows, patches: Floats, grid: tuple[int, int], size: tuple[int, int]) -> list[Floats]:
-    """Mean differences down and right of patches laid on a grid, under a Gaussian window, two of (H, W, C)."""
-    places = np.indices(grid).reshape(2, -1).T.astype(np.int64)
-    blocks = patches.reshape(-1, shape.side, shape.side, shape.channels)
-    bell = shape.bell()[..., None]
-    weight, _ = shape.lay(np.tile(np.repeat(bell.ravel(), shape.channels), (len(patches), 1)), places, size)
-    slopes = []
-    for axis in (1, 2):
-        steps = np.diff(blocks, axis=axis, append=blocks.take([-1], axis=axis)) * bell
-        total, _ = shape.lay(steps.reshape(patches.shape), places, size)
-        slopes.append(np.asarray(total / np.maximum(weight, 1e-3), dtype=np.float32))
-    return slopes
-
-
 @numba.njit(cache=True, nogil=True)
-def _fit(layout: Any, zone: Any, pairs: Any, zones: Any, offsets: Any, i: int, j: int) -> float:
-    """Score of all terms that one position takes part in."""
+def _score(layout: Any, tables: Any, i: int, j: int) -> float:
+    """Sum of all terms that one position takes part in."""
+    zone, pairs, zones, offsets = tables
     height, width = layout.shape
     word = layout[i, j]
     score: float = zones[word, zone[i, j]]
@@ -243,12 +219,11 @@ def _fit(layout: Any, zone: Any, pairs: Any, zones: Any, offsets: Any, i: int, j
 
 
 @numba.njit(cache=True, nogil=True)
-def _exchange(layout: Any, zone: Any, pairs: Any, zones: Any, offsets: Any, i: int, j: int, k: int, m: int) -> float:
-    """Exchange two words, and say by how much the score rises."""
-    before = _fit(layout, zone, pairs, zones, offsets, i, j) + _fit(layout, zone, pairs, zones, offsets, k, m)
+def _exchange(layout: Any, tables: Any, i: int, j: int, k: int, m: int) -> float:
+    """Exchange two words; the rise of the score."""
+    before = _score(layout, tables, i, j) + _score(layout, tables, k, m)
     layout[i, j], layout[k, m] = layout[k, m], layout[i, j]
-    after = _fit(layout, zone, pairs, zones, offsets, i, j) + _fit(layout, zone, pairs, zones, offsets, k, m)
-    gain: float = after - before
+    gain: float = _score(layout, tables, i, j) + _score(layout, tables, k, m) - before
     return gain
 
 
@@ -257,15 +232,11 @@ def _allowed(region: Any, i: int, j: int, k: int, m: int, tall: int, wide: int) 
     """Whether two blocks do not overlap and each word would stay in its region."""
     if abs(i - k) < tall and abs(j - m) < wide:
         return False
-    for a in range(tall):
-        for b in range(wide):
-            if region[i + a, j + b] != region[k + a, m + b]:
-                return False
-    return True
+    return bool((region[i : i + tall, j : j + wide] == region[k : k + tall, m : m + wide]).all())
 
 
 @numba.njit(cache=True, nogil=True)
-def _anneal(layout: Any, region: Any, zone: Any, pairs: Any, zones: Any, offsets: Any, total: int, seed: int) -> None:
+def _anneal(layout: Any, region: Any, tables: Any, total: int, seed: int) -> None:
     """Exchange words, and now and then blocks, inside regions, while the temperature falls."""
     np.random.seed(seed)  # noqa: NPY002
     height, width = layout.shape
@@ -283,9 +254,8 @@ def _anneal(layout: Any, region: Any, zone: Any, pairs: Any, zones: Any, offsets
         for a in range(tall):
             for b in range(wide):
                 if layout[i + a, j + b] != layout[k + a, m + b]:
-                    gain += _exchange(layout, zone, pairs, zones, offsets, i + a, j + b, k + a, m + b)
+                    gain += _exchange(layout, tables, i + a, j + b, k + a, m + b)
         if gain < 0 and np.random.random() >= np.exp(gain / temperature):  # noqa: NPY002
-            for a in range(tall):
-                for b in range(wide):
-                    one, other = layout[i + a, j + b], layout[k + a, m + b]
-                    layout[i + a, j + b], layout[k + a, m + b] = other, one
+            block = layout[i : i + tall, j : j + wide].copy()
+            layout[i : i + tall, j : j + wide] = layout[k : k + tall, m : m + wide]
+            layout[k : k + tall, m : m + wide] = block

@@ -1,61 +1,34 @@
-"""A collage from SIFT descriptors at interest points, each with its own place, scale and orientation."""
+"""A collage from SIFT descriptors at interest points, each with its own location, scale and orientation."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import pairwise_distances_argmin
 
+from unfeature.inversion.result import Result
 from unfeature.io.files import load_arrays, save_arrays
 from unfeature.io.images import to_bytes, to_grey
 
-from .base import Images, Learner, Progress, Stream
-from .collage import poisson
-from .windows import Floats, spread
-
-if TYPE_CHECKING:
-    from unfeature.inversion.result import Result
+from .base import Baseline
+from .collage import differences, poisson
+from .stream import Encoder, Floats, Images, Learner, Progress, Size, Stream
+from .windows import min_max_normalise
 
 SIDE = 32
 SUPPORT = 6.0
 SMALLEST = 32
-CHUNK = 256
-KIND = "keypoint collage"
 STORED = "set of keypoints"
-VERSION = 1
-
-
-def detect(image: NDArray[Any], most: int = 0) -> tuple[Floats, NDArray[np.uint8]]:
-    """SIFT at interest points, by OpenCV.
-
-    Parameters
-    ----------
-    image : ndarray (H, W) or (H, W, 3)
-        Values in [0, 1], or uint8.
-    most : int
-        Keep this many of the strongest; all if 0.
-
-    Returns
-    -------
-    frames : ndarray (n, 4)
-        x, y, diameter in pixels, and angle in degrees, clockwise from +x.
-    descriptors : ndarray (n, 128), uint8
-    """
-    points, found = cv2.SIFT.create(nfeatures=most).detectAndCompute(to_bytes(to_grey(image)), None)
-    if not points:
-        return np.zeros((0, 4), dtype=np.float32), np.zeros((0, 128), dtype=np.uint8)
-    frames = np.array([(*p.pt, p.size, p.angle) for p in points], dtype=np.float32)
-    return frames, np.clip(np.rint(found), 0, 255).astype(np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
-class Keypoints:
-    """SIFT at interest points of one image.
+class KeypointSet:
+    """SIFT at interest points of one image; ValueError if the shapes do not fit together.
 
     Attributes
     ----------
@@ -70,17 +43,20 @@ class Keypoints:
     descriptors: NDArray[np.uint8]
     size: tuple[int, int]
 
-    @classmethod
-    def of(cls, image: NDArray[Any], most: int = 0) -> Keypoints:
-        """The keypoints of an image; see `detect`."""
-        return cls(*detect(image, most), (image.shape[0], image.shape[1]))
+    def __post_init__(self) -> None:
+        shapes = self.frames.shape, self.descriptors.shape
+        if shapes != ((len(self), 4), (len(self), 128)):
+            raise ValueError(f"keypoints are frames (n, 4) and descriptors (n, 128), got {shapes[0]} and {shapes[1]}")
+
+    def __len__(self) -> int:
+        return len(self.frames)
 
     def save(self, path: str | Path) -> None:
         """Write to one file, atomically and without pickle."""
         save_arrays(path, STORED, {"size": self.size}, frames=self.frames, descriptors=self.descriptors)
 
     @classmethod
-    def load(cls, path: str | Path) -> Keypoints:
+    def load(cls, path: str | Path) -> KeypointSet:
         """Read what `save` wrote; ValueError if it is damaged or of another kind."""
         meta, arrays = load_arrays(path, STORED)
         if set(arrays) != {"frames", "descriptors"} or len(meta.get("size", ())) != 2:
@@ -89,14 +65,42 @@ class Keypoints:
         return cls(arrays["frames"], arrays["descriptors"], (height, width))
 
 
-@dataclass(eq=False, repr=False)
-class KeypointCollage:
-    r"""The image of a set of SIFT keypoints: the nearest patches, turned and scaled, blended by Poisson's equation.
+@dataclass(frozen=True)
+class SIFTKeypoints:
+    """The descriptor of `Keypoints`: SIFT at interest points, by OpenCV.
 
-    Each keypoint finds the descriptor at the least Euclidean distance in a database; its patch, which covers the
+    Attributes
+    ----------
+    most : int
+        Keep this many of the strongest; all if 0.
+    """
+
+    most: int = 0
+    in_channels: ClassVar[tuple[int, ...]] = (1,)
+
+    def __call__(self, image: NDArray[Any]) -> KeypointSet:
+        """The keypoints of an image (H, W) or (H, W, 3), with values in [0, 1] or uint8."""
+        points, found = cv2.SIFT.create(nfeatures=self.most).detectAndCompute(to_bytes(to_grey(image)), None)
+        frames = np.array([(*p.pt, p.size, p.angle) for p in points], dtype=np.float32).reshape(-1, 4)
+        descriptors = np.zeros((0, 128)) if found is None else np.clip(np.rint(found), 0, 255)
+        return KeypointSet(frames, descriptors.astype(np.uint8), (image.shape[0], image.shape[1]))
+
+    def to_config(self) -> dict[str, Any]:
+        """Its type alone: a database serves any number of keypoints."""
+        return {"type": type(self).__name__}
+
+
+@dataclass(eq=False, repr=False)
+class Keypoints(Baseline):
+    r"""A database of patches at interest points.
+
+    Each keypoint finds the descriptor at the least Euclidean distance in the database; its patch, which covers the
     descriptor's support (6 diameters), is turned and scaled to the keypoint and pasted into a field of gradients,
-    large keypoints first, so that small ones lie on top. The image is that whose gradient is nearest to the field;
-    where nothing was pasted, the gradient is zero, which interpolates smoothly.
+    large keypoints first, so that small ones lie on top. The image is that whose gradient is nearest to the field
+    (Poisson blending); where nothing was pasted, the gradient is zero, which interpolates smoothly.
+
+    Its descriptor is `SIFTKeypoints`, its codes are `KeypointSet`; the errors of its results are NaN, since
+    keypoints are not a code of fixed shape.
 
     Attributes
     ----------
@@ -113,113 +117,81 @@ class KeypointCollage:
     P. Weinzaepfel, H. Jégou, P. Pérez, "Reconstructing an image from its local descriptors", CVPR 2011.
     """
 
+    inverted: ClassVar[str] = "sets of SIFT keypoints"
+    feature: ClassVar[str] = "keypoints"
+
     descriptors: NDArray[np.uint8]
     patches: NDArray[np.uint8]
 
     @classmethod
-    def learn(cls, images: Images, *, per_image: int = 500, seed: int = 0, side: int | None = None,
-              memory: str | int = "2GB", output: str | Path | None = None,
-              progress: Progress | None = None) -> KeypointCollage:
+    def learn(cls, images: Images, phi: SIFTKeypoints, *, per_image: int = 500, seed: int = 0,
+              side: int | None = None, memory: str | int = "2GB", output: str | Path | None = None,
+              progress: Progress | None = None) -> Keypoints:
         """Collect descriptors and patches at the interest points of images.
 
         Parameters
         ----------
-        images : path, or iterable of paths and arrays
         per_image : int
-            The strongest points of each image.
-        seed, side, memory, output, progress
-            See `Stream`.
-
-        Raises
-        ------
-        ValueError
-            If no interest point is kept; see also `Stream`.
+            Interest points of each image; the strongest are kept.
+        images, phi, seed, side, memory, output, progress
+            See `Baseline.learn`, as for the errors raised.
         """
-        stream = Stream(images, None, seed, side, memory, output, progress)
-        learner = _PointLearner(per_image, stream.room)
-        stream.run(learner, {"method": KIND, "per_image": per_image}, SMALLEST)
+        cls.require(phi)
+        stream = Stream(images, phi, seed, side, memory, output, progress)
+        learner = _PointLearner(per_image, stream.memory_bytes)
+        stream.run(learner, {"method": cls.method, "per_image": per_image}, SMALLEST)
         if not len(learner.arrays["descriptors"]):
             raise ValueError("not one interest point was kept: give larger or more detailed images, "
                              "or allow more memory")
-        return stream.finish(cls(learner.arrays["descriptors"], learner.arrays["patches"]))
-
-    def save(self, path: str | Path) -> None:
-        """Write to one file, atomically and without pickle."""
-        save_arrays(path, KIND, {"version": VERSION}, descriptors=self.descriptors, patches=self.patches)
+        return cls(phi.to_config(), learner.arrays["descriptors"], learner.arrays["patches"]).saved_by(stream)
 
     @classmethod
-    def load(cls, path: str | Path) -> KeypointCollage:
-        """Read what `save` wrote; ValueError if it is damaged or of another kind or version."""
-        meta, arrays = load_arrays(path, KIND)
-        if meta.get("version") != VERSION or set(arrays) != {"descriptors", "patches"}:
-            raise ValueError(f"{path} is damaged or of another version: learn it again")
-        return cls(**arrays)
+    def inverts(cls, phi: Encoder) -> bool:
+        """Whether it is `SIFTKeypoints`."""
+        return isinstance(phi, SIFTKeypoints)
 
-    def invert(self, frames: NDArray[Any], descriptors: NDArray[Any], size: tuple[int, int]) -> Result:
-        """The image of keypoints.
+    def read_code(self, phi: SIFTKeypoints, code: KeypointSet, size: Size | None) -> tuple[KeypointSet, Size]:
+        """The keypoints, and the size of their image."""
+        if not isinstance(code, KeypointSet):
+            raise ValueError(f"{self.method} inverts a KeypointSet, as SIFTKeypoints gives, not {type(code).__name__}")
+        return code, code.size if size is None else size
 
-        Parameters
-        ----------
-        frames : ndarray (n, 4)
-            x, y, diameter, angle, as `detect` gives.
-        descriptors : ndarray (n, 128)
-        size : tuple of int
-            Height and width of the image.
+    def reconstruct(self, phi: SIFTKeypoints, code: KeypointSet, size: Size, count: int, seed: int) -> Floats:
+        """The image (1, H, W, 1) in [0, 1] of keypoints."""
+        vertical, horizontal = (np.zeros((*size, 1)) for _ in range(2))
+        if len(code):
+            nearest = pairwise_distances_argmin(*(d.astype(np.float32) for d in (code.descriptors, self.descriptors)))
+            frames = code.frames.astype(np.float64)
+            for k in np.argsort(-frames[:, 2], kind="stable"):
+                _paste(self.patches[nearest[k]], frames[k], vertical, horizontal)
+        return min_max_normalise(poisson(vertical, horizontal))[None]
 
-        Returns
-        -------
-        Result
-            One image in [0, 1]; its errors are NaN, since keypoints are not a code of fixed shape.
-
-        Raises
-        ------
-        ValueError
-            If the shapes do not fit together.
-        """
-        from unfeature.inversion.result import Result
-
-        frames, descriptors = np.asarray(frames, dtype=np.float64), np.asarray(descriptors)
-        if frames.ndim != 2 or frames.shape[1] != 4 or descriptors.shape != (len(frames), 128):
-            raise ValueError(f"keypoints are frames (n, 4) and descriptors (n, 128), "
-                             f"got {frames.shape} and {descriptors.shape}")
-        begin = time.perf_counter()
-        nearest = self._nearest(descriptors.astype(np.float32))
-        below, beside = (np.zeros((*size, 1)) for _ in range(2))
-        for k in np.argsort(-frames[:, 2], kind="stable"):
-            _paste(self.patches[nearest[k]], frames[k], below, beside)
-        image = spread(poisson(below, beside))[None, ..., 0]
+    def measure(self, phi: SIFTKeypoints, code: KeypointSet, images: Floats, facts: dict[str, Any]) -> Result:
+        """The result of one image, without errors."""
         unknown = np.full(1, np.nan)
-        facts = {"method": KIND, "descriptor": {"type": "SIFT keypoints"}, "keypoints": len(frames),
-                 "seconds": time.perf_counter() - begin}
-        return Result(image, unknown, unknown, "finished", provenance=facts)
-
-    def _nearest(self, wanted: Floats) -> NDArray[np.int64]:
-        known = self.descriptors.astype(np.float32)
-        norms = (known**2).sum(axis=1)
-        parts = [np.argmin(norms - 2 * (wanted[i : i + CHUNK] @ known.T), axis=1) for i in range(0, len(wanted), CHUNK)]
-        return np.concatenate([np.zeros(0, dtype=np.int64), *parts])
+        return Result(images, unknown, unknown, "finished",
+                      provenance={"descriptor": phi.to_config(), "keypoints": len(code), **facts})
 
 
 class _PointLearner(Learner):
-    """Keeps descriptors and patches while there is room."""
+    """Keeps descriptors and patches until the memory is full."""
 
     encodes: ClassVar[bool] = False
 
     def __init__(self, per_image: int, limit: int) -> None:
-        self.per_image, self.limit = per_image, limit
+        self.phi, self.limit = SIFTKeypoints(per_image), limit
         self.arrays = {"descriptors": np.zeros((0, 128), dtype=np.uint8),
                        "patches": np.zeros((0, SIDE, SIDE), dtype=np.uint8)}
 
-    def see(self, image: NDArray[np.float32], code: NDArray[np.float32], rng: np.random.Generator) -> None:
+    def see(self, image: Floats, code: Floats, rng: np.random.Generator) -> None:
         """Keep the strongest points of one image."""
-        frames, descriptors = detect(image, self.per_image)
-        added = len(frames) * (128 + SIDE * SIDE)
-        if len(frames) == 0 or 2 * sum(a.nbytes for a in self.arrays.values()) + added > self.limit:
+        found = self.phi(image)
+        added = len(found) * (128 + SIDE * SIDE)
+        if len(found) == 0 or 2 * sum(a.nbytes for a in self.arrays.values()) + added > self.limit:
             return
         upright = [cv2.warpAffine(image, _to_frame(f), (SIDE, SIDE), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                                  borderMode=cv2.BORDER_REPLICATE) for f in frames]
-        new = {"descriptors": descriptors, "patches": to_bytes(np.stack(upright))}
-        self.arrays = {name: np.concatenate([self.arrays[name], values]) for name, values in new.items()}
+                                  borderMode=cv2.BORDER_REPLICATE) for f in found.frames]
+        self.append(descriptors=found.descriptors, patches=to_bytes(np.stack(upright)))
 
 
 def _to_frame(frame: NDArray[Any]) -> NDArray[np.float64]:
@@ -231,12 +203,12 @@ def _to_frame(frame: NDArray[Any]) -> NDArray[np.float64]:
     return np.array([[c, -s, x - (c - s) * middle], [s, c, y - (s + c) * middle]])
 
 
-def _paste(patch: NDArray[np.uint8], frame: NDArray[Any], below: NDArray[Any], beside: NDArray[Any]) -> None:
+def _paste(patch: NDArray[np.uint8], frame: NDArray[Any], vertical: NDArray[Any], horizontal: NDArray[Any]) -> None:
     """Put the gradients of a patch, turned and scaled to its frame, into the field, inside a disc."""
-    height, width = below.shape[:2]
-    reach = SUPPORT * frame[2] / 2
-    top, left = (max(int(np.floor(v - reach)), 0) for v in (frame[1], frame[0]))
-    bottom, right = min(int(frame[1] + reach) + 2, height), min(int(frame[0] + reach) + 2, width)
+    height, width = vertical.shape[:2]
+    radius = SUPPORT * frame[2] / 2
+    top, left = (max(int(np.floor(v - radius)), 0) for v in (frame[1], frame[0]))
+    bottom, right = min(int(frame[1] + radius) + 2, height), min(int(frame[0] + radius) + 2, width)
     if bottom - top < 2 or right - left < 2:
         return
     matrix = _to_frame(frame)
@@ -244,6 +216,6 @@ def _paste(patch: NDArray[np.uint8], frame: NDArray[Any], below: NDArray[Any], b
     extent = (right - left, bottom - top)
     values = cv2.warpAffine(patch.astype(np.float32) / 255, matrix, extent, borderMode=cv2.BORDER_REPLICATE)
     y, x = np.mgrid[top:bottom, left:right]
-    disc = (x - frame[0]) ** 2 + (y - frame[1]) ** 2 <= reach**2
-    below[top:bottom, left:right, 0][disc] = np.diff(values, axis=0, append=values[-1:])[disc]
-    beside[top:bottom, left:right, 0][disc] = np.diff(values, axis=1, append=values[:, -1:])[disc]
+    disc = (x - frame[0]) ** 2 + (y - frame[1]) ** 2 <= radius**2
+    for field, axis in ((vertical, 0), (horizontal, 1)):
+        field[top:bottom, left:right, 0][disc] = differences(values, axis)[disc]

@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from unfeature.features.base import Representation, code_to_tensor
 
 from .base import Baseline
-from .windows import Floats, spread
+from .stream import Encoder, Floats, Size
+from .windows import min_max_normalise, small_image
 
 STEPS = 200
 POWER_STEPS = 20
@@ -22,9 +22,10 @@ POWER_STEPS = 20
 
 @dataclass(eq=False, repr=False)
 class PrimalDual(Baseline):
-    r"""The image of least total variation whose intensity comparisons agree with a binary code.
+    r"""The primal–dual inversion of binary codes.
 
-    For a code of signs b of linear differences A x, as BRIEF gives,
+    It finds the image of least total variation whose intensity comparisons agree with the code. For a code of signs b
+    of linear differences A x, as BRIEF gives,
 
         x* = argmin Σ_i max(0, m − b_i (A x)_i) + λ Σ ‖∇x‖,   0 ≤ x ≤ 1,
 
@@ -42,7 +43,7 @@ class PrimalDual(Baseline):
     -----
     d'Angelo et al. penalise the absolute difference between A x and real-valued comparisons; for bits the one-sided
     term above takes its place. Only descriptors with a linear map `differences` under their signs can be inverted.
-    The image is stretched to [0, 1], since signs do not tell the contrast.
+    The image is min–max normalised, since signs do not tell the contrast.
 
     References
     ----------
@@ -50,35 +51,40 @@ class PrimalDual(Baseline):
     ICPR 2012; A. Chambolle, T. Pock, "A first-order primal-dual algorithm", JMIV 40(1), 2011.
     """
 
-    method: ClassVar[str] = "primal-dual"
     learned: ClassVar[bool] = False
+    inverted: ClassVar[str] = "signs of linear differences, as BRIEF gives"
+    feature: ClassVar[str] = "brief"
 
     margin: float = 0.02
     weight: float = 0.5
 
-    def reconstruct(self, phi: Representation, code: NDArray[Any], size: tuple[int, int], count: int,
-                    seed: int) -> Floats:
+    @classmethod
+    def inverts(cls, phi: Encoder) -> bool:
+        """Whether its codes are the signs of a linear map, `differences`."""
+        differences: Any = getattr(phi, "differences", None)
+        if not isinstance(phi, Representation) or differences is None:
+            return False
+        x = torch.full((1, phi.in_channels[0], *small_image(phi)), 0.5)
+        return tuple(differences(x).shape[1:]) == phi.output_shape(*small_image(phi))
+
+    def reconstruct(self, phi: Any, code: Floats, size: Size, count: int, seed: int) -> Floats:
         """The image (1, H, W, C) in [0, 1] of a code (h, w, B) of signs."""
-        differences = getattr(phi, "differences", None)
         x = torch.full((1, phi.in_channels[0], *size), 0.5)
-        if differences is None or differences(x).shape[1:] != code_to_tensor(code).shape[1:]:
-            raise ValueError(f"primal-dual inverts signs of linear differences, as BRIEF gives, "
-                             f"not {type(phi).__name__}: choose another method")
         bits = torch.where(code_to_tensor(code) > 0, 1.0, -1.0)
-        adjoint = _adjoint(differences, x)
-        norm = _squared_norm(differences, adjoint, x, seed)
+        adjoint, gradient_adjoint = _adjoint(phi.differences, x), _adjoint(_gradient, x)
+        norm = _squared_norm(phi.differences, adjoint, x, seed)
         balance = (8 / max(norm, 1e-12)) ** 0.5
         step = 0.99 / 8**0.5
         s, q, ahead = torch.zeros_like(bits), torch.zeros(2, *x.shape), x
         for _ in range(STEPS):
-            reached = balance * (self.margin - bits * differences(ahead))
+            reached = balance * (self.margin - bits * phi.differences(ahead))
             s = (s + step * reached / 2**0.5).clamp(0, 1 / balance)
-            q = _within(q + step * _slopes(ahead) / 2**0.5, self.weight)
+            q = _project(q + step * _gradient(ahead) / 2**0.5, self.weight)
             before = x
-            pull = balance * adjoint(-bits * s) - _divergence(q)
-            x = (x - step * pull / 2**0.5).clamp(0, 1)
+            slope = balance * adjoint(-bits * s) + gradient_adjoint(q)
+            x = (x - step * slope / 2**0.5).clamp(0, 1)
             ahead = 2 * x - before
-        return spread(np.ascontiguousarray(x[0].permute(1, 2, 0).numpy()))[None]
+        return min_max_normalise(np.ascontiguousarray(x[0].permute(1, 2, 0).numpy()))[None]
 
 
 def _adjoint(linear: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[Tensor], Tensor]:
@@ -97,20 +103,11 @@ def _squared_norm(linear: Callable[[Tensor], Tensor], adjoint: Callable[[Tensor]
     return 1.1 * float(v.norm())
 
 
-def _slopes(x: Tensor) -> Tensor:
+def _gradient(x: Tensor) -> Tensor:
     """Forward differences down and right, zero at the end, (2, N, C, H, W)."""
-    down = torch.diff(x, dim=2, append=x[:, :, -1:])
-    right = torch.diff(x, dim=3, append=x[..., -1:])
-    return torch.stack([down, right])
+    return torch.stack([torch.diff(x, dim=2, append=x[:, :, -1:]), torch.diff(x, dim=3, append=x[..., -1:])])
 
 
-def _divergence(q: Tensor) -> Tensor:
-    """Minus the transpose of `_slopes`; the last row of q[0] and the last column of q[1] are zero."""
-    down = torch.diff(q[0], dim=2, prepend=torch.zeros_like(q[0][:, :, :1]))
-    right = torch.diff(q[1], dim=3, prepend=torch.zeros_like(q[1][..., :1]))
-    return down + right
-
-
-def _within(q: Tensor, radius: float) -> Tensor:
-    """Each pixel's vector brought back into the ball."""
+def _project(q: Tensor, radius: float) -> Tensor:
+    """Each pixel's vector projected into the ball of the radius."""
     return q / (q.pow(2).sum(dim=(0, 2), keepdim=True).sqrt() / radius).clamp_min(1)

@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unfeature.features.base import Representation
 
-from .base import Baseline, Images, Learner, Progress, Stream
-from .windows import Floats, Windows, normalised, spread
+from .base import Baseline
+from .stream import Floats, Images, Learner, Progress, Size, Stream
+from .windows import CHUNK, Windows, min_max_normalise, normalised
 
 Doubles = NDArray[np.float64]
 
 SHRINKAGES = tuple(float(s) for s in np.logspace(-6, -0.3, 20))
 HELD_OUT = 5
-CHUNK = 1000
 FLOOR = 1e-6
 
 
 @dataclass(eq=False, repr=False)
 class Ridge(Baseline):
-    r"""The conditional mean of the pixels, given the code, when both are jointly Gaussian.
+    r"""The joint Gaussian of windows and codes.
 
-    With x a patch and y the window of the code above it, both of zero mean and unit norm, and their means and
-    covariances over many windows,
+    The image is the conditional mean of the pixels, given the code. With x a patch and y the window of the code above
+    it, both of zero mean and unit norm, and their means and covariances over many windows,
 
         x̂ = μ_x + Σ_xy Σ_yy⁻¹ (y − μ_y),   var(x | y) = diag(Σ_xx − Σ_xy Σ_yy⁻¹ Σ_yx).
 
@@ -60,8 +58,6 @@ class Ridge(Baseline):
     C. Vondrick et al., "HOGgles: Visualizing Object Detection Features", ICCV 2013, section 3.2.
     """
 
-    method: ClassVar[str] = "ridge"
-
     weights: Floats
     image_mean: Floats
     code_mean: Floats
@@ -78,46 +74,35 @@ class Ridge(Baseline):
 
         Parameters
         ----------
-        images : path, or iterable of paths and arrays
-            At least two images; every fifth one only chooses the shrinkage.
-        phi : Representation
-            A descriptor whose code has positions.
         windows : int
-            How many windows to take, spread evenly over the images; memory does not depend on it.
+            Windows to learn from, spread evenly over the images; memory does not depend on their number.
         cells : int
             Positions along one side of a window.
-        seed, side, memory, output, progress
-            See `Stream`.
-
-        Raises
-        ------
-        ValueError
-            If there are fewer than two usable images, the memory does not suffice, or see `Stream`.
+        images, phi, seed, side, memory, output, progress
+            See `Baseline.learn`, as for the errors raised; at least two images, every fifth of which only chooses
+            the shrinkage.
         """
         shape = Windows.of(phi, cells)
         stream = Stream(images, phi, seed, side, memory, output, progress)
         d, p = shape.code_length, shape.patch_length
-        stream.rows_within(8 * (2 * (d * d + d * p) + 4 * d * d), 12 * (d + p), CHUNK)
+        stream.rows_in_memory(8 * (2 * (d * d + d * p) + 4 * d * d), 12 * (d + p), CHUNK)
         learner = _MomentsLearner(shape, -(-windows // len(stream)))
         settings = {"method": cls.method, "windows": windows, "cells": cells}
-        stream.run(learner, settings, shape.smallest_image())
-        fit, held = learner.moments("fit"), learner.moments("held")
-        gaussian = fit.conditional(held)
-        return stream.finish(cls(phi.to_config(), *gaussian[:-1], cells, gaussian[-1]))
+        stream.run(learner, settings, shape.smallest_image)
+        gaussian, gamma = _Moments.of(learner, "fit").conditional(_Moments.of(learner, "held"))
+        single = {name: values.astype(np.float32) for name, values in gaussian.items()}
+        return cls(phi.to_config(), cells=cells, shrinkage=gamma, **single).saved_by(stream)
 
-    def reconstruct(self, phi: Representation, code: NDArray[Any], size: tuple[int, int], count: int,
-                    seed: int) -> Floats:
+    def reconstruct(self, phi: Representation, code: Floats, size: Size, count: int, seed: int) -> Floats:
         """The image (1, H, W, C) in [0, 1] of a code (h, w, D)."""
         shape = Windows.of(phi, self.cells)
-        rows, places = shape.every(code, self.cells)
-        live = np.ptp(rows, axis=1) > 0
+        rows, positions = shape.all_windows(code, self.cells)
+        varied = np.ptp(rows, axis=1) > 0
         patches = np.zeros((len(rows), shape.patch_length), dtype=np.float32)
-        patches[live] = (normalised(rows[live]) - self.code_mean) @ self.weights + self.image_mean
-        total, number = shape.lay(patches * np.repeat(shape.bell(), shape.channels), places, size)
-        return spread(total / np.maximum(number, 1))[None]
+        patches[varied] = (normalised(rows[varied]) - self.code_mean) @ self.weights + self.image_mean
+        return min_max_normalise(shape.blend(patches, positions, size, by_number=True))[None]
 
-    def likelihood(self, phi: Representation, code: NDArray[Any],
-                   size: tuple[int, int] | None = None) -> tuple[Floats, Floats]:
+    def likelihood(self, phi: Representation, code: Floats, size: Size | None = None) -> tuple[Floats, Floats]:
         """How likely the windows of a code are, and how uncertain the pixels remain.
 
         Parameters
@@ -138,21 +123,13 @@ class Ridge(Baseline):
         self.check(phi)
         shape = Windows.of(phi, self.cells)
         size = phi.image_size_for((code.shape[2], *code.shape[:2])) if size is None else size
-        inside, at = shape.every(code, 0)
-        live = np.ptp(inside, axis=1) > 0
-        distance = (((normalised(inside) - self.code_mean) @ self.whitening.T) ** 2).sum(axis=1)
-        values = np.where(live, self._log_scale - 0.5 * distance, -np.inf).astype(np.float32)
-        _, places = shape.every(code, self.cells)
-        bell = np.repeat(shape.bell(), shape.channels)
-        weighted, _ = shape.lay(np.tile(bell * self.variance, (len(places), 1)), places, size)
-        weight, _ = shape.lay(np.tile(bell, (len(places), 1)), places, size)
-        variance = np.asarray(weighted / np.maximum(weight, 1e-12), dtype=np.float32)
-        return values.reshape(at.max(axis=0) + 1), variance
-
-    @cached_property
-    def _log_scale(self) -> float:
+        rows, at = shape.all_windows(code, 0)
+        distance = (((normalised(rows) - self.code_mean) @ self.whitening.T) ** 2).sum(axis=1)
         precisions = (self.whitening.astype(np.float64) ** 2).sum(axis=1)
-        return float(0.5 * np.log(precisions / (2 * np.pi)).sum())
+        values = 0.5 * (float(np.log(precisions / (2 * np.pi)).sum()) - distance)
+        values = np.where(np.ptp(rows, axis=1) > 0, values, -np.inf).astype(np.float32)
+        _, positions = shape.all_windows(code, self.cells)
+        return values.reshape(at.max(axis=0) + 1), shape.blend(self.variance, positions, size)
 
 
 @dataclass
@@ -165,8 +142,18 @@ class _Moments:
     code_image: Doubles
     image_variance: Doubles
 
-    def conditional(self, held: _Moments) -> tuple[Floats, Floats, Floats, Floats, Floats, float]:
-        """weights, μ_x, μ_y, conditional variance, whitening and γ, the last chosen by the held-out likelihood."""
+    @classmethod
+    def of(cls, learner: _MomentsLearner, part: str) -> _Moments:
+        """The moments of one part of the windows; ValueError if it has too few."""
+        n, y, x, yy, yx, xx = (learner.arrays[f"{part}_{name}"] for name in ("n", "y", "x", "yy", "yx", "xx"))
+        if n < 2:
+            raise ValueError("learning a Gaussian takes at least two images with windows that are not constant, "
+                             "one of them to choose the shrinkage: give more images")
+        y, x = y / n, x / n
+        return cls(y, x, yy / n - np.outer(y, y), yx / n - np.outer(y, x), xx / n - x**2)
+
+    def conditional(self, held: _Moments) -> tuple[dict[str, Doubles], float]:
+        """The fields of `Ridge` that are arrays, and γ, chosen by the likelihood of held-out windows."""
         values, vectors = np.linalg.eigh(self.code_code)
         varies = values > FLOOR * values.mean()
         values, vectors = values[varies], vectors[:, varies]
@@ -175,23 +162,23 @@ class _Moments:
         second_yy = vectors.T @ (held.code_code + np.outer(shift_y, shift_y)) @ vectors
         second_yx = vectors.T @ (held.code_image + np.outer(shift_y, shift_x))
         second_xx = held.image_variance + shift_x**2
-        best = (-np.inf, 0.0)
-        for gamma in SHRINKAGES:
+
+        def likelihood(gamma: float) -> float:
             spectrum = _shrunk(values, gamma)
             weights = rotated / spectrum[:, None]
             variance = self._left(rotated, weights)
             residual = second_xx - 2 * (weights * second_yx).sum(axis=0) + (weights * (second_yy @ weights)).sum(axis=0)
-            likelihood = -0.5 * (np.log(spectrum) + np.diag(second_yy) / spectrum).sum()
-            likelihood -= 0.5 * (np.log(variance) + residual / variance).sum()
-            best = max(best, (float(likelihood), gamma))
-        spectrum = _shrunk(values, best[1])
+            return -0.5 * float((np.log(spectrum) + np.diag(second_yy) / spectrum).sum()
+                                + (np.log(variance) + residual / variance).sum())
+
+        gamma = max(SHRINKAGES, key=likelihood)
+        spectrum = _shrunk(values, gamma)
         weights = rotated / spectrum[:, None]
-        results = (vectors @ weights, self.image_mean, self.code_mean, self._left(rotated, weights),
-                   (vectors / np.sqrt(spectrum)).T)
-        single = [r.astype(np.float32) for r in results]
-        return single[0], single[1], single[2], single[3], single[4], best[1]
+        return {"weights": vectors @ weights, "image_mean": self.image_mean, "code_mean": self.code_mean,
+                "variance": self._left(rotated, weights), "whitening": (vectors / np.sqrt(spectrum)).T}, gamma
 
     def _left(self, rotated: Doubles, weights: Doubles) -> Doubles:
+        """Conditional variance of the pixels."""
         explained = (rotated * weights).sum(axis=0)
         return np.asarray(np.maximum(self.image_variance - explained, FLOOR * self.image_variance.mean()))
 
@@ -207,32 +194,17 @@ class _MomentsLearner(Learner):
             shapes = {"n": (), "y": (d,), "x": (p,), "yy": (d, d), "yx": (d, p), "xx": (p,)}
             self.arrays |= {f"{part}_{name}": np.zeros(extent) for name, extent in shapes.items()}
 
-    def see(self, image: NDArray[np.float32], code: NDArray[np.float32], rng: np.random.Generator) -> None:
+    def see(self, image: Floats, code: Floats, rng: np.random.Generator) -> None:
         """Add windows of one image to the sums."""
         part = "held" if self.arrays["seen"] % HELD_OUT == 1 else "fit"
         self.arrays["seen"] += 1
-        places = rng.permutation(self.shape.places(code, image))[: self.per_image]
-        for begin in range(0, len(places), CHUNK):
-            chunk = places[begin : begin + CHUNK]
-            self._add(part, self.shape.patches(image, chunk), self.shape.codes(code, chunk))
-
-    def _add(self, part: str, x: Floats, y: Floats) -> None:
-        varied = (np.ptp(x, axis=1) > 0) & (np.ptp(y, axis=1) > 0)
-        x, y = normalised(x[varied]), normalised(y[varied])
-        sums = {"n": len(x), "y": y.sum(axis=0), "x": x.sum(axis=0), "yy": y.T @ y, "yx": y.T @ x,
-                "xx": (x**2).sum(axis=0)}
-        for name, value in sums.items():
-            self.arrays[f"{part}_{name}"] += value
-
-    def moments(self, part: str) -> _Moments:
-        """Means and covariances of one part; ValueError if it has too few windows."""
-        n, y, x, yy, yx, xx = (self.arrays[f"{part}_{name}"] for name in ("n", "y", "x", "yy", "yx", "xx"))
-        if n < 2:
-            raise ValueError("learning a Gaussian takes at least two images with windows that are not constant, "
-                             "one of them to choose the shrinkage: give more images")
-        y, x = y / n, x / n
-        return _Moments(y, x, yy / n - np.outer(y, y), yx / n - np.outer(y, x), xx / n - x**2)
+        for x, y in self.shape.samples(image, code, self.per_image, rng):
+            sums = {"n": len(x), "y": y.sum(axis=0), "x": x.sum(axis=0), "yy": y.T @ y, "yx": y.T @ x,
+                    "xx": (x**2).sum(axis=0)}
+            for name, value in sums.items():
+                self.arrays[f"{part}_{name}"] += value
 
 
 def _shrunk(values: Doubles, gamma: float) -> Doubles:
+    """Eigenvalues of the shrunk covariance."""
     return np.asarray((1 - gamma) * values + gamma * max(float(values.mean()), 1e-12))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional as F
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
@@ -19,26 +19,26 @@ from unfeature.features.base import Representation, image_to_tensor, tensor_to_i
 from unfeature.inversion.parameterizations import Fourier, Frame
 from unfeature.io.images import resize_longer, to_bytes
 
-from .base import Baseline, Images, Learner, Progress, Stream
+from .base import Baseline
 from .generators import is_flat, network_for
-from .windows import Floats
+from .stream import Encoder, Floats, Images, Learner, Progress, Size, Stream
 
 RATE = 2e-3
 START_CONTRAST, START_NOISE = 0.25, 0.06
 LARGEST_STORED, HALF_PRECISION = 1e3, (-6e4, 6e4)
+MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 @dataclass(eq=False, repr=False)
 class Upconv(Baseline):
-    r"""A network from code to image, trained to minimise the squared error of the pixels.
+    r"""An up-convolutional network from codes to images.
 
-    The network sees asinh of standardised codes, which keeps the rare strong responses of a layer within bounds. Codes
-    with positions pass a 3×3 convolution and, where positions are less than 8 pixels apart, convolutions that halve
-    the resolution down to that; then convolutions that add what they see farther and farther away (1, 1, 2 and 4
-    positions), then up-convolutions, each doubling the resolution, halving the channels and adding what was seen at
-    that resolution on the way down, until pixels are reached; the image may have any size. Codes without positions
-    first pass two fully connected layers; their images have the size of the training crops, and are stretched to any
-    other.
+    It is trained to minimise the squared error of the pixels. Its input is asinh of standardised codes, which bounds
+    the rare strong responses of a layer. Codes with positions pass a 3×3 convolution and, where positions are less
+    than 8 pixels apart, convolutions that halve the resolution down to that; then residual convolutions with
+    dilations 1, 1, 2 and 4; then up-convolutions, each doubling the resolution, halving the channels and adding the
+    activations of that resolution on the way down. The image may have any size. Codes without positions first pass
+    two fully connected layers; their images have the size of the training crops, and are resized to any other.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ class Upconv(Baseline):
     (arXiv 1506.02753).
     """
 
-    method: ClassVar[str] = "upconv"
+    inverted: ClassVar[str] = "codes of a Representation"
     version: ClassVar[int] = 3
 
     weights: Floats
@@ -84,67 +84,58 @@ class Upconv(Baseline):
 
         Parameters
         ----------
-        images : path, or iterable of paths and arrays
-            Each is read once; its crops are kept in memory.
-        phi : Representation
         crop : int
-            Pixels along one side of a crop.
+            Pixels along one side of a training crop.
         crops : int
-            From each image.
+            Crops of each image; they are kept in memory, of which they may use a quarter.
         zoom : float
             Crops are cut up to this many times as large, where the image has room, and reduced: more variety for
             codes of which each position sees much of a crop.
         width : int
             Channels at a resolution of 8 pixels; coarser ones have more, finer ones fewer.
-        steps, batch : int
-            Steps of Adam, and crops in each.
+        steps : int
+            Steps of Adam; they count as progress, too.
+        batch : int
+            Crops in each step.
         device : str, optional
-            Where to train; a GPU if there is one.
-        seed, side, memory, output, progress
-            See `Stream`; a quarter of the memory is for crops, and the steps count as progress, too.
-
-        Raises
-        ------
-        ValueError
-            If a crop has no code, zoom is below 1, all images are smaller than a crop, or a batch does not fit; see
-            also `Stream`.
+            Where to train, such as cpu or cuda; a GPU if there is one.
+        images, phi, seed, side, memory, output, progress
+            See `Baseline.learn`, as for the errors raised.
         """
+        cls.require(phi)
         shape = phi.output_shape(crop, crop)
         if zoom < 1:
             raise ValueError(f"crops are cut larger and reduced, so zoom is at least 1, got {zoom}")
+        if steps < 1:
+            raise ValueError(f"training takes at least one step, got steps={steps}")
         stream = Stream(images, phi, seed, side, memory, output)
-        total = len(stream) + steps
-        stream.progress = None if progress is None else (lambda done, _: progress(done, total))
+        if progress is not None:
+            stream.progress = lambda done, _: progress(done, len(stream) + steps)
         row = phi.in_channels[0] * crop**2 + 2 * math.prod(shape)
-        learner = _CropLearner(phi, crop, crops, zoom, stream.rows_within(0, 4 * row, batch), len(stream))
+        learner = _CropLearner(phi, crop, crops, zoom, stream.rows_in_memory(0, 4 * row, batch), len(stream))
         settings = {"method": cls.method, "crop": crop, "crops": crops, "zoom": zoom, "width": width, "steps": steps,
                     "batch": batch}
         stream.run(learner, settings, crop)
-        stored = learner.arrays
-        mean, scale = learner.moments()
         network = network_for(phi, shape, width, crop, torch.Generator().manual_seed(seed))
-        drawn = parameters_to_vector(network.parameters()).detach().numpy()
-        image_mean = float(stored["images"].mean() / 255)
-        model = cls(phi.to_config(), drawn, mean, scale, image_mean, width, crop)
+        weights = parameters_to_vector(network.parameters()).detach().numpy()
+        image_mean = float(learner.arrays["images"].mean() / 255)
+        model = cls(phi.to_config(), weights, *learner.moments(), image_mean, width, crop)
         trainer = _Trainer(model, network, learner, device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        for step in range(trainer.resume(), steps):
-            trainer.step(np.random.default_rng([seed, len(stream) + step]), step, steps, batch)
-            if progress is not None:
-                progress(len(stream) + step + 1, total)
-            if stream.due:
-                trainer.pack(step + 1)
-                stream.keep(learner, settings, len(stream), len(stream))
-        trainer.pack(steps)
-        model.weights = stored["weights"].copy()
-        return stream.finish(model)
+        trainer.run(stream, steps, batch)
+        model.weights = learner.arrays["weights"]
+        return model.saved_by(stream)
 
-    def size_for(self, phi: Representation, code_shape: tuple[int, ...]) -> tuple[int, int]:
+    @classmethod
+    def inverts(cls, phi: Encoder) -> bool:
+        """Whether it is a `Representation`, with positions or without."""
+        return isinstance(phi, Representation)
+
+    def size_for(self, phi: Representation, code_shape: tuple[int, ...]) -> Size:
         """That of the training crops if codes have no positions, else the smallest with a code of this shape."""
         flat = is_flat(phi.output_shape(self.crop, self.crop))
         return (self.crop, self.crop) if flat else super().size_for(phi, code_shape)
 
-    def reconstruct(self, phi: Representation, code: NDArray[Any], size: tuple[int, int], count: int,
-                    seed: int) -> Floats:
+    def reconstruct(self, phi: Representation, code: Floats, size: Size, count: int, seed: int) -> Floats:
         """The image (1, H, W, C) in [0, 1] of a code (h, w, D) or (D,)."""
         shape = phi.output_shape(self.crop, self.crop)
         network = network_for(phi, shape, self.width, self.crop, torch.Generator())
@@ -157,19 +148,17 @@ class Upconv(Baseline):
             image = network(self.standardised(x), size) + self.image_mean
         return np.ascontiguousarray(image.clamp(0, 1).permute(0, 2, 3, 1).numpy())
 
-    def start(self, phi: Representation, code: NDArray[Any] | Tensor, *, size: tuple[int, int] | None = None,
+    def start(self, phi: Representation, code: NDArray[Any] | Tensor, *, size: Size | None = None,
               seed: int = 0) -> Floats:
         """An image for `unfeature.invert` to start from.
 
-        It is the network's image. For descriptors that are blind to contrast it gets more contrast than it has, and a
-        little noise with the spectrum of photographs, from which the descent comes nearer to the code.
+        It is the network's image; for descriptors blind to contrast, with more contrast and a little noise of the
+        spectrum of photographs, from which the descent comes nearer to the code.
 
         Parameters
         ----------
-        phi, code, size
+        phi, code, size, seed
             See `Baseline.invert`.
-        seed : int
-            Of the noise.
 
         Returns
         -------
@@ -181,23 +170,20 @@ class Upconv(Baseline):
             return guess
         x = image_to_tensor(guess)
         centre = torch.tensor(phi.centre).expand(x.shape[1]).view(-1, 1, 1)
-        canvas = Fourier(Frame(x.shape[2], x.shape[3], centre), spread=START_NOISE)
-        noise = canvas.render(canvas.start([seed])) - centre
+        fourier = Fourier(Frame(x.shape[2], x.shape[3], centre), spread=START_NOISE)
+        noise = fourier.render(fourier.start([seed])) - centre
         contrasted = (x - x.mean()) * (START_CONTRAST / x.std().clamp_min(1e-2))
         return np.asarray(tensor_to_image(centre + contrasted + noise), dtype=np.float32)
 
     def standardised(self, codes: Tensor) -> Tensor:
         """asinh of codes whose channels are shifted and scaled as in training."""
-        mean, scale = (one.to(codes).view(-1, *(1,) * (codes.ndim - 2)) for one in self._moments)
+        mean, scale = (torch.from_numpy(one).to(codes).view(-1, *(1,) * (codes.ndim - 2))
+                       for one in (self.code_mean, self.code_scale))
         return torch.asinh((codes - mean) / scale)
-
-    @cached_property
-    def _moments(self) -> tuple[Tensor, Tensor]:
-        return torch.from_numpy(self.code_mean), torch.from_numpy(self.code_scale)
 
 
 class _CropLearner(Learner):
-    """Keeps random crops, every other one mirrored, and their codes in units of `unit`, `most` of all the images."""
+    """Keeps random crops, every other one mirrored, and their codes in units of `unit`; at most `most` in all."""
 
     encodes: ClassVar[bool] = False
 
@@ -211,7 +197,7 @@ class _CropLearner(Learner):
             "unit": np.array(1.0, dtype=np.float32),
         }
 
-    def see(self, image: NDArray[np.float32], code: NDArray[np.float32], rng: np.random.Generator) -> None:
+    def see(self, image: Floats, code: Floats, rng: np.random.Generator) -> None:
         """Keep crops of one image, if there is room."""
         number = min(self.crops, self.most - len(self.arrays["images"]))
         if number == 0:
@@ -222,16 +208,14 @@ class _CropLearner(Learner):
         if len(self.arrays["images"]) == 0:
             self.arrays["unit"] = np.array(max(1.0, float(np.abs(codes).max()) / LARGEST_STORED), dtype=np.float32)
         stored = np.clip(codes / self.arrays["unit"], *HALF_PRECISION).astype(np.float16)
-        added = {"images": to_bytes(cut), "codes": stored}
-        for name, values in added.items():
-            self.arrays[name] = np.concatenate([self.arrays[name], values])
+        self.append(images=to_bytes(cut), codes=stored)
 
     def codes(self, chosen: NDArray[np.int64]) -> Floats:
         """The codes of some crops."""
         return np.asarray(self.arrays["codes"][chosen].astype(np.float32) * self.arrays["unit"])
 
     def moments(self) -> tuple[Floats, Floats]:
-        """Mean and standard deviation of each channel, the latter at least a thousandth of what is usual."""
+        """Mean and standard deviation of each channel, at least a thousandth of the usual one."""
         codes = self.arrays["codes"].reshape(*self.arrays["codes"].shape[:2], -1)
         mean = np.mean([code.mean(axis=1, dtype=np.float64) for code in codes], axis=0)
         variance = np.mean([((code - mean[:, None]) ** 2).mean(axis=1) for code in codes], axis=0)
@@ -241,54 +225,61 @@ class _CropLearner(Learner):
 
     def _cut(self, image: NDArray[np.float32], rng: np.random.Generator, mirrored: bool) -> Floats:
         """A random crop (C, crop, crop), reduced from a larger one if zoom allows."""
-        room = min(self.zoom, min(image.shape[:2]) / self.crop)
-        side = self.crop if room <= 1 else int(self.crop * room ** rng.random())
+        zoom = min(self.zoom, min(image.shape[:2]) / self.crop)
+        side = self.crop if zoom <= 1 else int(self.crop * zoom ** rng.random())
         y, x = (int(rng.integers(n - side + 1)) for n in image.shape[:2])
         cut = np.atleast_3d(resize_longer(image[y : y + side, x : x + side], self.crop))
         return np.ascontiguousarray((cut[:, ::-1] if mirrored else cut).transpose(2, 0, 1))
 
 
 class _Trainer:
-    """Adam on batches of crops, whose state travels in the learner's arrays."""
+    """Adam on batches of crops; all parameters are one vector, whose state is kept in the learner's arrays."""
 
     def __init__(self, model: Upconv, network: nn.Module, learner: _CropLearner, device: str) -> None:
         self.model, self.learner, self.arrays, self.device = model, learner, learner.arrays, device
         self.network = network.to(device)
-        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=RATE)
+        self.shapes = {name: parameter.shape for name, parameter in network.named_parameters()}
+        self.vector = torch.tensor(model.weights, device=device, requires_grad=True)
+        self.optimiser = torch.optim.Adam([self.vector], lr=RATE)
+
+    def run(self, stream: Stream, steps: int, batch: int) -> None:
+        """Train, from the state kept in the arrays on, and leave the last one there."""
+        images = len(stream)
+        for step in range(self.resume(), steps):
+            self.step(np.random.default_rng([stream.seed, images + step]), step, steps, batch)
+            if stream.progress is not None:
+                stream.progress(images + step + 1, images + steps)
+            if stream.checkpoint_due:
+                self.store(step + 1)
+                stream.checkpoint(self.learner, images, images)
+        self.store(steps)
 
     def resume(self) -> int:
-        """Take up the state kept in the arrays, if any; the number of steps done."""
+        """Restore the state kept in the arrays, if any; the number of steps done."""
         if "step" not in self.arrays:
             return 0
-        step = int(self.arrays["step"])
-        vector_to_parameters(torch.from_numpy(self.arrays["weights"]).to(self.device), self.network.parameters())
-        at = 0
-        for parameter in self.network.parameters():
-            span = slice(at, at + parameter.numel())
-            moments = {name: torch.from_numpy(self.arrays[name][span]).view(parameter.shape).to(self.device)
-                       for name in ("exp_avg", "exp_avg_sq")}
-            self.optimiser.state[parameter] = {"step": torch.tensor(float(step)), **moments}
-            at += parameter.numel()
-        return step
+        weights, *moments = (torch.from_numpy(self.arrays[name]).to(self.device) for name in ("weights", *MOMENTS))
+        self.vector.data.copy_(weights)
+        step = torch.tensor(float(self.arrays["step"]))
+        self.optimiser.state[self.vector] = {"step": step, **dict(zip(MOMENTS, moments, strict=True))}
+        return int(step)
 
-    def pack(self, step: int) -> None:
-        """Put the state into the arrays."""
-        parameters = list(self.network.parameters())
+    def store(self, step: int) -> None:
+        """Write the state into the arrays."""
+        kept = {"weights": self.vector, **{name: self.optimiser.state[self.vector][name] for name in MOMENTS}}
+        self.arrays |= {name: value.detach().cpu().numpy().copy() for name, value in kept.items()}
         self.arrays["step"] = np.array(step)
-        self.arrays["weights"] = parameters_to_vector(parameters).detach().cpu().numpy().copy()
-        for name in ("exp_avg", "exp_avg_sq"):
-            flat = [self.optimiser.state[p][name].flatten() for p in parameters if p in self.optimiser.state]
-            self.arrays[name] = torch.cat(flat).cpu().numpy() if flat else np.zeros(0, dtype=np.float32)
 
     def step(self, rng: np.random.Generator, step: int, steps: int, batch: int) -> None:
         """One step on a random batch."""
         chosen = rng.integers(len(self.arrays["images"]), size=batch)
         codes = torch.from_numpy(self.learner.codes(chosen)).to(self.device)
         images = torch.from_numpy(self.arrays["images"][chosen]).to(self.device).float() / 255
-        for group in self.optimiser.param_groups:
-            group["lr"] = RATE * 0.5 * (1 + math.cos(math.pi * step / steps)) + 1e-5
-        found = self.network(self.model.standardised(codes), tuple(images.shape[2:])) + self.model.image_mean
-        loss = F.mse_loss(found, images)
+        self.optimiser.param_groups[0]["lr"] = RATE * 0.5 * (1 + math.cos(math.pi * step / steps)) + 1e-5
+        parts = self.vector.split([shape.numel() for shape in self.shapes.values()])
+        weights = {name: part.view(shape) for part, (name, shape) in zip(parts, self.shapes.items(), strict=True)}
+        found = functional_call(self.network, weights, (self.model.standardised(codes), tuple(images.shape[2:])))
+        loss = F.mse_loss(found + self.model.image_mean, images)
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from unfeature.baselines import METHODS
 from unfeature.features import DESCRIPTORS as CATALOGUE
 from unfeature.features.base import Representation, code_to_tensor
 from unfeature.features.gradients.dsift import DSIFT
@@ -85,13 +84,6 @@ def descriptor(settings: Settings, inputs: Inputs) -> Representation:
     if "net" in settings:
         return CNN(settings["net"], name, weights=inputs.get("weights"))
     return WORD_CODES[name](Vocabulary.load(inputs["words"])) if name in WORD_CODES else named_descriptor(name)
-
-
-def inverts(method: str, phi: Representation) -> bool:
-    """Whether a baseline inverts a descriptor."""
-    if method in ("jigsaw", "primal-dual"):
-        return isinstance(phi, BoVW if method == "jigsaw" else BRIEF)
-    return method in METHODS and len(phi.output_shape(SIDE, SIDE)) == 3
 
 
 def photograph(path: str | Path, side: int = SIDE) -> Image:

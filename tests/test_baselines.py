@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import os
 import signal
 import subprocess
 import sys
+import typing
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from unfeature import baselines
-from unfeature.baselines.base import Baseline, Stream
-from unfeature.baselines.keypoints import KeypointCollage
+from unfeature.baselines.base import Baseline
+from unfeature.baselines.keypoints import KeypointSet, SIFTKeypoints
+from unfeature.baselines.stream import Learner, Stream
 from unfeature.features.gradients.dsift import DSIFT
 from unfeature.features.gradients.hog import HOG
 from unfeature.features.patterns.brief import BRIEF
+from unfeature.features.patterns.lbp import LBP
 from unfeature.features.words.bovw import BoVW
 from unfeature.features.words.vocabulary import Vocabulary
 from unfeature.io.files import load_arrays, save_arrays
@@ -33,31 +38,70 @@ SMALL = {
     "collage": {"cells": 3},
     "upconv": {"crop": 48, "crops": 4, "width": 16, "steps": 90, "batch": 4},
 }
-EVERY = (*SMALL, "jigsaw", "keypoints")
+OPTIONS = {**SMALL, "jigsaw": {}, "keypoints": {"per_image": 20}, "toy": {}}
+"""Small settings of every method that learns; the contract tests run for each."""
+SHARED = ("seed", "side", "memory", "output", "progress")
 
 
-def bag():
-    rows = np.random.default_rng(0).uniform(0, 0.2, (30, 128)).astype(np.float32)
-    return BoVW(Vocabulary(DSIFT(bin_size=3, step=6), rows), levels=(1, 2))
+@dataclasses.dataclass(eq=False, repr=False)
+class Toy(Baseline):
+    """The mean grey of all images."""
+
+    grey: float
+
+    @classmethod
+    def learn(cls, images, phi, *, seed=0, side=None, memory="2GB", output=None, progress=None):
+        stream, learner = Stream(images, phi, seed, side, memory, output, progress), GreyLearner()
+        stream.run(learner, {"method": cls.method}, smallest=40)
+        return cls(phi.to_config(), float(learner.arrays["greys"].mean())).saved_by(stream)
+
+    def reconstruct(self, phi, code, size, count, seed):
+        return np.full((1, *size, 1), self.grey, np.float32)
+
+
+class GreyLearner(Learner):
+    def __init__(self):
+        self.arrays = {"greys": np.zeros(0)}
+
+    def see(self, image, code, rng):
+        self.append(greys=[image.mean()])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def toy():
+    baselines.METHODS["toy"] = Toy
+    yield
+    del baselines.METHODS["toy"]
+
+
+def descriptor(name):
+    """A descriptor that the method inverts."""
+    if name == "jigsaw":
+        rows = np.random.default_rng(0).uniform(0, 0.2, (30, 128)).astype(np.float32)
+        return BoVW(Vocabulary(DSIFT(bin_size=3, step=6), rows), levels=(1, 2))
+    return SIFTKeypoints() if name == "keypoints" else PHI
 
 
 def learn(name, images, **more):
-    """Learn one of `EVERY`, small."""
-    if name == "keypoints":
-        return KeypointCollage.learn(images, per_image=20, **more)
-    phi = bag() if name == "jigsaw" else PHI
-    return baselines.find(name).learn(images, phi, **{**SMALL.get(name, {}), **more})
+    """Learn a method of `OPTIONS`, small."""
+    return baselines.find(name).learn(images, descriptor(name), **{**OPTIONS[name], **more})
+
+
+def invert(name, model, image):
+    phi = descriptor(name)
+    return model.invert(phi, phi(image), size=image.shape)
 
 
 def die_while_learning(folder, after):
-    """Learn each of `EVERY` in a process of its own, which kills itself after so many images."""
+    """Learn each of `OPTIONS` in a process of its own, which kills itself after so many images."""
     Stream.interval = -1.0
+    baselines.METHODS["toy"] = Toy
 
     def kill(done, total):
         if done == after:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    for name in EVERY:
+    for name in OPTIONS:
         if os.fork() == 0:
             learn(name, folder / "images", output=folder / f"{name}.npz", progress=kill)
         os.wait()
@@ -80,29 +124,46 @@ def target(photograph):
 
 @pytest.fixture(scope="module")
 def models(images):
-    return {name: baselines.find(name).learn(images, PHI, **options) for name, options in SMALL.items()}
+    """A model of every method, learned when a test first needs it."""
+
+    class Models(dict):
+        def __missing__(self, name):
+            self[name] = learn(name, images)
+            return self[name]
+
+    return Models()
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_inverse_is_an_image_that_resembles_the_original(name, models, target):
-    result = models[name].invert(PHI, PHI(target))
+@pytest.fixture(autouse=True)
+def short_annealing(monkeypatch):
+    monkeypatch.setattr("unfeature.baselines.jigsaw.PROPOSALS", 200)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_an_inverse_is_an_image(name, models, target):
+    result = invert(name, models[name], target)
     assert result.images.shape == (1, *target.shape)
     assert result.images.dtype == np.float32
     assert result.images.min() >= 0 and result.images.max() <= 1
     assert result.provenance["method"] == name
+    assert result.provenance["descriptor"] == descriptor(name).to_config()
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_an_inverse_resembles_the_original(name, models, target):
+    result = invert(name, models[name], target)
     assert result.error < 0.95
     assert correlation(result.image, target) > 0.25
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", OPTIONS)
 def test_saved_and_loaded_it_gives_the_same(name, models, target, tmp_path):
     models[name].save(tmp_path / "model.npz")
-    again = baselines.find(name).load(tmp_path / "model.npz", PHI)
-    code = PHI(target)
-    assert np.array_equal(again.invert(PHI, code).images, models[name].invert(PHI, code).images)
+    again = baselines.find(name).load(tmp_path / "model.npz", descriptor(name))
+    assert np.array_equal(invert(name, again, target).images, invert(name, models[name], target).images)
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", OPTIONS)
 def test_the_same_seed_gives_the_same_file(name, images, tmp_path):
     for i in range(2):
         learn(name, images[:3], seed=3, output=tmp_path / f"{i}.npz")
@@ -121,7 +182,7 @@ def killed(images, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", OPTIONS)
 def test_a_killed_run_goes_on_where_it_was(name, killed):
     model, left = killed / f"{name}.npz", killed / f"{name}.npz.partial"
     assert left.exists() and not model.exists()
@@ -150,13 +211,14 @@ def test_a_training_killed_between_its_steps_goes_on(images, tmp_path, monkeypat
     assert (tmp_path / "whole.npz").read_bytes() == (tmp_path / "killed.npz").read_bytes()
 
 
+@pytest.mark.parametrize("name", OPTIONS)
 @pytest.mark.parametrize("other", [HOG(variant="dpm", cell_size=8), HOG(variant="uoctti", cell_size=6), DSIFT()])
-def test_another_descriptor_is_refused(other, models, target, tmp_path):
+def test_another_descriptor_is_refused(name, other, models, target, tmp_path):
     with pytest.raises(ValueError, match="learned for another descriptor"):
-        models["ridge"].invert(other, PHI(target))
-    models["ridge"].save(tmp_path / "model.npz")
+        models[name].invert(other, other(target))
+    models[name].save(tmp_path / "model.npz")
     with pytest.raises(ValueError, match="learned for another descriptor"):
-        baselines.find("ridge").load(tmp_path / "model.npz", other)
+        baselines.find(name).load(tmp_path / "model.npz", other)
 
 
 def test_damaged_and_foreign_models_are_refused(models, tmp_path):
@@ -179,23 +241,22 @@ def test_damaged_and_foreign_models_are_refused(models, tmp_path):
         baselines.find("ridge").load(tmp_path / "none.npz")
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", OPTIONS)
 def test_bad_images_are_refused(name, tmp_path):
-    method = baselines.find(name)
     with pytest.raises(FileNotFoundError):
-        method.learn(tmp_path / "none", PHI, output=tmp_path / "model.npz")
+        learn(name, tmp_path / "none", output=tmp_path / "model.npz")
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="no images"):
-        method.learn(tmp_path / "empty", PHI, output=tmp_path / "model.npz")
-    write_png(tmp_path / "small" / "a.png", np.zeros((20, 20)))
+        learn(name, tmp_path / "empty", output=tmp_path / "model.npz")
+    write_png(tmp_path / "small" / "a.png", np.zeros((10, 10)))
     with pytest.raises(ValueError, match="smaller than"):
-        method.learn(tmp_path / "small", PHI, output=tmp_path / "model.npz")
+        learn(name, tmp_path / "small", output=tmp_path / "model.npz")
     (tmp_path / "small" / "b.png").write_bytes(b"not an image")
     with pytest.raises(ValueError, match="cannot be read as an image"):
-        method.learn(tmp_path / "small", PHI, output=tmp_path / "model.npz")
+        learn(name, tmp_path / "small", output=tmp_path / "model.npz")
     assert not list(tmp_path.glob("model.npz*"))
     with pytest.raises(ValueError, match="it is a folder"):
-        method.learn(tmp_path / "small", PHI, output=tmp_path / "small")
+        learn(name, tmp_path / "small", output=tmp_path / "small")
 
 
 @pytest.mark.parametrize("name", ["paired-dictionary", "ridge", "direct", "jigsaw", "upconv"])
@@ -220,6 +281,10 @@ def test_wrong_requests_are_refused(models, target):
         type(models["ridge"]).of(PHI)
     with pytest.raises(ValueError, match="learns nothing"):
         baselines.find("primal-dual").learn([target], BRIEF())
+    with pytest.raises(ValueError, match="one code at a time"):
+        models["ridge"].invert(PHI, torch.zeros((2, 32, *code.shape[:2])))
+    with pytest.raises(ValueError, match="inverts a KeypointSet"):
+        models["keypoints"].invert(SIFTKeypoints(), code)
 
 
 def test_methods_are_found_by_name():
@@ -229,10 +294,52 @@ def test_methods_are_found_by_name():
         assert found.method == name and baselines.find(name) is found
     assert baselines.find("dictionary") is baselines.PairedDictionary
     assert baselines.find("basis") is baselines.Direct
-    with pytest.raises(ValueError, match="unknown method"):
-        baselines.find("magic")
+    with pytest.raises(ValueError, match=r"unknown method 'rigde': .*; did you mean 'ridge'"):
+        baselines.find("rigde")
     with pytest.raises(AttributeError):
         baselines.magic  # noqa: B018
+
+
+INVERTED = {
+    "hog": {"paired-dictionary", "ridge", "elda", "direct", "collage", "upconv", "toy"},
+    "bovw": {"jigsaw", "direct", "upconv"},
+    "brief": {"paired-dictionary", "ridge", "elda", "direct", "collage", "upconv", "toy", "primal-dual"},
+    "lbp": {"paired-dictionary", "ridge", "elda", "direct", "collage", "upconv", "toy"},
+    "keypoints": {"keypoints"},
+}
+
+
+@pytest.mark.parametrize("feature", INVERTED)
+def test_each_method_says_what_it_inverts(feature):
+    phi = {"hog": PHI, "bovw": descriptor("jigsaw"), "brief": BRIEF(), "lbp": LBP(),
+           "keypoints": SIFTKeypoints()}[feature]
+    assert {name for name, method in baselines.METHODS.items() if method.inverts(phi)} == INVERTED[feature]
+    for name, method in baselines.METHODS.items():
+        if method.feature == feature:
+            assert method.inverts(phi)
+        if name in ("jigsaw", "keypoints", "direct", "upconv") and not method.inverts(phi):
+            with pytest.raises(ValueError, match=f"{name} inverts .*, not {type(phi).__name__}"):
+                method.learn([np.zeros((96, 96), np.float32)], phi)
+
+
+@pytest.mark.parametrize("name", [name for name in baselines.METHODS if name != "primal-dual"])
+def test_arguments_of_learn_are_annotated_and_described(name):
+    """As the command line needs it, whose options follow from them."""
+    method = baselines.find(name)
+    assert method.learned and method.__doc__.splitlines()[0].endswith(".")
+    signature, types = inspect.signature(method.learn), typing.get_type_hints(method.learn)
+    assert list(signature.parameters)[:2] == ["images", "phi"]
+    own = list(signature.parameters)[2:]
+    assert tuple(own[-5:]) == SHARED and set(own) <= set(types)
+    assert all(signature.parameters[n].kind is inspect.Parameter.KEYWORD_ONLY for n in own)
+    base, shared = inspect.signature(Baseline.learn), typing.get_type_hints(Baseline.learn)
+    for n in SHARED:
+        assert signature.parameters[n].default == base.parameters[n].default and types[n] == shared[n]
+        assert f"\n{n} : " in inspect.getdoc(Baseline.learn)
+    documented = inspect.getdoc(method.learn)
+    assert all(f"\n{n} : " in documented for n in own[:-5]) and "\nimages, phi, seed, side, memory" in documented
+    defaults = [n for n in own if signature.parameters[n].default is None]
+    assert all(type(None) in typing.get_args(types[n]) for n in defaults)
 
 
 @pytest.mark.parametrize(("text", "value"), [("2GB", 2 * 10**9), ("1.5 mb", 1_500_000), ("70", 70), (5, 5)])
@@ -248,9 +355,10 @@ def test_memory_that_is_none_is_refused(text):
 
 def test_an_image_of_nothing_gives_a_plain_inverse(models):
     code = np.zeros_like(PHI(np.full((60, 66), 0.5, dtype=np.float32)))
-    for name, model in models.items():
-        result = model.invert(PHI, code)
-        assert np.isfinite(result.images).all(), name
+    for name in SMALL:
+        assert np.isfinite(models[name].invert(PHI, code).images).all(), name
+    nothing = KeypointSet(np.zeros((0, 4)), np.zeros((0, 128), np.uint8), (60, 66))
+    assert np.ptp(models["keypoints"].invert(SIFTKeypoints(), nothing).image) == 0
 
 
 def test_primal_dual_inverts_binary_codes(target, monkeypatch):
@@ -263,12 +371,11 @@ def test_primal_dual_inverts_binary_codes(target, monkeypatch):
         baselines.PrimalDual.of(PHI).invert(PHI, PHI(target))
 
 
-def test_jigsaw_keeps_the_words_and_likes_true_neighbours(images, target, monkeypatch, tmp_path):
+def test_jigsaw_keeps_the_words_and_likes_true_neighbours(images, target, tmp_path):
     local = DSIFT(bin_size=3, step=6)
     rows = np.concatenate([local(image).reshape(-1, 128) for image in images])
     words = rows[np.random.default_rng(0).choice(len(rows), 30, replace=False)]
     phi = BoVW(Vocabulary(local, words), levels=(1, 2))
-    monkeypatch.setattr("unfeature.baselines.jigsaw.PROPOSALS", 200)
     model = baselines.Jigsaw.learn(images, phi)
     assert all(np.mean(np.diag(table)) > np.mean(table) for table in model.pairs)
     model.save(tmp_path / "jigsaw.npz")

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
 
 from unfeature import baselines
-from unfeature.baselines.collage import poisson
-from unfeature.baselines.collection import Collection, CollectionLearner
+from unfeature.baselines.collage import Collage, poisson
+from unfeature.baselines.collection import CollectionLearner, entries
+from unfeature.baselines.keypoints import KeypointSet, SIFTKeypoints
 from unfeature.baselines.lasso import nonnegative_lasso
-from unfeature.baselines.primal_dual import _divergence, _slopes
-from unfeature.baselines.windows import Windows, normalised, spread
+from unfeature.baselines.primal_dual import _adjoint, _gradient
+from unfeature.baselines.windows import Windows, min_max_normalise, normalised
 from unfeature.features.gradients.dsift import DSIFT
 from unfeature.features.gradients.hog import HOG
 from unfeature.io.images import list_images, read_image, resize_longer
@@ -84,32 +85,37 @@ def test_windows_and_patches_belong_together(phi, photograph):
     """Only the pixels near a patch change its window."""
     image = photograph("camera", 90)
     shape = Windows.of(phi, 3)
-    places = shape.places(phi(image), image)
-    place = places[len(places) // 2]
-    y, x = shape.stride * place + shape.origin
+    positions = shape.positions(phi(image), image)
+    position = positions[len(positions) // 2]
+    y, x = shape.stride * position + shape.origin
     far = np.random.default_rng(0).uniform(size=image.shape).astype(np.float32)
     reach = phi.receptive_field
     near = slice(max(y - reach, 0), y + shape.side + reach), slice(max(x - reach, 0), x + shape.side + reach)
     far[near] = image[near]
-    codes = [shape.codes(phi(i), place[None]) for i in (image, far)]
+    codes = [shape.codes(phi(i), position[None]) for i in (image, far)]
     assert np.allclose(*codes, atol=1e-6)
-    assert np.array_equal(shape.patches(image, place[None])[0].reshape(shape.side, shape.side),
+    assert np.array_equal(shape.patches(image, position[None])[0].reshape(shape.side, shape.side),
                           image[y : y + shape.side, x : x + shape.side])
     inside = image.copy()
     inside[y + shape.side // 2 - 2 :, x + shape.side // 2 - 2 :] = 0.5
-    assert not np.allclose(codes[0], shape.codes(phi(inside), place[None]))
+    assert not np.allclose(codes[0], shape.codes(phi(inside), position[None]))
 
 
-def test_laid_patches_sum_to_the_image_times_their_number(photograph):
+def test_overlapping_patches_sum_to_the_image_times_their_number(photograph):
     image = photograph("camera", 60)
     shape = Windows.of(PHI, 2)
-    places = shape.places(PHI(image), image)
-    total, count = shape.lay(shape.patches(image, places), places, image.shape)
+    positions = shape.positions(PHI(image), image)
+    patches = shape.patches(image, positions)
+    total = shape.overlap_add(patches, positions, image.shape)
+    count = shape.overlap_add(np.ones(shape.patch_length, np.float32), positions, image.shape)
     assert np.allclose(total, image[..., None] * count, atol=1e-5)
+    middle = slice(5, -5)
+    blended = shape.blend(patches, positions, image.shape)[middle, middle, 0]
+    assert np.allclose(blended, image[middle, middle], atol=1e-5)
     assert count.max() > 1
     outside = np.array([[-9, -9], [50, 50]])
-    total, count = shape.lay(np.ones((2, shape.patch_length), np.float32), outside, image.shape)
-    assert total.shape == (*image.shape, 1) and not total.any() and not count.any()
+    total = shape.overlap_add(np.ones((2, shape.patch_length), np.float32), outside, image.shape)
+    assert total.shape == (*image.shape, 1) and not total.any()
 
 
 def test_a_code_without_positions_has_no_windows():
@@ -123,10 +129,10 @@ def test_a_code_without_positions_has_no_windows():
         Windows.of(PHI, 0)
 
 
-def test_spread_and_normalised():
-    assert spread(np.array([2.0, 4.0, 3.0], np.float32)).tolist() == [0, 1, 0.5]
-    assert spread(np.full(3, 7.0, np.float32)).tolist() == [0.5] * 3
-    rows = normalised(np.array([[1, 2, 3], [4, 4, 4]], np.float32))
+def test_min_max_normalise_and_normalised():
+    assert min_max_normalise(np.array([2.0, 4.0, 3.0], np.float32)).tolist() == [0, 1, 0.5]
+    assert min_max_normalise(np.full(3, 7.0, np.float32)).tolist() == [0.5] * 3
+    rows = normalised(np.array([[1, 2, 3], [0.1, 0.1, 0.1]], np.float32))
     assert np.allclose(rows.mean(1), 0) and np.allclose(np.linalg.norm(rows, axis=1), [1, 0])
 
 
@@ -137,12 +143,11 @@ def test_poisson_restores_an_image_from_its_differences(photograph):
     assert np.allclose(poisson(below, beside), image - image.mean(axis=(0, 1)), atol=1e-5)
 
 
-def test_slopes_and_divergence_are_adjoint():
+def test_the_adjoint_of_the_gradient_is_minus_the_divergence():
     generator = torch.Generator().manual_seed(0)
-    x = torch.rand((1, 1, 7, 9), generator=generator, dtype=torch.float64)
-    y = torch.rand((1, 1, 7, 9), generator=generator, dtype=torch.float64)
-    q = _slopes(y)
-    assert torch.allclose((_slopes(x) * q).sum(), -(x * _divergence(q)).sum())
+    x, y = (torch.rand((1, 1, 7, 9), generator=generator) for _ in range(2))
+    assert torch.allclose((_gradient(x) * _gradient(y)).sum(), (x * _adjoint(_gradient, x)(_gradient(y))).sum())
+    assert _gradient(x)[0, ..., -1, :].abs().sum() == _gradient(x)[1, ..., -1].abs().sum() == 0
 
 
 def test_ridge_is_the_gaussian_conditional(photograph):
@@ -177,12 +182,12 @@ def test_nearest_windows_are_those_of_a_full_search(photograph):
     learner = CollectionLearner(10**9)
     for image in images:
         learner.see(image, PHI(image), np.random.default_rng(0))
-    collection = Collection(**learner.arrays)
+    collection = Collage(PHI.to_config(), cells=2, **learner.arrays)
     rows, patches = [], []
-    for image, code in collection.entries():
-        places = shape.places(code, image)
-        rows.append(shape.codes(code, places))
-        patches.append(shape.patches(image / np.float32(255), places))
+    for image, code in entries(**learner.arrays):
+        positions = shape.positions(code, image)
+        rows.append(shape.codes(code, positions))
+        patches.append(shape.patches(image / np.float32(255), positions))
     rows, patches = np.concatenate(rows), np.concatenate(patches)
     templates = rows[[3, 40]] + 0.01
     for metric, table in (("product", templates @ rows.T), ("distance", -((templates[:, None] - rows) ** 2).sum(2))):
@@ -218,32 +223,25 @@ def test_photographs_are_recognised_after_learning_from_others(shared):
 
 
 def test_keypoints_of_an_image_are_found_in_its_own_database(photograph, tmp_path):
-    from unfeature.baselines.keypoints import KeypointCollage, detect
-
+    phi = SIFTKeypoints()
     images = [photograph(name, 160) for name in ("coffee", "astronaut")]
-    model = KeypointCollage.learn(images, output=tmp_path / "points.npz")
-    again = KeypointCollage.load(tmp_path / "points.npz")
-    frames, descriptors = detect(images[1])
-    assert len(frames) > 50
-    result = again.invert(frames, descriptors, images[1].shape)
+    model = baselines.Keypoints.learn(images, phi)
+    found = phi(images[1])
+    assert len(found) > 50 and len(SIFTKeypoints(20)(images[1])) < 25
+    result = model.invert(phi, found)
     assert result.images.shape == (1, *images[1].shape)
-    assert np.array_equal(result.images, model.invert(frames, descriptors, images[1].shape).images)
     assert np.corrcoef(result.image.ravel(), images[1].ravel())[0, 1] > 0.85
+    found.save(tmp_path / "points.npz")
+    again = model.invert(phi, KeypointSet.load(tmp_path / "points.npz"))
+    assert np.array_equal(again.images, result.images)
 
 
 def test_keypoints_need_points_and_fitting_shapes(tmp_path):
-    from unfeature.baselines.keypoints import KeypointCollage
-
     with pytest.raises(ValueError, match="not one interest point"):
-        KeypointCollage.learn([np.full((64, 64), 0.5, np.float32)], output=tmp_path / "points.npz")
+        baselines.Keypoints.learn([np.full((64, 64), 0.5, np.float32)], SIFTKeypoints(), output=tmp_path / "points.npz")
     assert not list(tmp_path.iterdir())
-    model = KeypointCollage(np.zeros((1, 128), np.uint8), np.zeros((1, 32, 32), np.uint8))
     with pytest.raises(ValueError, match="frames"):
-        model.invert(np.zeros((2, 3)), np.zeros((2, 128)), (64, 64))
-    assert np.ptp(model.invert(np.zeros((0, 4)), np.zeros((0, 128)), (64, 64)).image) == 0
-    model.save(tmp_path / "points.npz")
-    with pytest.raises(ValueError, match="give one of kind 'ridge model'"):
-        baselines.Ridge.load(tmp_path / "points.npz")
+        KeypointSet(np.zeros((2, 3)), np.zeros((2, 128)), (64, 64))
 
 
 def test_a_network_gives_a_start_with_contrast_and_noise(photograph):

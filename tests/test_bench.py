@@ -30,6 +30,7 @@ from unfeature.benchmarks.tasks import Outcome, Plan, Record, Row, Store, Task, 
 from unfeature.cli import main
 from unfeature.features import DESCRIPTORS
 from unfeature.features.base import Representation
+from unfeature.inversion.recipes import PRESETS
 from unfeature.io.images import bundled, read_image, resize_longer, write_png
 
 SHORT = ("--features", "hog,hogb", "--methods", "best,ijcv2016", "--side", 64, "--steps", 30)
@@ -292,7 +293,7 @@ def test_each_method_is_planned_for_the_descriptors_that_it_inverts(photographs,
     assert {f for f, m in found if m == "keypoints"} == {"keypoints"}
     assert {f for f, m in found if m == "collage"} == {"hog", "brief"}
     assert {m for f, m in found if f == "keypoints"} == {"keypoints"}
-    assert {m for f, m in found if f == "bovw"} == {"jigsaw", "best", "fast", "ijcv2016", "cvpr2015"}
+    assert {m for f, m in found if f == "bovw"} == {"jigsaw", "direct", "upconv", *PRESETS}
     assert {m for f, m in found if f == "brief"} >= {"primal-dual", "ridge", "best"}
     with pytest.raises(ValueError, match="jigsaw inverts none of hog: add --features bovw"):
         Hog(**folders, features=("hog",), methods=("jigsaw",), train=(photographs,)).plan()

@@ -87,7 +87,7 @@ def test_keypoints_are_learned_and_inverted_from_a_photograph_and_from_a_file(ca
     assert uf.Result.load(out).provenance["photograph"]["correlation"] > 0.5
     assert call("keypoints", out / "keypoints.npz", "--model", path, "-o", again)[0] == 0
     assert (again / "image.npy").read_bytes() == (out / "image.npy").read_bytes()
-    assert "give one of kind 'keypoint collage'" in call("keypoints", folder / "coffee.png", "--model",
+    assert "give one of kind 'keypoints model'" in call("keypoints", folder / "coffee.png", "--model",
                                                      out / "keypoints.npz", "-o", tmp_path / "none")[2]
     assert not (tmp_path / "none").exists()
 

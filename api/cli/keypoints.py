@@ -13,7 +13,7 @@ from .options import FILE, LONGER_SIDE, shared
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from unfeature.baselines.keypoints import Keypoints
+    from unfeature.baselines.keypoints import KeypointSet
 
 
 @click.command("keypoints")
@@ -35,26 +35,26 @@ def keypoints(source: Path, model: Path, size: int | None, most: int, output: Pa
       unfeature learn keypoints photographs/ -o database.npz
       unfeature keypoints photo.jpg --model database.npz -o out/
     """
-    from unfeature.baselines.keypoints import KeypointCollage
+    from unfeature.baselines.keypoints import Keypoints, SIFTKeypoints
     from unfeature.io.images import write_png
     from unfeature.show.report import write_report
 
     photograph, found = _read(source, size, most)
-    database = KeypointCollage.load(model)
-    result = with_photograph(database.invert(found.frames, found.descriptors, found.size), source, photograph)
+    phi = SIFTKeypoints(most)
+    result = with_photograph(Keypoints.load(model).invert(phi, found), source, photograph)
     if photograph is not None:
         write_png(output / "original.png", photograph)
     found.save(output / "keypoints.npz")
     result.save(output)
-    click.echo(f"{len(found.frames)} keypoints, {result.provenance['seconds']:.1f} s\n{write_report(output)}")
+    click.echo(f"{len(found)} keypoints, {result.provenance['seconds']:.1f} s\n{write_report(output)}")
 
 
-def _read(source: Path, size: int | None, most: int) -> tuple[NDArray[Any] | None, Keypoints]:
+def _read(source: Path, size: int | None, most: int) -> tuple[NDArray[Any] | None, KeypointSet]:
     """The photograph if there is one, and its keypoints, or those stored."""
-    from unfeature.baselines.keypoints import Keypoints
+    from unfeature.baselines.keypoints import KeypointSet, SIFTKeypoints
     from unfeature.io.images import read_image, resize_longer
 
     if source.suffix == ".npz":
-        return None, Keypoints.load(source)
+        return None, KeypointSet.load(source)
     photograph = resize_longer(read_image(source, grey=True), size or LONGER_SIDE)
-    return photograph, Keypoints.of(photograph, most)
+    return photograph, SIFTKeypoints(most)(photograph)

@@ -111,10 +111,10 @@ def _model_command(name: str) -> click.Command:
 @_stream
 def keypoints(images: tuple[Path, ...], output: Path, **settings: Any) -> None:
     """Learn a database of patches at SIFT keypoints, for `unfeature keypoints`."""
-    from unfeature.baselines.keypoints import KeypointCollage
+    from unfeature.baselines.keypoints import Keypoints, SIFTKeypoints
 
     with image_bar() as progress:
-        KeypointCollage.learn(_files(images), output=output, progress=progress, **settings)
+        Keypoints.learn(_files(images), SIFTKeypoints(), output=output, progress=progress, **settings)
     click.echo(output)
 
 

@@ -11,8 +11,9 @@ from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
 
-from unfeature.baselines import METHODS, find
-from unfeature.baselines.keypoints import KeypointCollage, Keypoints
+from unfeature.baselines import METHODS
+from unfeature.baselines.keypoints import Keypoints, SIFTKeypoints
+from unfeature.features.base import Representation
 from unfeature.features.words.vocabulary import Vocabulary
 from unfeature.inversion.recipes import PRESETS
 from unfeature.io.images import list_images
@@ -89,7 +90,7 @@ class Hog(Study):
 
     def _methods(self, features: Names, known: Names) -> Names:
         """The methods; ValueError for a given one that inverts none of the descriptors."""
-        everything = (*PRESETS, *METHODS, POINTS)
+        everything = (*PRESETS, *METHODS)
         if self.methods is None:
             return tuple(method for method in everything if self.train or self.models or not learns(method))
         for method in chosen(self.methods, everything, "method"):
@@ -131,7 +132,7 @@ class Hog(Study):
         if method in PRESETS:
             result = problem.invert(method)
         else:
-            phi, kind = problem.phi.cpu(), find(method)
+            phi, kind = problem.phi.cpu(), METHODS[method]
             baseline = kind.load(task.inputs["model"], phi) if kind.learned else kind.of(phi)
             result = baseline.invert(phi, problem.code.cpu(), size=problem.image.shape[:2], seed=seed)
         return Outcome(measures(result, problem.image), {"image": result.image})
@@ -148,26 +149,31 @@ class Hog(Study):
 
 
 def fits(method: str, feature: str) -> bool:
-    """Whether a method inverts a descriptor; words that mean nothing stand for those still to be learned."""
-    if POINTS in (method, feature):
-        return method == feature
+    """Whether a preset or a baseline inverts a descriptor."""
+    return feature != POINTS if method in PRESETS else METHODS[method].inverts(planned(feature))
+
+
+def planned(feature: str) -> Representation | SIFTKeypoints:
+    """The descriptor, or one like it: two arbitrary words replace those that the run will learn."""
+    if feature == POINTS:
+        return SIFTKeypoints()
     if feature not in protocol.WORD_CODES:
-        return method in PRESETS or protocol.inverts(method, protocol.named_descriptor(feature))
+        return protocol.named_descriptor(feature)
     local = protocol.named_descriptor(protocol.WORDS_OF)
-    two_words = np.eye(2, local.output_shape(protocol.SIDE, protocol.SIDE)[0], dtype=np.float32)
-    return method in PRESETS or protocol.inverts(method, protocol.WORD_CODES[feature](Vocabulary(local, two_words)))
+    words = np.eye(2, local.output_shape(protocol.SIDE, protocol.SIDE)[0], dtype=np.float32)
+    return protocol.WORD_CODES[feature](Vocabulary(local, words))
 
 
 def learns(method: str) -> bool:
     """Whether a method is learned from photographs."""
-    return method == POINTS or (method in METHODS and METHODS[method].learned)
+    return method in METHODS and METHODS[method].learned
 
 
 def from_keypoints(task: Task) -> Outcome:
     """The collage of a photograph's keypoints, which have no code of fixed shape, and so no error."""
     image = image_for(task.settings, task.inputs)
-    found = Keypoints.of(image)
-    result = KeypointCollage.load(task.inputs["model"]).invert(found.frames, found.descriptors, found.size)
+    phi = SIFTKeypoints()
+    result = Keypoints.load(task.inputs["model"], phi).invert(phi, phi(image))
     facts = {name: result.provenance[name] for name in ("seconds", "keypoints")}
     return Outcome({**likeness(image, result.image), **facts, "status": result.status}, {"image": result.image})
 
@@ -182,14 +188,13 @@ def collection_digest(folders: Iterable[Path]) -> str:
 def learn_model(task: Task) -> Outcome:
     """Learn a baseline's model into the task's output, or check a stored one."""
     settings, begin = task.settings, time.perf_counter()
-    points = settings["method"] == POINTS
-    kind = KeypointCollage if points else find(settings["method"])
-    codes = () if points else (descriptor(settings, task.inputs),)
+    kind = METHODS[settings["method"]]
+    phi = SIFTKeypoints() if settings["feature"] == POINTS else descriptor(settings, task.inputs)
     if task.output is None:
-        kind.load(task.inputs["model"], *codes)
+        kind.load(task.inputs["model"], phi)
     else:
         Path(task.output).parent.mkdir(parents=True, exist_ok=True)
-        kind.learn(task.inputs["train"].splitlines(), *codes, output=task.output, seed=settings["seed"],
+        kind.learn(task.inputs["train"].splitlines(), phi, output=task.output, seed=settings["seed"],
                    side=settings["side"])
     return Outcome({"seconds": time.perf_counter() - begin})
 

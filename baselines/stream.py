@@ -1,0 +1,171 @@
+"""One pass over training images, which a kill only interrupts."""
+
+from __future__ import annotations
+
+import json
+import time
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unfeature.io.files import load_arrays, save_arrays
+from unfeature.io.images import list_images, read_image, resize_longer, to_grey
+from unfeature.io.memory import bytes_of
+
+Images = str | Path | Iterable[str | Path | NDArray[Any]]
+Progress = Callable[[int, int], None]
+Floats = NDArray[np.float32]
+Size = tuple[int, int]
+
+
+class Encoder(Protocol):
+    """What encodes an image: a `Representation`, or `SIFTKeypoints`, whose codes are not arrays of fixed shape."""
+
+    @property
+    def in_channels(self) -> tuple[int, ...]:
+        """Channel counts that images may have; the first is that of training images."""
+
+    def __call__(self, image: NDArray[Any], /) -> Any:
+        """The code of an image."""
+
+    def to_config(self) -> dict[str, Any]:
+        """A JSON-able description, equal for descriptors that compute the same code."""
+
+
+class Learner:
+    """The state of learning: nothing but arrays, so that it can be stored and restored.
+
+    Attributes
+    ----------
+    arrays : dict of ndarray
+        The whole state.
+    encodes : bool
+        Whether `see` needs the images' codes; if not, it gets empty ones.
+    """
+
+    encodes: ClassVar[bool] = True
+    arrays: dict[str, NDArray[Any]]
+
+    def see(self, image: Floats, code: Floats, rng: np.random.Generator) -> None:
+        """Take in one image (H, W) or (H, W, C) and its code (h, w, D) or (D,)."""
+        raise NotImplementedError
+
+    def append(self, **rows: NDArray[Any]) -> None:
+        """Append rows to arrays of the state."""
+        self.arrays |= {name: np.concatenate([self.arrays[name], added]) for name, added in rows.items()}
+
+
+@dataclass
+class Stream:
+    """Training images in a seeded order, and what all methods share while they learn; see `Baseline.learn`.
+
+    The images have as many channels as `phi` takes first. Every `interval` seconds the state is written to
+    ``<output>.partial``; the same call finds it and goes on from there.
+    """
+
+    interval: ClassVar[float] = 60.0
+
+    images: Images
+    phi: Encoder
+    seed: int = 0
+    side: int | None = None
+    memory: str | int = "2GB"
+    output: str | Path | None = None
+    progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        if self.output is not None and Path(self.output).is_dir():
+            raise ValueError(f"cannot write {self.output}: it is a folder; give the name of a file")
+        self.sources = _sources(self.images)
+        self.order = np.random.default_rng(self.seed).permutation(len(self.sources))
+        self.memory_bytes = bytes_of(self.memory)
+        self.checkpoint_file = None if self.output is None else Path(f"{self.output}.partial")
+        self._identity, self._saved = "", time.monotonic()
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def rows_in_memory(self, fixed: int, row: int, least: int) -> int:
+        """How many rows of `row` bytes fit into the memory beside `fixed` bytes; ValueError if fewer than `least`."""
+        rows = (self.memory_bytes - fixed) // row
+        if rows < least:
+            raise ValueError(f"learning needs at least {(fixed + least * row) / 1e6:.0f} MB, but "
+                             f"memory={self.memory}: allow more, or learn a smaller model")
+        return rows
+
+    def run(self, learner: Learner, settings: dict[str, Any], smallest: int = 1) -> None:
+        """Show the learner every image, but those narrower or lower than `smallest` pixels.
+
+        `settings` are the parameters that decide the result, beside the stream's own; a checkpoint of others is not
+        used. ValueError if an image cannot be read, or all are too small.
+        """
+        self._identity = self._identify(settings)
+        begin, used = self._resume(learner)
+        for number in range(begin, len(self)):
+            image = self._read(self.sources[self.order[number]])
+            if min(image.shape[:2]) >= smallest:
+                code = np.asarray(self.phi(image) if learner.encodes else [], dtype=np.float32)
+                learner.see(image, code, np.random.default_rng([self.seed, number]))
+                used += 1
+            if self.progress is not None:
+                self.progress(number + 1, len(self))
+            if self.checkpoint_due:
+                self.checkpoint(learner, number + 1, used)
+        if used == 0:
+            raise ValueError(f"all {len(self)} images are smaller than {smallest}×{smallest} pixels, "
+                             "which this method needs: give larger images")
+
+    @property
+    def checkpoint_due(self) -> bool:
+        """Whether the last checkpoint is older than `interval`."""
+        return time.monotonic() - self._saved > self.interval
+
+    def checkpoint(self, learner: Learner, seen: int, used: int) -> None:
+        """Write the learner's state after so many images, of which some were large enough to be used."""
+        if self.checkpoint_file is not None:
+            meta = {"identity": self._identity, "next": seen, "used": used}
+            save_arrays(self.checkpoint_file, "partial model", meta, **learner.arrays)
+        self._saved = time.monotonic()
+
+    def _identify(self, settings: dict[str, Any]) -> str:
+        names = [str(s) if isinstance(s, Path) else f"{s.shape} {zlib.crc32(s.tobytes())}" for s in self.sources]
+        return json.dumps([settings, self.phi.to_config(), self.seed, self.side, str(self.memory), names],
+                          sort_keys=True)
+
+    def _resume(self, learner: Learner) -> tuple[int, int]:
+        """Restore the learner from its checkpoint, if there is one; the numbers of images seen and used."""
+        if self.checkpoint_file is None or not self.checkpoint_file.exists():
+            return 0, 0
+        try:
+            meta, arrays = load_arrays(self.checkpoint_file, "partial model")
+        except ValueError:
+            return 0, 0
+        if meta.get("identity") != self._identity:
+            return 0, 0
+        learner.arrays.update(arrays)
+        return int(meta["next"]), int(meta["used"])
+
+    def _read(self, source: Path | NDArray[Any]) -> NDArray[np.float32]:
+        grey = self.phi.in_channels[0] == 1
+        image = read_image(source) if isinstance(source, Path) else source
+        image = to_grey(image) if grey else image
+        if not grey and image.ndim == 2:
+            image = np.repeat(image[..., None], 3, axis=2)
+        return image.astype(np.float32) if self.side is None else resize_longer(image, self.side)
+
+
+def _sources(images: Images) -> list[Path | NDArray[Any]]:
+    sources: list[Path | NDArray[Any]] = []
+    for item in [images] if isinstance(images, (str, Path)) else images:
+        if isinstance(item, np.ndarray):
+            sources.append(item)
+        else:
+            sources.extend([Path(item)] if Path(item).is_file() else list_images(item))
+    if not sources:
+        raise ValueError("there are no images to learn from: give a folder of images")
+    return sources
