@@ -79,6 +79,9 @@ class Representation(nn.Module):
     variation: float = 1.0
     first_spread: float = 0.3
 
+    def __init__(self) -> None:
+        super().__init__()
+
     @overload
     def __call__(self, image: Tensor) -> Tensor: ...
     @overload
