@@ -119,7 +119,7 @@ def test_mistakes_are_named(call, given, message):
 def test_every_option_is_a_parameter_and_explains_itself():
     parameters = set()
     for name, entry in DESCRIPTORS.items():
-        options = options_of(entry.__init__, entry.__doc__)
+        options = options_of(entry.__init__, entry.__mro__)
         assert options and len({flag for o in options for flag in o.opts}) == len(options), name
         parameters |= {option.parameter for option in options}
     assert set(SPELLING) <= parameters

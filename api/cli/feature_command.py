@@ -41,7 +41,7 @@ class FeatureCommand(click.Command):
         if name is not None:
             entry = DESCRIPTORS[self.feature.type.convert(name, self.feature, ctx)]
             taken = {*SHARED, *(p.name for p in self.params)}
-            options = options_of(entry.__init__, f"{entry.__doc__ or ''}", taken)
+            options = options_of(entry.__init__, entry.__mro__, taken)
             ctx.meta[CHOSEN] = {"name": name, "options": options}
         try:
             return super().parse_args(ctx, args)

@@ -89,7 +89,7 @@ def _stream(function: Callable[..., None]) -> Callable[..., None]:
 def _model_command(name: str) -> click.Command:
     """The command that learns a model, with the options of its method's ``learn``."""
     method = METHODS[LEARNED_AS.get(name, name)]
-    options = options_of(method.learn, method.learn.__doc__, without=STREAM)
+    options = options_of(method.learn, [method.learn], without=STREAM)
 
     @click.command(name, cls=FeatureCommand, feature="hog", help=f"Learn from images: {_summary(name)}")
     @SIDE

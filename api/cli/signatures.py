@@ -7,7 +7,7 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -41,14 +41,17 @@ class ParameterOption(click.Option):
         super().__init__([flags], type=kind, default=None, help=text or None)
 
 
-def options_of(function: Callable[..., Any], docstring: str | None, taken: Container[str] = (),
+def options_of(function: Callable[..., Any], documented: Iterable[Any], taken: Container[str] = (),
                without: Container[str] = ()) -> list[ParameterOption]:
-    """The options of a function's parameters, whose help is the first sentence of a numpydoc docstring about them.
+    """The options of a function's parameters; their help is the first sentence of the first numpydoc about them.
 
     A parameter whose values a command line cannot give has no option, nor have those in `without`. The options of those
     in `taken` begin with ``--feature-``, since the command has options of these names.
     """
-    sentences, names = first_sentences(docstring or ""), vars(sys.modules[function.__module__])
+    sentences: dict[str, str] = {}
+    for documenting in documented:
+        sentences = first_sentences(documenting.__doc__ or "") | sentences
+    names = vars(sys.modules[function.__module__])
     parameters = [p for p in inspect.signature(function).parameters.values() if p.name not in without]
     kinds = [option_type(_evaluated(p.annotation, names)) for p in parameters]
     return [ParameterOption(p, kind, sentences.get(p.name, ""), taken)
