@@ -18,8 +18,6 @@ Self = TypeVar("Self", bound="Representation")
 
 LARGEST_PLAUSIBLE_VALUE = 4.0
 
-Sharpening = tuple[tuple[int, float], ...]
-
 
 class Representation(nn.Module):
     r"""An image code Φ with a gradient.
@@ -38,23 +36,10 @@ class Representation(nn.Module):
         Channel counts that images may have; the first is that of a pre-image.
     centre : tuple of float
         The colour, in [0, 1], about which priors and starting noise are placed; one value, or one a channel.
-    jitter : int or None
-        Size of the square of random offsets under which the published settings look at the image; None for never.
     usual_size : tuple of int or None
         Height and width of the images that the code was made for; None if it was made for no size in particular.
     blind_to_contrast : bool
         Whether (all but very small) changes of the image's contrast leave the code as it is.
-    data_weight : float
-        C of the papers: how much an inversion weighs the code's relative error against the priors.
-    sharpening : tuple of (int, float)
-        Gradient evaluations at each softness of the surrogate, by which `best` approaches the descriptor; 0 is itself.
-    quick_sharpening : tuple of (int, float)
-        The same for `fast`.
-    variation : float
-        Weight of the total variation in `best`. Where codes are fitted closely, a strong one buys smoothness with long
-        false ramps.
-    first_spread : float
-        Standard deviation of the Fourier coefficients of the noise that `best` starts from.
 
     Notes
     -----
@@ -66,14 +51,8 @@ class Representation(nn.Module):
     receptive_field: int = 1
     in_channels: tuple[int, ...] = (1, 3)
     centre: tuple[float, ...] = (0.5,)
-    jitter: int | None = None
     usual_size: tuple[int, int] | None = None
     blind_to_contrast: bool = False
-    data_weight: float = 100.0
-    sharpening: Sharpening = ((60, 0.5), (60, 0.2), (60, 0.1), (60, 0.05), (60, 0.025))
-    quick_sharpening: Sharpening = ((20, 0.4), (20, 0.15), (20, 0.04))
-    variation: float = 1.0
-    first_spread: float = 0.3
 
     _registry: ClassVar[dict[str, type[Representation]]] = {}
 

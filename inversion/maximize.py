@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,17 +17,12 @@ from unfeature.features.channel_statistics import Statistics
 from unfeature.features.masks import channel_mask
 from unfeature.features.masks import neuron as one_hot
 
-from . import recipes as presets
-from .engine import Outcome, Progress, Term, descend
-from .invert import as_images, provenance, to_arrays, with_contrast
+from .engine import Progress
 from .objectives import InnerProduct
-from .parameterizations import Colours, Fourier, Frame
-from .priors import BoundedRange, BoundedVariation
-from .recipes import Recipe, Stage, adjusted, ijcv2016
+from .parameterizations import Fourier, ImageSpec
+from .recipes import MAXIMIZATION_PRESETS, Recipe, recipe_for
 from .result import Result
-from .search import in_batches, most_at_once
-from .solvers.first_order import Adam
-from .views import robustness
+from .search import result_of, search, seeds_for
 
 Indices = int | Sequence[int]
 Neuron = tuple[int, ...]
@@ -36,27 +30,16 @@ NOISE_IMAGES = 8
 USUAL_AREA = 1e4
 SPACING = 1.1
 LEAST_SIDE = 128
-DATA_WEIGHT = 2.0
 
 
 @torch.inference_mode(False)
 def maximize(
-    phi: Representation,
-    *,
-    channel: Indices | None = None,
-    neuron: Neuron | Sequence[Neuron] | None = None,
-    class_: Indices | None = None,
-    direction: NDArray[Any] | Tensor | None = None,
-    mosaic: Sequence[int] | None = None,
-    size: tuple[int, int] | None = None,
-    statistics: Statistics | None = None,
+    phi: Representation, *, channel: Indices | None = None, neuron: Neuron | Sequence[Neuron] | None = None,
+    class_: Indices | None = None, direction: NDArray[Any] | Tensor | None = None,
+    mosaic: Sequence[int] | None = None, size: tuple[int, int] | None = None, statistics: Statistics | None = None,
     preset: str | Recipe = "best",
-    steps: int | None = None,
-    data_weight: float | None = None,
-    starts: int = 1,
-    seed: int = 0,
-    start: NDArray[Any] | Tensor | None = None,
-    memory: int | str | None = None,
+    steps: int | None = None, data_weight: float | None = None, starts: int = 1, seed: int = 0,
+    start: NDArray[Any] | Tensor | None = None, memory: int | str | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Result:
     r"""Find an image to which a part of a code responds most.
@@ -83,20 +66,8 @@ def maximize(
     statistics : Statistics, optional
         Of phi, over photographs; see Z below.
     preset : {"best", "ijcv2016"} or Recipe
-    steps : int, optional
-        Gradient evaluations in all; the preset's stages are shortened or lengthened in proportion.
-    data_weight : float, optional
-        C of the papers, the weight of the data term against the priors; by default the preset's.
-    starts : int
-        Attempts at each image, from different noise.
-    seed : int
-        Of the noise; attempt j has seed + j.
-    start : ndarray or Tensor, optional
-        An image to start from.
-    memory : int or str, optional
-        Bytes, or text such as ``"2GB"``, that the images may take while they are sought, as for `invert`.
-    progress : callable, optional
-        Called with a `Progress` after every gradient evaluation.
+    steps, data_weight, starts, seed, start, memory, progress
+        As for `invert`.
 
     Returns
     -------
@@ -119,30 +90,17 @@ def maximize(
     to noise, but alike. A template has Z = ‖Φ₀‖ times the mean norm of the codes of that noise.
     Source: Mahendran & Vedaldi 2016, §6. Differs: M without statistics.
     """
-    if starts < 1:
-        raise ValueError(f"starts is at least 1, got {starts}")
     asked = {"channel": channel, "neuron": neuron, "class_": class_, "direction": direction, "mosaic": mosaic}
     target = _target(phi, asked, size, statistics)
-    recipe = adjusted(maximisation(phi, preset), steps, data_weight)
-    count = len(target.directions) * starts
-    like = target.directions
+    seeds = seeds_for(seed, starts, len(target.directions))
+    recipe = recipe_for(phi, preset, MAXIMIZATION_PRESETS, steps, data_weight)
     directions, scale = (t.repeat_interleave(starts, 0) for t in (target.directions, target.scale))
-    seeds = [seed + j for _ in target.directions for j in range(starts)]
-    first = None if start is None else as_images(start, count, target.size).to(like)
-
-    def find(part: slice, recipe: Recipe) -> Outcome:
-        objective = InnerProduct(directions[part], scale[part])
-        begun = None if first is None else first[part]
-        return descend([Term(phi, objective)], recipe, target.size, seeds[part], like, begun, progress=progress)
-
-    outcome = in_batches(count, most_at_once(phi, recipe, target.size, like, memory), recipe, find)
-    if recipe.contrast is not None and phi.blind_to_contrast:
-        outcome = replace(outcome, x=with_contrast(outcome.x, recipe.contrast))
+    outcome = search(phi, InnerProduct(directions, scale), recipe, target.size, seeds, directions, start=start,
+                     memory=memory, progress=progress)
     with torch.no_grad():
-        codes = torch.cat([phi(x) for x in outcome.x.split(1)])
-    responses = -InnerProduct(directions)(codes)
-    facts = {"target": target.asked | {"scale": target.scale.tolist()}, "responses": responses.tolist()}
-    return without_code(phi, recipe, outcome, seed, starts, facts)
+        responses = -InnerProduct(directions)(torch.cat([phi(x) for x in outcome.x.split(1)]))
+    return result_of(phi, recipe, outcome, seed, starts, responses=responses.tolist(),
+                     target=target.asked | {"scale": target.scale.tolist()})
 
 
 @dataclass(frozen=True)
@@ -155,55 +113,13 @@ class Target:
     asked: dict[str, Any]
 
 
-def maximisation(phi: Representation, preset: str | Recipe) -> Recipe:
-    """A recipe for maximisation by its name; ValueError names the nearest."""
-    return presets.recipe_for(phi, preset, RECIPES)
-
-
-def published(phi: Representation) -> Recipe:
-    """The settings of Mahendran & Vedaldi 2016: AdaGrad on pixels, 300 steps with jitter."""
-    inversion = ijcv2016(phi)
-    return replace(inversion, stages=inversion.stages[:1])
-
-
-def best(phi: Representation) -> Recipe:
-    """Ours: for networks Adam on decorrelated colours in a Fourier canvas, seen from changing views; else as inversion.
-
-    Descriptors of gradients are blind to contrast, and hard bins need their stand-ins, here as there.
-    """
-    if phi.jitter is None:
-        return presets.best(phi)
-    transforms = robustness(max(phi.jitter, 4))
-    stages = (Stage(200, transforms=transforms), Stage(56, rate=0.3, transforms=transforms))
-    priors = (BoundedRange(), BoundedVariation())
-    return Recipe("best", partial(Colours, spread=0.02), partial(Adam, step=0.03), priors, stages, DATA_WEIGHT)
-
-
-RECIPES: dict[str, Callable[[Representation], Recipe]] = {"best": best, "ijcv2016": published}
-
-
-def without_code(phi: Representation, recipe: Recipe, outcome: Outcome, seed: int, starts: int,
-                 facts: dict[str, Any]) -> Result:
-    """A result for which no code was asked."""
-    unknown = np.full(len(outcome.x), np.nan)
-    return Result(
-        images=to_arrays(outcome.x),
-        errors=unknown,
-        errors_centred=unknown,
-        status=outcome.status,
-        history=outcome.history,
-        starts=starts,
-        provenance=provenance(phi, recipe, outcome, seed) | facts,
-    )
-
-
 def noise_codes(phi: Representation, size: tuple[int, int]) -> Tensor:
     """The codes of eight fixed images of 1/f noise about the centre, of standard deviation 0.2."""
     channels = phi.in_channels[0]
     centre = torch.tensor(phi.centre, device=phi.device).expand(channels).view(-1, 1, 1)
-    canvas = Fourier(Frame(*size, centre), power=1.0, spread=0.2)
+    noise = Fourier(ImageSpec(*size, centre), power=1.0, init_std=0.2)
     with torch.no_grad():
-        return torch.cat([phi(canvas.render(canvas.start([seed])).clamp(0, 1)) for seed in range(NOISE_IMAGES)])
+        return torch.cat([phi(noise.render(noise.start([seed])).clamp(0, 1)) for seed in range(NOISE_IMAGES)])
 
 
 def channel_peaks(phi: Representation, size: tuple[int, int], statistics: Statistics | None) -> Tensor:

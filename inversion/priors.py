@@ -1,7 +1,7 @@
-"""What images look like before any code is known: priors on the image, one value a sample.
+"""Priors on images, one value a sample.
 
-A prior of your own is one subclass of `Prior`, whose gradient autograd finds, and one line in tests/contract_list.py.
-The papers state their constants on the 0–255 scale; here, as everywhere, images are in [0, 1].
+To add one, subclass `Prior` (autograd gives its gradient) and add a line to tests/contract_list.py. The papers state
+their constants on the 0–255 scale; here, as everywhere, images are in [0, 1].
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Prior(ABC):
 
 @dataclass(frozen=True)
 class BoundedRange(Prior):
-    r"""α-norm of the colours, which keeps an image near its centre without forbidding any value.
+    r"""α-norm of the colours, which keeps an image near its centre; no value is excluded.
 
     R(x) = w/(HW B^α) Σ_uv (Σ_k (x_k − c_k)²)^{α/2}
 
@@ -78,16 +78,17 @@ class BoundedRange(Prior):
         """As for every prior, in one compiled pass on the CPU."""
         if not _fits(x, gradient):
             return super().with_gradient(x, centre, gradient)
-        from .solvers.compiled import range_with_gradient
+        from .compiled import range_with_gradient
 
         scale = self.weight / (self.typical**self.alpha * x.shape[2] * x.shape[3])
         numbers = kernels.scalars(x, self.alpha / 2 - 1, scale, self.alpha * scale)
-        return _swept(range_with_gradient, x, gradient, centre.expand(x.shape[1], 1, 1).flatten().numpy(), *numbers)
+        colour = centre.expand(x.shape[1], 1, 1).flatten().numpy()
+        return _in_one_pass(range_with_gradient, x, gradient, colour, *numbers)
 
 
 @dataclass(frozen=True)
-class BoundedVariation(Prior):
-    r"""Total variation raised to β, so that β > 1 spreads the jumps that subsampling features would gather.
+class TotalVariation(Prior):
+    r"""Total variation raised to β. With β = 1, codes that subsample the image give spikes; β > 1 penalises them.
 
     R(x) = w/(HW V^β) Σ_uvk ((x[v+1] − x[v])² + (x[u+1] − x[u])²)^{β/2}
 
@@ -128,10 +129,10 @@ class BoundedVariation(Prior):
         """As for every prior; for β = 2 in one compiled pass on the CPU."""
         if self.beta != 2 or not _fits(x, gradient):
             return super().with_gradient(x, centre, gradient)
-        from .solvers.compiled import variation_with_gradient
+        from .compiled import variation_with_gradient
 
         scale = self.weight / (self.typical**2 * x.shape[2] * x.shape[3])
-        return _swept(variation_with_gradient, x, gradient, *kernels.scalars(x, scale))
+        return _in_one_pass(variation_with_gradient, x, gradient, *kernels.scalars(x, scale))
 
 
 @dataclass(frozen=True)
@@ -173,8 +174,8 @@ def _fits(x: Tensor, gradient: Tensor) -> bool:
     return kernels.fits(x) and gradient.is_contiguous()
 
 
-def _swept(kernel: Callable[..., None], x: Tensor, gradient: Tensor, *operands: Any) -> Tensor:
-    """What a kernel adds to zeros, one a sample, and to the gradient."""
+def _in_one_pass(kernel: Callable[..., None], x: Tensor, gradient: Tensor, *operands: Any) -> Tensor:
+    """Values, one a sample, of a kernel that adds its derivative to the gradient."""
     values = x.new_zeros(len(x))
     kernel(x.detach().contiguous().numpy(), *operands, gradient.numpy(), values.numpy())
     return values

@@ -19,7 +19,7 @@ from unfeature.features.patterns.lbp import LBP
 from unfeature.features.words.bovw import BoVW
 from unfeature.features.words.encodings import VLAD, Fisher, SuperVector
 from unfeature.features.words.vocabulary import Mixture, Vocabulary
-from unfeature.inversion.priors import BoundedRange, BoundedVariation, HyperLaplacian, Prior
+from unfeature.inversion.priors import BoundedRange, HyperLaplacian, Prior, TotalVariation
 from unfeature.inversion.solvers.first_order import AdaGrad, Adam, Momentum, Solver
 from unfeature.inversion.solvers.lbfgs import LBFGS
 
@@ -56,10 +56,10 @@ REPRESENTATIONS: dict[str, Callable[[], Representation]] = {
 PRIORS: dict[str, Callable[[], Prior]] = {
     "range": BoundedRange,
     "range-2": partial(BoundedRange, alpha=2.0),
-    "variation": BoundedVariation,
-    "variation-1": partial(BoundedVariation, beta=1.0),
-    "variation-1.5": partial(BoundedVariation, beta=1.5),
-    "variation-3": partial(BoundedVariation, beta=3.0),
+    "variation": TotalVariation,
+    "variation-1": partial(TotalVariation, beta=1.0),
+    "variation-1.5": partial(TotalVariation, beta=1.5),
+    "variation-3": partial(TotalVariation, beta=3.0),
     "hyper-laplacian": HyperLaplacian,
 }
 

@@ -7,8 +7,10 @@ from typing import Any
 
 from unfeature.features.base import Representation
 from unfeature.inversion.invert import invert
-from unfeature.inversion.priors import BoundedRange, BoundedVariation
+from unfeature.inversion.priors import BoundedRange, TotalVariation
 from unfeature.inversion.recipes import Recipe, Stage, ijcv2016
+from unfeature.inversion.schedules import schedule_for
+from unfeature.inversion.views import random_shifts
 
 from .. import page as tables
 from .. import subjects
@@ -51,9 +53,9 @@ def work(task: Task) -> Outcome:
 def variant(phi: Representation, beta: float | None, jitter: bool) -> Recipe:
     """The published recipe with other priors, all stages with the same jitter; beta None is without priors."""
     recipe = ijcv2016(phi)
-    extent = (phi.jitter or max(round(phi.stride / 4), 1)) if jitter else 1
-    stages: tuple[Stage, ...] = tuple(replace(stage, jitter=extent) for stage in recipe.stages)
-    priors = () if beta is None else (BoundedRange(), BoundedVariation(beta=beta))
+    extent = (schedule_for(phi).jitter or max(round(phi.stride / 4), 1)) if jitter else 1
+    stages: tuple[Stage, ...] = tuple(replace(stage, transforms=random_shifts(extent)) for stage in recipe.stages)
+    priors = () if beta is None else (BoundedRange(), TotalVariation(beta=beta))
     return replace(recipe, name=f"ijcv2016, β {beta}, jitter {extent}", priors=priors, stages=stages)
 
 

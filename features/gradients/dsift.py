@@ -92,7 +92,6 @@ class DSIFT(Representation):
     """
 
     in_channels = (1,)
-    first_spread = 0.03
     fused: bool | None = None
 
     def __init__(self, bin_size: int = 8, step: int | None = None, bounds: Bounds | None = None,

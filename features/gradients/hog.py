@@ -94,7 +94,6 @@ class HOG(Representation):
         self.variant, self.cell_size, self.orientations = variant, int(cell_size), int(orientations)
         self.bilinear, self.scale, self.texture = bool(bilinear), float(scale), bool(texture)
         self.softness = float(softness)
-        self.variation = 0.5 if bilinear else 1.0
         self.stride = self.cell_size
         self.receptive_field = 4 * self.cell_size + 2 - self.cell_size % 2
         self._trim = 1 if variant == "dpm" else 0

@@ -8,12 +8,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .layer_stack import SIZE_TO_MEASURE_WITH
 from .network_code import NetworkCode
 
 LARGEST_SIDE = 8192
-DATA_WEIGHTS = ((0.5, 300.0), (1.0, 100.0))
-LEAST_DATA_WEIGHT = 20.0
 
 
 class CNN(NetworkCode):
@@ -55,11 +52,6 @@ class CNN(NetworkCode):
         SHA-256 of the weights that the layer depends on.
     centre : tuple of float
         The network's mean colour, RGB in [0, 1]; mid-grey if it subtracts none.
-    jitter : int
-        max(round(stride / 4), 1), as published.
-    data_weight : float
-        300 where a position sees less than half of the side of the network's image, 100 where it sees less than the
-        whole, 20 beyond. The papers sweep 1, 20, 100 and 300, and show shallow layers with 300 and deep ones with less.
 
     Raises
     ------
@@ -95,14 +87,7 @@ class CNN(NetworkCode):
         if stride is None or receptive_field is None:
             field = self.stack.field(layer)
             stride, receptive_field = stride or field.stride, receptive_field or int(field.size)
-        self._see(stride, receptive_field)
-        self.data_weight = self._usual_data_weight()
-
-    def _usual_data_weight(self) -> float:
-        """C by how much of the image a position sees."""
-        height, width = self.stack.preprocessing.input_size or SIZE_TO_MEASURE_WITH
-        share = self.receptive_field / max(height, width)
-        return next((weight for bound, weight in DATA_WEIGHTS if share < bound), LEAST_DATA_WEIGHT)
+        self.stride, self.receptive_field = stride, receptive_field
 
     def forward(self, x: Tensor) -> Tensor:
         """The layer's output, (N, D, h, w) or (N, D)."""

@@ -47,7 +47,8 @@ class Layers(NetworkCode):
         self._load(network, layers, weights, sha256, mean=mean, std=std, scale=scale, order=order,
                    input_size=input_size, leak=leak, precision=precision)
         fields = [self.stack.field(layer) for layer in self.layers]
-        self._see(max(field.stride for field in fields), int(max(field.size for field in fields)))
+        self.stride = max(field.stride for field in fields)
+        self.receptive_field = int(max(field.size for field in fields))
 
     def forward(self, x: Tensor) -> Tensor:
         """All layers, flattened, one after the other, (N, D)."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -43,11 +42,6 @@ class NetworkCode(Representation):
         self.in_channels = (channels, 1) if channels > 1 else (1,)
         self.centre = self.stack.preprocessing.colour
         self.usual_size = self.stack.preprocessing.input_size
-
-    def _see(self, stride: int, receptive_field: int) -> None:
-        """Keep what a position sees, and the jitter that follows."""
-        self.stride, self.receptive_field = stride, receptive_field
-        self.jitter = max(math.floor(stride / 4 + 0.5), 1)
 
     @property
     def fingerprint(self) -> str:

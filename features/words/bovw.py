@@ -16,8 +16,6 @@ from .word_code import AssignedCode, Level, squared_distances
 
 POOLINGS = ("sum", "max")
 NORMALISATIONS = ("none", "l1", "l2", "power")
-HARD_STAGES = ((100, 0.5), (100, 0.3), (60, 0.15), (40, 0.07))
-SOFT_STAGES = ((60, 0.5), (80, 0.25), (100, 0.1), (60, 0.02))
 
 
 class BoVW(AssignedCode):
@@ -90,7 +88,6 @@ class BoVW(AssignedCode):
         if ridge <= 0:
             raise ValueError(f"ridge, the weight λ of the llc system, is positive, got {ridge}")
         self.pooling, self.normalisation, self.ridge = pooling, normalisation, ridge
-        self.sharpening = HARD_STAGES if assignment in ("hard", "straight-through") else SOFT_STAGES
 
     @property
     def rooted(self) -> bool:

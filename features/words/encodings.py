@@ -15,8 +15,6 @@ from .word_code import AssignedCode, Level, WordCode
 
 TINY = 1e-12
 WARMTH = 20.0
-STAGES = ((50, 1.0), (60, 0.7), (80, 0.5), (80, 0.35), (80, 0.25), (80, 0.15), (80, 0.1), (80, 0.05), (40, 0.02))
-QUICK_STAGES = ((30, 1.0), (30, 0.5), (30, 0.25), (30, 0.1))
 
 
 class ResidualCode(AssignedCode):
@@ -225,8 +223,6 @@ class Fisher(WordCode):
 
     variances: Tensor
     priors: Tensor
-    sharpening = STAGES
-    quick_sharpening = QUICK_STAGES
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from ..base import Representation, Sharpening
+from ..base import Representation
 from ..device_constants import constant, kept
 from .sampling import stacked
 from .vocabulary import Vocabulary
@@ -21,8 +21,6 @@ Self = TypeVar("Self", bound="WordCode")
 
 Level = int | tuple[int, int]
 LARGEST_BLOCK = 2**25
-STAGES = ((60, 0.5), (100, 0.35), (100, 0.25), (100, 0.18), (80, 0.12), (60, 0.08), (60, 0.0))
-QUICK_STAGES = ((30, 0.5), (30, 0.3), (30, 0.15), (10, 0.08))
 
 
 class WordCode(Representation):
@@ -44,10 +42,6 @@ class WordCode(Representation):
     """
 
     words: Tensor
-    data_weight = 1e4
-    sharpening: Sharpening = STAGES
-    quick_sharpening: Sharpening = QUICK_STAGES
-    first_spread = 0.01
 
     def __init__(self, vocabulary: Vocabulary, levels: tuple[Level, ...], softening: float = 0.0) -> None:
         super().__init__()
