@@ -120,7 +120,7 @@ class _Run:
             z = self.parameterization.coordinates(_enlarged(start, recipe.extra_pixels))
         self.solver = self.begin(recipe.solver, z)
         self.finite = self.solver.point
-        self.stage: Stage | None = None
+        self.stage, self.staged = Stage(0), (phi, objective)
         self.evaluations = 0
         self.history: list[dict[str, Tensor]] = []
 
@@ -130,21 +130,20 @@ class _Run:
         return solver
 
     def enter(self, stage: Stage) -> None:
-        previous = self.stage
-        changed = previous is not None and stage.objective_key != previous.objective_key
-        if changed or previous is None:
+        changed = stage.objective_key != self.stage.objective_key
+        if changed:
             self.staged = staged(self.phi, self.objective, stage, self.recipe.data_weight)
         if stage.solver is not None:
             self.solver = self.begin(stage.solver, self.solver.best)
-        self.solver.next_stage(stage.rate, changed)
+        self.solver.next_stage(stage.rate, changed and self.evaluations > 0)
         self.stage = stage
 
     def step(self) -> str:
         """One gradient evaluation; a sentence if the run must end."""
         z = self.solver.point.detach().requires_grad_()
-        rendered = self.parameterization.render(z)
-        parts, gradient = self.evaluate(rendered.detach())
-        gradient = self.parameterization.vjp(z, rendered, gradient)
+        x = self.flatten(self.parameterization.render(z))
+        parts, by_x = self.evaluate(x)
+        (gradient,) = torch.autograd.grad(x, z, by_x)
         value = torch.stack(list(parts.values())).sum(0)
         self.evaluations += 1
         self.history.append({"objective": value, **parts})
@@ -154,24 +153,16 @@ class _Run:
         self.solver.tell(value, gradient)
         return ""
 
-    def evaluate(self, rendered: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """Each part of the objective, (N,), and the gradient of their sum by the rendered images, (N, C, H, W)."""
-        x = self.flatten(rendered.requires_grad_())
-        seen = view(x, self.stage.transforms if self.stage else (), self.size, self.generators)
-        data, by_seen = self.data(seen.detach().requires_grad_())
-        by_pixel = by_seen if seen is x else torch.autograd.grad(seen, x, by_seen)[0]
-        gradient = by_pixel.clone(memory_format=torch.contiguous_format)
-        centre, parts = self.parameterization.spec.centre, {"data": data}
-        for prior in self.recipe.priors:
-            parts[prior.name] = prior.with_gradient(x.detach(), centre, gradient).detach()
-        return parts, gradient if x is rendered else torch.autograd.grad(x, rendered, gradient)[0]
-
-    def data(self, seen: Tensor) -> tuple[Tensor, Tensor]:
-        """C · objective(Φ(seen)), (N,), and its gradient by the images that Φ receives, (N, C, H, W)."""
+    def evaluate(self, x: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Each part of the objective, (N,), and the gradient of their sum by the images, (N, C, H, W)."""
         phi, objective = self.staged
-        code = phi(seen)
-        value, slope = objective.with_gradient(code.detach(), self.recipe.data_weight)
-        return value, torch.autograd.grad(code, seen, slope)[0]
+        code = phi(view(x, self.stage.transforms, self.size, self.generators))
+        data, slope = objective.with_gradient(code.detach(), self.recipe.data_weight)
+        gradient = torch.autograd.grad(code, x, slope)[0].clone(memory_format=torch.contiguous_format)
+        parts, centre = {"data": data}, self.parameterization.spec.centre
+        for prior in self.recipe.priors:
+            parts[type(prior).__name__] = prior.with_gradient(x.detach(), centre, gradient).detach()
+        return parts, gradient
 
     def images(self) -> Tensor:
         with torch.no_grad():

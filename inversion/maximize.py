@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,9 @@ from .search import result_of, search, seeds_for
 
 Indices = int | Sequence[int]
 Neuron = tuple[int, ...]
+Target = tuple[Tensor, Tensor, tuple[int, int], dict[str, Any]]
+"""Directions (N, D, ...), their Z (N,), the image's size, and the request as plain values."""
+
 NOISE_IMAGES = 8
 USUAL_AREA = 1e4
 SPACING = 1.1
@@ -91,26 +93,16 @@ def maximize(
     Source: Mahendran & Vedaldi 2016, §6. Differs: M without statistics.
     """
     asked = {"channel": channel, "neuron": neuron, "class_": class_, "direction": direction, "mosaic": mosaic}
-    target = _target(phi, asked, size, statistics)
-    seeds = seeds_for(seed, starts, len(target.directions))
+    directions, scale, size, request = _target(phi, asked, size, statistics)
+    request["scale"] = scale.tolist()
+    seeds = seeds_for(seed, starts, len(directions))
     recipe = recipe_for(phi, preset, MAXIMIZATION_PRESETS, steps, data_weight)
-    directions, scale = (t.repeat_interleave(starts, 0) for t in (target.directions, target.scale))
-    outcome = search(phi, InnerProduct(directions, scale), recipe, target.size, seeds, directions, start=start,
+    directions, scale = (t.repeat_interleave(starts, 0) for t in (directions, scale))
+    outcome = search(phi, InnerProduct(directions, scale), recipe, size, seeds, directions, start=start,
                      memory=memory, progress=progress)
     with torch.no_grad():
         responses = -InnerProduct(directions)(torch.cat([phi(x) for x in outcome.x.split(1)]))
-    return result_of(phi, recipe, outcome, seed, starts, responses=responses.tolist(),
-                     target=target.asked | {"scale": target.scale.tolist()})
-
-
-@dataclass(frozen=True)
-class Target:
-    """What is maximised: directions (N, D, ...), their Z (N,), the image's size, and the request in plain values."""
-
-    directions: Tensor
-    scale: Tensor
-    size: tuple[int, int]
-    asked: dict[str, Any]
+    return result_of(phi, recipe, outcome, seed, starts, responses=responses.tolist(), target=request)
 
 
 def noise_codes(phi: Representation, size: tuple[int, int]) -> Tensor:
@@ -161,7 +153,7 @@ def _target(phi: Representation, asked: dict[str, Any], size: tuple[int, int] | 
         directions = torch.cat([channel_mask(shape, place) for place in places]) / math.prod(shape[1:])
     peaks = channel_peaks(phi, size, statistics)
     scale = torch.stack([peaks[place[0]] for place in places]) * _area(phi, size)
-    return Target(directions.to(phi.device), scale, size, {what: value, "size": size})
+    return directions.to(phi.device), scale, size, {what: value, "size": size}
 
 
 def _indices(what: str, value: Any) -> list[int]:
@@ -189,7 +181,7 @@ def _template(phi: Representation, value: NDArray[Any] | Tensor, size: tuple[int
     direction = direction.expand(1, *shape)
     norms = torch.linalg.vector_norm(noise_codes(phi, size).flatten(1), dim=1)
     scale = torch.linalg.vector_norm(direction).view(1) * norms.mean()
-    return Target(direction, scale, size, {"direction": list(value.shape), "size": size})
+    return direction, scale, size, {"direction": list(value.shape), "size": size}
 
 
 def _mosaic(phi: Representation, channels: list[int], size: tuple[int, int] | None,
@@ -209,7 +201,7 @@ def _mosaic(phi: Representation, channels: list[int], size: tuple[int, int] | No
         row, column = int((i // columns + 0.5) * shape[1] / rows), int((i % columns + 0.5) * shape[2] / columns)
         direction += one_hot(shape, channel, row, column) / float(peaks[channel])
     scale = torch.full((1,), len(channels) * _area(phi, size), device=phi.device)
-    return Target(direction.to(phi.device), scale, size, {"mosaic": channels, "size": size})
+    return direction.to(phi.device), scale, size, {"mosaic": channels, "size": size}
 
 
 def _whole(phi: Representation) -> tuple[int, int]:

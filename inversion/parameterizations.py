@@ -44,11 +44,6 @@ class Parameterization(ABC):
     def render(self, z: Tensor) -> Tensor:
         """The images of some coordinates."""
 
-    def vjp(self, z: Tensor, x: Tensor, gradient: Tensor) -> Tensor:
-        """The gradient by coordinates z, given that by their images x."""
-        (found,) = torch.autograd.grad(x, z, gradient)
-        return found
-
     @abstractmethod
     def coordinates(self, x: Tensor) -> Tensor:
         """Coordinates whose images are x (N, C, H, W)."""
@@ -92,10 +87,6 @@ class Pixels(Parameterization):
     def render(self, z: Tensor) -> Tensor:
         """The pixels."""
         return z + self.spec.centre
-
-    def vjp(self, z: Tensor, x: Tensor, gradient: Tensor) -> Tensor:
-        """The gradient by the pixels."""
-        return gradient
 
     def coordinates(self, x: Tensor) -> Tensor:
         """The pixels about the centre."""

@@ -23,7 +23,10 @@ TYPICAL_GRADIENT = TYPICAL_COLOUR / 6.5
 
 
 class Prior(ABC):
-    """A function of images, x (N, C, H, W) and their centre (C, 1, 1) → (N,); small where images are natural."""
+    """A function of images, x (N, C, H, W) and their centre (C, 1, 1) → (N,); small where images are natural.
+
+    Its class name is its key in a result's history.
+    """
 
     @abstractmethod
     def __call__(self, x: Tensor, centre: Tensor) -> Tensor:
@@ -34,11 +37,6 @@ class Prior(ABC):
         values, slope = value_and_gradient(lambda leaf: self(leaf, centre), x)
         gradient += slope
         return values
-
-    @property
-    def name(self) -> str:
-        """The key of this prior in a result's history."""
-        return type(self).__name__
 
 
 @dataclass(frozen=True)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
 from unfeature.features.base import Representation
 
 if TYPE_CHECKING:
-    from unfeature.features.gradients.hog import HOG
     from unfeature.features.networks.cnn import CNN
     from unfeature.features.networks.network_code import NetworkCode
-    from unfeature.features.words.bovw import BoVW
 
 Softness = tuple[tuple[int, float], ...]
 
@@ -66,40 +64,17 @@ def schedule_for(phi: Representation) -> Schedule:
     return next((SCHEDULES[name](phi) for name in names if name in SCHEDULES), Schedule())
 
 
-def _hog(phi: HOG) -> Schedule:
-    return Schedule(tv_weight=0.5 if phi.bilinear else 1.0)
-
-
-def _dsift(phi: Representation) -> Schedule:
-    return Schedule(init_std=0.03)
-
-
-def _lbp(phi: Representation) -> Schedule:
-    softness = ((40, 0.2), (60, 0.1), (60, 0.05), (80, 0.025), (100, 0.0125), (100, 0.006), (60, 0.003))
-    return Schedule(softness, ((20, 0.2), (20, 0.05), (20, 0.0125)))
-
-
-def _words(softness: Softness, quick_softness: Softness) -> Schedule:
-    return Schedule(softness, quick_softness, init_std=0.01, data_weight=1e4)
-
-
-QUICK_WORDS = ((30, 0.5), (30, 0.3), (30, 0.15), (10, 0.08))
-
-
-def _word_code(phi: Representation) -> Schedule:
-    softness = ((60, 0.5), (100, 0.35), (100, 0.25), (100, 0.18), (80, 0.12), (60, 0.08), (60, 0.0))
-    return _words(softness, QUICK_WORDS)
-
-
-def _bovw(phi: BoVW) -> Schedule:
-    hard = ((100, 0.5), (100, 0.3), (60, 0.15), (40, 0.07))
-    soft = ((60, 0.5), (80, 0.25), (100, 0.1), (60, 0.02))
-    return _words(hard if phi.assignment in ("hard", "straight-through") else soft, QUICK_WORDS)
-
-
-def _fisher(phi: Representation) -> Schedule:
-    softness = ((50, 1.0), (60, 0.7), (80, 0.5), (80, 0.35), (80, 0.25), (80, 0.15), (80, 0.1), (80, 0.05), (40, 0.02))
-    return _words(softness, ((30, 1.0), (30, 0.5), (30, 0.25), (30, 0.1)))
+WORDS = Schedule(
+    softness=((60, 0.5), (100, 0.35), (100, 0.25), (100, 0.18), (80, 0.12), (60, 0.08), (60, 0.0)),
+    quick_softness=((30, 0.5), (30, 0.3), (30, 0.15), (10, 0.08)), init_std=0.01, data_weight=1e4)
+HARD_BOVW = replace(WORDS, softness=((100, 0.5), (100, 0.3), (60, 0.15), (40, 0.07)))
+SOFT_BOVW = replace(WORDS, softness=((60, 0.5), (80, 0.25), (100, 0.1), (60, 0.02)))
+FISHER = replace(
+    WORDS, quick_softness=((30, 1.0), (30, 0.5), (30, 0.25), (30, 0.1)),
+    softness=((50, 1.0), (60, 0.7), (80, 0.5), (80, 0.35), (80, 0.25), (80, 0.15), (80, 0.1), (80, 0.05), (40, 0.02)))
+LBP = Schedule(
+    softness=((40, 0.2), (60, 0.1), (60, 0.05), (80, 0.025), (100, 0.0125), (100, 0.006), (60, 0.003)),
+    quick_softness=((20, 0.2), (20, 0.05), (20, 0.0125)))
 
 
 def _network(phi: NetworkCode) -> Schedule:
@@ -113,17 +88,16 @@ def _cnn(phi: CNN) -> Schedule:
     Mahendran & Vedaldi 2016 sweep 1, 20, 100 and 300, and show shallow layers with 300 and deep ones with less.
     """
     share = phi.receptive_field / max(phi.usual_size or UNKNOWN_INPUT_SIZE)
-    data_weight = 300.0 if share < 0.5 else 100.0 if share < 1 else 20.0
-    return Schedule(jitter=_network(phi).jitter, data_weight=data_weight)
+    return replace(_network(phi), data_weight=300.0 if share < 0.5 else 100.0 if share < 1 else 20.0)
 
 
 SCHEDULES: dict[str, Callable[[Any], Schedule]] = {
-    "HOG": _hog,
-    "DSIFT": _dsift,
-    "LBP": _lbp,
-    "WordCode": _word_code,
-    "BoVW": _bovw,
-    "Fisher": _fisher,
+    "HOG": lambda phi: Schedule(tv_weight=0.5 if phi.bilinear else 1.0),
+    "DSIFT": lambda phi: Schedule(init_std=0.03),
+    "LBP": lambda phi: LBP,
+    "WordCode": lambda phi: WORDS,
+    "BoVW": lambda phi: HARD_BOVW if phi.assignment in ("hard", "straight-through") else SOFT_BOVW,
+    "Fisher": lambda phi: FISHER,
     "NetworkCode": _network,
     "CNN": _cnn,
 }

@@ -40,10 +40,7 @@ class OverLayers(Objective):
     """
 
     def __init__(self, phi: Layers, size: tuple[int, int], parts: Sequence[Part]):
-        foreign = [layer for layer, _, _ in parts if layer not in phi.layers]
-        if foreign or not parts:
-            raise ValueError(f"the objective needs layers out of {', '.join(phi.layers)}, "
-                             f"got {', '.join(foreign) or 'none'}")
+        _check_layers(phi, [layer for layer, _, _ in parts])
         self.phi = phi
         self.size = size
         self.parts = tuple(parts)
@@ -188,5 +185,6 @@ def _gram_parts(phi: Layers, x: Tensor, weights: Mapping[str, float] | None) -> 
 
 def _check_layers(phi: Layers, names: Sequence[str] | Mapping[str, float]) -> None:
     foreign = [name for name in names if name not in phi.layers]
-    if foreign:
-        raise ValueError(f"there is no layer {foreign[0]!r} in this code, which has {', '.join(phi.layers)}")
+    if foreign or not names:
+        raise ValueError(f"there is no layer {foreign[0]!r} in this code, which has {', '.join(phi.layers)}" if foreign
+                         else f"no layers are given: choose among {', '.join(phi.layers)}")
