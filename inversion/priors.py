@@ -47,12 +47,8 @@ class BoundedRange(Prior):
 
     Parameters
     ----------
-    alpha : float
-        α ≥ 2; 6 in the paper.
-    typical : float
-        B, a typical distance of a colour from the centre.
-    weight : float
-        w.
+    alpha, typical, weight : float
+        α ≥ 2, 6 in the paper; B, a typical distance of a colour from the centre; w.
 
     Notes
     -----
@@ -92,12 +88,8 @@ class TotalVariation(Prior):
 
     Parameters
     ----------
-    beta : float
-        β ≥ 1; 2 in the paper, smaller is sharper.
-    typical : float
-        V, a typical gradient.
-    weight : float
-        w.
+    beta, typical, weight : float
+        β ≥ 1, 2 in the paper, smaller is sharper; V, a typical gradient; w.
 
     Notes
     -----
@@ -141,12 +133,8 @@ class HyperLaplacian(Prior):
 
     Parameters
     ----------
-    gamma : float
-        0 < γ ≤ 1; photographs have about 0.7.
-    typical : float
-        V, a typical gradient.
-    weight : float
-        w.
+    gamma, typical, weight : float
+        0 < γ ≤ 1, photographs have about 0.7; V, a typical gradient; w.
 
     Notes
     -----

@@ -72,10 +72,8 @@ class Recipe:
     Attributes
     ----------
     name : str
-    parameterization : callable
-        Makes the parameterization of an `ImageSpec`.
-    solver : callable
-        Makes a solver.
+    parameterization, solver : callable
+        Make the parameterization of an `ImageSpec`, and a solver.
     priors : tuple of Prior
     stages : tuple of Stage
     data_weight : float
@@ -107,7 +105,7 @@ class Recipe:
     @property
     def extra_pixels(self) -> int:
         """By how much the image is higher and wider than what Φ receives, so that random shifts stay inside."""
-        return max(0, *(sum(transform.shrinkage for transform in stage.transforms) for stage in self.stages))
+        return max([0, *(sum(t.shrinkage for t in stage.transforms) for stage in self.stages)])
 
     @property
     def solvers(self) -> tuple[Callable[[], Solver], ...]:
