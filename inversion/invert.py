@@ -81,7 +81,7 @@ def invert(
     seeds = seeds_for(seed, starts, len(target))
     size = check_code(phi, target, size)
     recipe = recipe_for(phi, preset, steps=steps, data_weight=data_weight)
-    if mask is not None:  # masked entries tell neither which regions are flat nor the contrast
+    if mask is not None:  # what the mask hides may be anything: neither flat, nor of a known contrast
         recipe = replace(recipe, flat_regions=False, contrast=None)
     codes = target.repeat_interleave(starts, 0)
     objective = Euclidean(codes, _as_mask(mask, target, starts))

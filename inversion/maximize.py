@@ -51,9 +51,9 @@ def maximize(
     Parameters
     ----------
     phi : Representation
-        Φ; networks whose units may start dead want ``leak=0.05``.
+        Φ; a leaky ReLU gradient, ``leak=0.05``, helps networks whose units may start at zero.
     channel : int or sequence of int, optional
-        The mean response of a channel over all positions; several are shown side by side, one image each.
+        The mean response of a channel over all positions; one image for each of several.
     neuron : tuple of int, or sequence of such, optional
         (channel, row, column), or (channel,) for the position in the middle.
     class_ : int or sequence of int, optional
@@ -61,7 +61,7 @@ def maximize(
     direction : ndarray (h, w, D) or (D,), or Tensor (D, h, w) or (D,), optional
         Φ₀ itself: a linear template, such as a part filter on HOG, or a direction in the space of channels.
     mosaic : sequence of int, optional
-        Channels shown in one image, each by a neuron of its own, at places 1.1 receptive fields apart.
+        Channels that share one image, each by a neuron of its own, at places 1.1 receptive fields apart.
     size : tuple of int, optional
         Height and width. By default: for a neuron, its receptive field; for a template, the smallest image that has
         such a code; for a mosaic, as large as it needs; for a channel or class, the size that the code was made for.
@@ -75,25 +75,25 @@ def maximize(
     -------
     Result
         With one image for each request and start, the attempts at one in a row; ``codes`` is None and errors are NaN.
-        ``history["data"]`` is −C · response / Z. ``provenance["target"]`` holds what was asked for and Z,
+        ``history["data"]`` is −C · response / Z. ``provenance["target"]`` holds the request and Z,
         ``provenance["responses"]`` ⟨Φ(x), Φ₀⟩ of each image.
 
     Raises
     ------
     ValueError
-        Unless exactly one thing is asked for; for parts that a code does not have, or statistics of another descriptor.
+        Unless exactly one target is given; for parts that a code does not have, or statistics of another descriptor.
 
     Notes
     -----
-    Z = M · n · ρ² / 10⁴, with n the number of filters shown at once, ρ the receptive field but no more than the
+    Z = M · n · ρ² / 10⁴, with n the number of filters in the image, ρ the receptive field but no more than the
     image's longer side, and M the largest response of the channel over natural images, so that C means the same in
     every layer; with statistics M is no less than a tenth of the strongest channel's. Without them M is the largest
     response of any channel to eight fixed images of 1/f noise of standard deviation 0.2: deep channels hardly respond
     to noise, but alike. A template has Z = ‖Φ₀‖ times the mean norm of the codes of that noise.
     Source: Mahendran & Vedaldi 2016, §6. Differs: M without statistics.
     """
-    asked = {"channel": channel, "neuron": neuron, "class_": class_, "direction": direction, "mosaic": mosaic}
-    directions, scale, size, request = _target(phi, asked, size, statistics)
+    targets = {"channel": channel, "neuron": neuron, "class_": class_, "direction": direction, "mosaic": mosaic}
+    directions, scale, size, request = _target(phi, targets, size, statistics)
     request["scale"] = scale.tolist()
     seeds = seeds_for(seed, starts, len(directions))
     recipe = recipe_for(phi, preset, MAXIMIZATION_PRESETS, steps, data_weight)
@@ -129,13 +129,13 @@ def channel_peaks(phi: Representation, size: tuple[int, int], statistics: Statis
     return peaks.clamp_min(0.1 * strongest)
 
 
-def _target(phi: Representation, asked: dict[str, Any], size: tuple[int, int] | None,
+def _target(phi: Representation, targets: dict[str, Any], size: tuple[int, int] | None,
             statistics: Statistics | None) -> Target:
-    given = [name for name, value in asked.items() if value is not None]
+    given = [name for name, value in targets.items() if value is not None]
     if len(given) != 1:
-        raise ValueError("ask for one of channel, neuron, class_, direction and mosaic, "
+        raise ValueError("give one of channel, neuron, class_, direction and mosaic, "
                          f"got {', '.join(given) or 'none'}")
-    what, value = given[0], asked[given[0]]
+    what, value = given[0], targets[given[0]]
     if what == "direction":
         return _template(phi, value, size)
     if what == "mosaic":

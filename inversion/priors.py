@@ -70,7 +70,7 @@ class BoundedRange(Prior):
 
     def with_gradient(self, x: Tensor, centre: Tensor, gradient: Tensor) -> Tensor:
         """As for every prior, in one compiled pass on the CPU."""
-        if not _fits(x, gradient):
+        if not (kernels.fits(x) and gradient.is_contiguous()):
             return super().with_gradient(x, centre, gradient)
         from .compiled import range_with_gradient
 
@@ -117,7 +117,7 @@ class TotalVariation(Prior):
 
     def with_gradient(self, x: Tensor, centre: Tensor, gradient: Tensor) -> Tensor:
         """As for every prior; for β = 2 in one compiled pass on the CPU."""
-        if self.beta != 2 or not _fits(x, gradient):
+        if self.beta != 2 or not (kernels.fits(x) and gradient.is_contiguous()):
             return super().with_gradient(x, centre, gradient)
         from .compiled import variation_with_gradient
 
@@ -154,10 +154,6 @@ class HyperLaplacian(Prior):
         pixels = x.shape[2] * x.shape[3]
         squared = _squared_gradient(*_forward_differences(x / self.typical))
         return (squared + 0.01).pow(self.gamma / 2).flatten(1).sum(1) * (self.weight / pixels)
-
-
-def _fits(x: Tensor, gradient: Tensor) -> bool:
-    return kernels.fits(x) and gradient.is_contiguous()
 
 
 def _in_one_pass(kernel: Callable[..., None], x: Tensor, gradient: Tensor, *operands: Any) -> Tensor:

@@ -123,14 +123,10 @@ def cvpr2015(phi: Representation) -> Recipe:
     Their image is divided by σ, the norm of a typical photograph (here σ² = B² H W): on that scale the step is 0.004,
     λ_TV = 10 with β = 2, and λ_α = 8e-10 with α = 6, which is next to nothing.
     """
-    return Recipe(
-        "cvpr2015",
-        partial(Pixels, bound=None),
-        partial(Momentum, step=0.004 * TYPICAL_COLOUR**2),
-        (TotalVariation(typical=TYPICAL_COLOUR, weight=10.0), BoundedRange(weight=8e-10)),
-        tuple(Stage(200, rate=rate) for rate in (1.0, 0.1, 0.01, 0.001)),
-        1.0,
-    )
+    priors = (TotalVariation(typical=TYPICAL_COLOUR, weight=10.0), BoundedRange(weight=8e-10))
+    stages = tuple(Stage(200, rate=rate) for rate in (1.0, 0.1, 0.01, 0.001))
+    solver = partial(Momentum, step=0.004 * TYPICAL_COLOUR**2)
+    return Recipe("cvpr2015", partial(Pixels, bound=None), solver, priors, stages, 1.0)
 
 
 def ijcv2016(phi: Representation) -> Recipe:
@@ -243,12 +239,7 @@ def gatys2015(phi: Representation) -> Recipe:
 
 Presets = Mapping[str, Callable[[Representation], Recipe]]
 
-PRESETS: Presets = {
-    "best": best,
-    "fast": fast,
-    "ijcv2016": ijcv2016,
-    "cvpr2015": cvpr2015,
-}
+PRESETS: Presets = {"best": best, "fast": fast, "ijcv2016": ijcv2016, "cvpr2015": cvpr2015}
 MAXIMIZATION_PRESETS: Presets = {"best": maximization, "ijcv2016": maximization_ijcv2016}
 CARICATURE_PRESETS: Presets = {name: partial(_caricature, make) for name, make in MAXIMIZATION_PRESETS.items()}
 TEXTURE_PRESETS: Presets = {"best": texture, "gatys2015": gatys2015}

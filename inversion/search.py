@@ -184,25 +184,11 @@ def result_of(phi: Representation, recipe: Recipe, outcome: Outcome, seed: int, 
         arrays = [np.moveaxis(t.cpu().numpy(), 1, -1) for t in (found, codes)]
         errors, centred = relative_errors(*arrays)
         target = np.ascontiguousarray(arrays[1])
-    return Result(
-        images=_to_arrays(outcome.x),
-        errors=errors,
-        errors_centred=centred,
-        status=outcome.status,
-        codes=target,
-        history=outcome.history,
-        starts=starts,
-        provenance={
-            "method": recipe.name,
-            "descriptor": phi.to_config(),
-            "recipe": recipe.describe(),
-            "seed": seed,
-            "evaluations": outcome.evaluations,
-            "seconds": round(outcome.seconds, 3),
-            "versions": dict(_versions()),
-            **facts,
-        },
-    )
+    provenance = {
+        "method": recipe.name, "descriptor": phi.to_config(), "recipe": recipe.describe(), "seed": seed,
+        "evaluations": outcome.evaluations, "seconds": round(outcome.seconds, 3), "versions": dict(_versions()),
+        **facts}
+    return Result(_to_arrays(outcome.x), errors, centred, outcome.status, target, outcome.history, starts, provenance)
 
 
 @cache

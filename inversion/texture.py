@@ -112,7 +112,7 @@ def style_transfer(
     steps: int | None = None, data_weight: float | None = None, start: NDArray[Any] | Tensor | None = None,
     seed: int = 0, progress: Callable[[Progress], None] | None = None,
 ) -> Result:
-    r"""Paint the content of one image in the style of another.
+    r"""Give one image the style of another.
 
     x* = argmin_x C (ℓ_content(x) + w ℓ_style(x)) + R(x), the codes of some layers near those of the content, the Gram
     matrices of others near those of the style
@@ -149,12 +149,12 @@ def style_transfer(
         raise ValueError(f"the style's weight is not negative, got {style_weight}")
     x = in_channels_of(phi, content)
     size = (x.shape[2], x.shape[3])
-    shown = tuple(content_layers or phi.layers[-1:])
+    kept = tuple(content_layers or phi.layers[-1:])
     styled = tuple(style_layers or phi.layers)
-    _check_layers(phi, (*shown, *styled))
+    _check_layers(phi, (*kept, *styled))
     with torch.no_grad():
         codes = phi.split(phi(x), *size)
-    parts: list[Part] = [(layer, Euclidean(codes[layer]), 1 / len(shown)) for layer in shown]
+    parts: list[Part] = [(layer, Euclidean(codes[layer]), 1 / len(kept)) for layer in kept]
     parts += _gram_parts(phi, in_channels_of(phi, style), {layer: style_weight / len(styled) for layer in styled})
     recipe = recipe_for(phi, preset, TEXTURE_PRESETS, steps, data_weight)
     start = x if start is None else start

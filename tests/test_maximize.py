@@ -106,8 +106,8 @@ def test_a_direction_among_channels_fits_every_position(phi):
 
 
 @pytest.mark.parametrize(("request_", "words"), [
-    ({}, "ask for one"),
-    ({"channel": 1, "class_": 2}, "ask for one"),
+    ({}, "give one of"),
+    ({"channel": 1, "class_": 2}, "give one of"),
     ({"channel": 99}, "no channel 99"),
     ({"channel": []}, "a whole number, or several"),
     ({"channel": 1.5}, "a whole number, or several"),
