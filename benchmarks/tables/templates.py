@@ -27,8 +27,8 @@ METRICS = (Metric("response", "⟨Φ(x), w⟩", 3), Metric("cosine", "cosine of 
 LEAD = (
     "Linear templates w on HOG as part models, release 5, order it: the image x to which the template responds most, "
     "against the priors, with the parameterization, solver and stages of the preset for inversions. HOG is blind to "
-    "contrast; images are shown with a deviation of 0.2. A template’s own picture shows its positive weights, and beside "
-    "them its negative ones."
+    "contrast; images are shown with a deviation of 0.2. A template’s own picture shows its positive weights, and "
+    "beside them its negative ones."
 )
 
 
