@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from unfeature.features.base import Representation, image_to_tensor, tensor_to_image
-from unfeature.inversion.parameterizations import Fourier, Frame
+from unfeature.inversion.parameterizations import Fourier, ImageSpec
 from unfeature.io.images import resize_longer, to_bytes
 
 from .base import Baseline
@@ -170,7 +170,7 @@ class Upconv(Baseline):
             return guess
         x = image_to_tensor(guess)
         centre = torch.tensor(phi.centre).expand(x.shape[1]).view(-1, 1, 1)
-        fourier = Fourier(Frame(x.shape[2], x.shape[3], centre), spread=START_NOISE)
+        fourier = Fourier(ImageSpec(x.shape[2], x.shape[3], centre), init_std=START_NOISE)
         noise = fourier.render(fourier.start([seed])) - centre
         contrasted = (x - x.mean()) * (START_CONTRAST / x.std().clamp_min(1e-2))
         return np.asarray(tensor_to_image(centre + contrasted + noise), dtype=np.float32)

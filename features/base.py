@@ -19,8 +19,6 @@ Self = TypeVar("Self", bound="Representation")
 
 LARGEST_PLAUSIBLE_VALUE = 4.0
 
-Sharpening = tuple[tuple[int, float], ...]
-
 
 class Representation(nn.Module):
     r"""An image code Φ with a gradient.
@@ -45,19 +43,6 @@ class Representation(nn.Module):
         Whether (all but very small) changes of the image's contrast leave the code as it is.
     descriptors_per_position : int
         Local descriptors that the channels of one position hold, one after the other.
-    jitter : int or None
-        Size of the square of random offsets under which the published settings look at the image; None for never.
-    data_weight : float
-        C of the papers: how much an inversion weighs the code's relative error against the priors.
-    sharpening : tuple of (int, float)
-        Gradient evaluations at each softness of the surrogate, by which `best` approaches the descriptor; 0 is itself.
-    quick_sharpening : tuple of (int, float)
-        The same for `fast`.
-    variation : float
-        Weight of the total variation in `best`. Where codes are fitted closely, a strong one buys smoothness with long
-        false ramps.
-    first_spread : float
-        Standard deviation of the Fourier coefficients of the noise that `best` starts from.
 
     Notes
     -----
@@ -72,12 +57,6 @@ class Representation(nn.Module):
     input_size: tuple[int, int] | None = None
     contrast_invariant: bool = False
     descriptors_per_position: int = 1
-    jitter: int | None = None
-    data_weight: float = 100.0
-    sharpening: Sharpening = ((60, 0.5), (60, 0.2), (60, 0.1), (60, 0.05), (60, 0.025))
-    quick_sharpening: Sharpening = ((20, 0.4), (20, 0.15), (20, 0.04))
-    variation: float = 1.0
-    first_spread: float = 0.3
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,1 +1,1 @@
-"""Code → image: objectives, priors, canvases, solvers, and the one loop that joins them."""
+"""Code → image: objectives, priors, parameterizations, solvers, and the one loop that joins them."""

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -14,31 +11,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unfeature.features.base import Representation, code_shape, code_to_tensor, image_to_tensor
+from unfeature.features.base import Representation, code_shape, code_to_tensor
 
-from .engine import Outcome, Progress, Term, descend
-from .objectives import Euclidean, squared_norm
-from .recipes import Recipe, adjusted, recipe_for
-from .result import Result, relative_errors
-from .search import in_batches, most_at_once
+from .engine import Progress
+from .objectives import Euclidean
+from .recipes import Recipe, recipe_for
+from .result import Result
+from .search import result_of, search, seeds_for
 
 Code = NDArray[Any] | Tensor | Sequence[NDArray[Any]]
 
 
 @torch.inference_mode(False)
 def invert(
-    phi: Representation,
-    code: Code,
-    *,
-    preset: str | Recipe = "best",
-    size: tuple[int, int] | None = None,
+    phi: Representation, code: Code, *, preset: str | Recipe = "best", size: tuple[int, int] | None = None,
     mask: NDArray[Any] | Tensor | None = None,
-    steps: int | None = None,
-    data_weight: float | None = None,
-    starts: int = 1,
-    seed: int = 0,
-    start: NDArray[Any] | Tensor | None = None,
-    memory: int | str | None = None,
+    steps: int | None = None, data_weight: float | None = None, starts: int = 1, seed: int = 0,
+    start: NDArray[Any] | Tensor | None = None, memory: int | str | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Result:
     r"""Find an image whose code is the given one.
@@ -67,8 +56,8 @@ def invert(
     start : ndarray or Tensor, optional
         An image to start from, instead of noise: (H, W), (H, W, C), or a batch (N, C, H, W).
     memory : int or str, optional
-        Bytes, or text such as ``"2GB"``, that the images may take while they are sought: as many as fit are sought at
-        once, the others after them, with the same outcome. By default all are sought at once.
+        Memory budget in bytes, or text such as ``"2GB"``; the batch is processed in chunks that fit, with the same
+        outcome. By default it is one chunk.
     progress : callable, optional
         Called with a `Progress` after every gradient evaluation.
 
@@ -85,49 +74,20 @@ def invert(
 
     Notes
     -----
-    Source: Mahendran & Vedaldi 2016. A keyboard interrupt returns the best image so far; images that memory
-    has kept waiting stay where they start.
+    Source: Mahendran & Vedaldi 2016. A keyboard interrupt returns the best image so far; images of later chunks stay
+    where they start.
     """
-    if starts < 1:
-        raise ValueError(f"starts is at least 1, got {starts}")
     target = as_codes(code) if isinstance(code, Tensor) else as_codes(code).to(phi.device)
+    seeds = seeds_for(seed, starts, len(target))
     size = check_code(phi, target, size)
-    recipe = adjusted(recipe_for(phi, preset), steps, data_weight)
+    recipe = recipe_for(phi, preset, steps=steps, data_weight=data_weight)
+    if mask is not None:  # what the mask hides may be anything: neither flat, nor of a known contrast
+        recipe = replace(recipe, flat_regions=False, contrast=None)
     codes = target.repeat_interleave(starts, 0)
-    weights = _as_mask(mask, target, starts)
-    seeds = [seed + j for _ in range(len(target)) for j in range(starts)]
-    first = None if start is None else as_images(start, len(codes), size).to(codes)
-
-    def find(part: slice, recipe: Recipe) -> Outcome:
-        asked = codes[part]
-        objective = Euclidean(asked, weights if weights is None or len(weights) == 1 else weights[part])
-        flat = phi.flat_pixels(asked, *size) if recipe.levelled and mask is None else None
-
-        def measure(x: Tensor) -> Tensor:
-            with torch.no_grad():
-                return (squared_norm(phi(x) - asked) / squared_norm(asked)).sqrt()
-
-        begun = None if first is None else first[part]
-        return descend([Term(phi, objective)], recipe, size, seeds[part], asked, begun, flat, measure, progress)
-
-    outcome = in_batches(len(codes), most_at_once(phi, recipe, size, codes, memory), recipe, find)
-    if recipe.contrast is not None and phi.contrast_invariant and mask is None:
-        outcome = replace(outcome, x=with_contrast(outcome.x, recipe.contrast))
-    return _result(phi, codes, outcome, recipe, seed, starts)
-
-
-def with_contrast(x: Tensor, deviation: float) -> Tensor:
-    """Images about mid-grey with a standard deviation, or less where more than 1 % of an image would be clipped."""
-    centred = x - x.mean((1, 2, 3), keepdim=True)
-    spread = centred.square().mean((1, 2, 3)).sqrt()
-    extent = torch.stack([_quantile(sample.abs(), 0.99) for sample in centred])
-    gain = torch.minimum(deviation / spread.clamp_min(1e-12), 0.5 / extent.clamp_min(1e-12))
-    return 0.5 + gain.view(-1, 1, 1, 1) * centred
-
-
-def _quantile(values: Tensor, share: float) -> Tensor:
-    flat = values.flatten()
-    return flat.kthvalue(max(1, round(share * flat.numel()))).values
+    objective = Euclidean(codes, _as_mask(mask, target, starts))
+    outcome = search(phi, objective, recipe, size, seeds, codes, codes=codes, start=start, memory=memory,
+                     progress=progress)
+    return result_of(phi, recipe, outcome, seed, starts, codes)
 
 
 def as_codes(code: Code) -> Tensor:
@@ -151,19 +111,8 @@ def as_codes(code: Code) -> Tensor:
     return torch.cat(tensors)
 
 
-def as_images(image: NDArray[Any] | Tensor, count: int, size: tuple[int, int]) -> Tensor:
-    """One image, or a batch of `count`, of a height and width, as a tensor (count, C, H, W)."""
-    x = image.detach() if isinstance(image, Tensor) else image_to_tensor(image)
-    if x.ndim != 4 or len(x) not in (1, count):
-        raise ValueError(f"give one image, or a batch (N, C, H, W) of {count}; got shape {tuple(image.shape)}")
-    if tuple(x.shape[2:]) != tuple(size):
-        raise ValueError(f"the image to start from has {x.shape[2]} × {x.shape[3]} pixels, but the one to find "
-                         f"{size[0]} × {size[1]}: resize it, or give the size that it has")
-    return x.expand(count, -1, -1, -1)
-
-
 def check_code(phi: Representation, target: Tensor, size: tuple[int, int] | None) -> tuple[int, int]:
-    """Size of the images whose codes are asked for; ValueError if Φ has no such codes."""
+    """Size of the images that have such codes; ValueError if Φ has no such codes."""
     shape = tuple(target.shape[1:])
     size = phi.image_size_for(shape) if size is None else (int(size[0]), int(size[1]))
     expected = phi.output_shape(*size)
@@ -172,30 +121,6 @@ def check_code(phi: Representation, target: Tensor, size: tuple[int, int] | None
         raise ValueError(f"the code has shape {layout[0]}, but {phi!r} gives {layout[1]} for an image of "
                          f"{size[0]} × {size[1]} pixels: check the descriptor's options and the image size")
     return size
-
-
-def provenance(phi: Representation, recipe: Recipe, outcome: Outcome, seed: int) -> dict[str, Any]:
-    """What a result remembers of how it was made."""
-    return {
-        "method": recipe.name,
-        "descriptor": phi.to_config(),
-        "recipe": recipe.describe(),
-        "seed": seed,
-        "evaluations": outcome.evaluations,
-        "seconds": round(outcome.seconds, 3),
-        "versions": dict(_versions()),
-    }
-
-
-@cache
-def _versions() -> dict[str, str]:
-    return {"python": platform.python_version(), **{p: version(p) for p in ("unfeature", "torch", "numpy")}}
-
-
-def to_arrays(x: Tensor) -> NDArray[np.float32]:
-    """Images (N, C, H, W) as (N, H, W, C), or (N, H, W) if they are grey."""
-    a = x.permute(0, 2, 3, 1).float().cpu().numpy()
-    return np.ascontiguousarray(a[..., 0] if a.shape[-1] == 1 else a)
 
 
 def _as_mask(mask: NDArray[Any] | Tensor | None, target: Tensor, starts: int) -> Tensor | None:
@@ -220,20 +145,3 @@ def _as_mask(mask: NDArray[Any] | Tensor | None, target: Tensor, starts: int) ->
         raise ValueError("the mask's weights are finite and not negative")
     weights = weights.view((1,) * (target.ndim - weights.ndim) + weights.shape)
     return weights if len(weights) == 1 else weights.repeat_interleave(starts, 0)
-
-
-def _result(phi: Representation, codes: Tensor, outcome: Outcome, recipe: Recipe, seed: int, starts: int) -> Result:
-    with torch.no_grad():
-        found = torch.cat([phi(x) for x in outcome.x.split(1)])
-    arrays = [np.moveaxis(t.cpu().numpy(), 1, -1) for t in (found, codes)]
-    errors, centred = relative_errors(*arrays)
-    return Result(
-        images=to_arrays(outcome.x),
-        errors=errors,
-        errors_centred=centred,
-        status=outcome.status,
-        codes=np.ascontiguousarray(arrays[1]),
-        history=outcome.history,
-        starts=starts,
-        provenance=provenance(phi, recipe, outcome, seed),
-    )

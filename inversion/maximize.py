@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,45 +16,32 @@ from unfeature.features.channel_statistics import Statistics
 from unfeature.features.masks import channel_mask
 from unfeature.features.masks import neuron as one_hot
 
-from . import recipes as presets
-from .engine import Outcome, Progress, Term, descend
-from .invert import as_images, provenance, to_arrays, with_contrast
+from .engine import Progress
 from .objectives import InnerProduct
-from .parameterizations import Colours, Fourier, Frame
-from .priors import BoundedRange, BoundedVariation
-from .recipes import Recipe, Stage, adjusted, ijcv2016
+from .parameterizations import Fourier, ImageSpec
+from .recipes import MAXIMIZATION_PRESETS, Recipe, recipe_for
 from .result import Result
-from .search import in_batches, most_at_once
-from .solvers.first_order import Adam
-from .views import robustness
+from .search import result_of, search, seeds_for
 
 Indices = int | Sequence[int]
 Neuron = tuple[int, ...]
+Target = tuple[Tensor, Tensor, tuple[int, int], dict[str, Any]]
+"""Directions (N, D, ...), their Z (N,), the image's size, and the request as plain values."""
+
 NOISE_IMAGES = 8
 USUAL_AREA = 1e4
 SPACING = 1.1
 LEAST_SIDE = 128
-DATA_WEIGHT = 2.0
 
 
 @torch.inference_mode(False)
 def maximize(
-    phi: Representation,
-    *,
-    channel: Indices | None = None,
-    neuron: Neuron | Sequence[Neuron] | None = None,
-    class_: Indices | None = None,
-    direction: NDArray[Any] | Tensor | None = None,
-    mosaic: Sequence[int] | None = None,
-    size: tuple[int, int] | None = None,
-    statistics: Statistics | None = None,
+    phi: Representation, *, channel: Indices | None = None, neuron: Neuron | Sequence[Neuron] | None = None,
+    class_: Indices | None = None, direction: NDArray[Any] | Tensor | None = None,
+    mosaic: Sequence[int] | None = None, size: tuple[int, int] | None = None, statistics: Statistics | None = None,
     preset: str | Recipe = "best",
-    steps: int | None = None,
-    data_weight: float | None = None,
-    starts: int = 1,
-    seed: int = 0,
-    start: NDArray[Any] | Tensor | None = None,
-    memory: int | str | None = None,
+    steps: int | None = None, data_weight: float | None = None, starts: int = 1, seed: int = 0,
+    start: NDArray[Any] | Tensor | None = None, memory: int | str | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Result:
     r"""Find an image to which a part of a code responds most.
@@ -66,9 +51,9 @@ def maximize(
     Parameters
     ----------
     phi : Representation
-        Φ; networks whose units may start dead want ``leak=0.05``.
+        Φ; a leaky ReLU gradient, ``leak=0.05``, helps networks whose units may start at zero.
     channel : int or sequence of int, optional
-        The mean response of a channel over all positions; several are shown side by side, one image each.
+        The mean response of a channel over all positions; one image for each of several.
     neuron : tuple of int, or sequence of such, optional
         (channel, row, column), or (channel,) for the position in the middle.
     class_ : int or sequence of int, optional
@@ -76,134 +61,57 @@ def maximize(
     direction : ndarray (h, w, D) or (D,), or Tensor (D, h, w) or (D,), optional
         Φ₀ itself: a linear template, such as a part filter on HOG, or a direction in the space of channels.
     mosaic : sequence of int, optional
-        Channels shown in one image, each by a neuron of its own, at places 1.1 receptive fields apart.
+        Channels that share one image, each by a neuron of its own, at places 1.1 receptive fields apart.
     size : tuple of int, optional
         Height and width. By default: for a neuron, its receptive field; for a template, the smallest image that has
         such a code; for a mosaic, as large as it needs; for a channel or class, the size that the code was made for.
     statistics : Statistics, optional
         Of phi, over photographs; see Z below.
     preset : {"best", "ijcv2016"} or Recipe
-    steps : int, optional
-        Gradient evaluations in all; the preset's stages are shortened or lengthened in proportion.
-    data_weight : float, optional
-        C of the papers, the weight of the data term against the priors; by default the preset's.
-    starts : int
-        Attempts at each image, from different noise.
-    seed : int
-        Of the noise; attempt j has seed + j.
-    start : ndarray or Tensor, optional
-        An image to start from.
-    memory : int or str, optional
-        Bytes, or text such as ``"2GB"``, that the images may take while they are sought, as for `invert`.
-    progress : callable, optional
-        Called with a `Progress` after every gradient evaluation.
+    steps, data_weight, starts, seed, start, memory, progress
+        As for `invert`.
 
     Returns
     -------
     Result
         With one image for each request and start, the attempts at one in a row; ``codes`` is None and errors are NaN.
-        ``history["data"]`` is −C · response / Z. ``provenance["target"]`` holds what was asked for and Z,
+        ``history["data"]`` is −C · response / Z. ``provenance["target"]`` holds the request and Z,
         ``provenance["responses"]`` ⟨Φ(x), Φ₀⟩ of each image.
 
     Raises
     ------
     ValueError
-        Unless exactly one thing is asked for; for parts that a code does not have, or statistics of another descriptor.
+        Unless exactly one target is given; for parts that a code does not have, or statistics of another descriptor.
 
     Notes
     -----
-    Z = M · n · ρ² / 10⁴, with n the number of filters shown at once, ρ the receptive field but no more than the
+    Z = M · n · ρ² / 10⁴, with n the number of filters in the image, ρ the receptive field but no more than the
     image's longer side, and M the largest response of the channel over natural images, so that C means the same in
     every layer; with statistics M is no less than a tenth of the strongest channel's. Without them M is the largest
     response of any channel to eight fixed images of 1/f noise of standard deviation 0.2: deep channels hardly respond
     to noise, but alike. A template has Z = ‖Φ₀‖ times the mean norm of the codes of that noise.
     Source: Mahendran & Vedaldi 2016, §6. Differs: M without statistics.
     """
-    if starts < 1:
-        raise ValueError(f"starts is at least 1, got {starts}")
-    asked = {"channel": channel, "neuron": neuron, "class_": class_, "direction": direction, "mosaic": mosaic}
-    target = _target(phi, asked, size, statistics)
-    recipe = adjusted(maximisation(phi, preset), steps, data_weight)
-    count = len(target.directions) * starts
-    like = target.directions
-    directions, scale = (t.repeat_interleave(starts, 0) for t in (target.directions, target.scale))
-    seeds = [seed + j for _ in target.directions for j in range(starts)]
-    first = None if start is None else as_images(start, count, target.size).to(like)
-
-    def find(part: slice, recipe: Recipe) -> Outcome:
-        objective = InnerProduct(directions[part], scale[part])
-        begun = None if first is None else first[part]
-        return descend([Term(phi, objective)], recipe, target.size, seeds[part], like, begun, progress=progress)
-
-    outcome = in_batches(count, most_at_once(phi, recipe, target.size, like, memory), recipe, find)
-    if recipe.contrast is not None and phi.contrast_invariant:
-        outcome = replace(outcome, x=with_contrast(outcome.x, recipe.contrast))
+    targets = {"channel": channel, "neuron": neuron, "class_": class_, "direction": direction, "mosaic": mosaic}
+    directions, scale, size, request = _target(phi, targets, size, statistics)
+    request["scale"] = scale.tolist()
+    seeds = seeds_for(seed, starts, len(directions))
+    recipe = recipe_for(phi, preset, MAXIMIZATION_PRESETS, steps, data_weight)
+    directions, scale = (t.repeat_interleave(starts, 0) for t in (directions, scale))
+    outcome = search(phi, InnerProduct(directions, scale), recipe, size, seeds, directions, start=start,
+                     memory=memory, progress=progress)
     with torch.no_grad():
-        codes = torch.cat([phi(x) for x in outcome.x.split(1)])
-    responses = -InnerProduct(directions)(codes)
-    facts = {"target": target.asked | {"scale": target.scale.tolist()}, "responses": responses.tolist()}
-    return without_code(phi, recipe, outcome, seed, starts, facts)
-
-
-@dataclass(frozen=True)
-class Target:
-    """What is maximised: directions (N, D, ...), their Z (N,), the image's size, and the request in plain values."""
-
-    directions: Tensor
-    scale: Tensor
-    size: tuple[int, int]
-    asked: dict[str, Any]
-
-
-def maximisation(phi: Representation, preset: str | Recipe) -> Recipe:
-    """A recipe for maximisation by its name; ValueError names the nearest."""
-    return presets.recipe_for(phi, preset, RECIPES)
-
-
-def published(phi: Representation) -> Recipe:
-    """The settings of Mahendran & Vedaldi 2016: AdaGrad on pixels, 300 steps with jitter."""
-    inversion = ijcv2016(phi)
-    return replace(inversion, stages=inversion.stages[:1])
-
-
-def best(phi: Representation) -> Recipe:
-    """Ours: for networks Adam on decorrelated colours in a Fourier canvas, seen from changing views; else as inversion.
-
-    Descriptors of gradients are blind to contrast, and hard bins need their stand-ins, here as there.
-    """
-    if phi.jitter is None:
-        return presets.best(phi)
-    transforms = robustness(max(phi.jitter, 4))
-    stages = (Stage(200, transforms=transforms), Stage(56, rate=0.3, transforms=transforms))
-    priors = (BoundedRange(), BoundedVariation())
-    return Recipe("best", partial(Colours, spread=0.02), partial(Adam, step=0.03), priors, stages, DATA_WEIGHT)
-
-
-RECIPES: dict[str, Callable[[Representation], Recipe]] = {"best": best, "ijcv2016": published}
-
-
-def without_code(phi: Representation, recipe: Recipe, outcome: Outcome, seed: int, starts: int,
-                 facts: dict[str, Any]) -> Result:
-    """A result for which no code was asked."""
-    unknown = np.full(len(outcome.x), np.nan)
-    return Result(
-        images=to_arrays(outcome.x),
-        errors=unknown,
-        errors_centred=unknown,
-        status=outcome.status,
-        history=outcome.history,
-        starts=starts,
-        provenance=provenance(phi, recipe, outcome, seed) | facts,
-    )
+        responses = -InnerProduct(directions)(torch.cat([phi(x) for x in outcome.x.split(1)]))
+    return result_of(phi, recipe, outcome, seed, starts, responses=responses.tolist(), target=request)
 
 
 def noise_codes(phi: Representation, size: tuple[int, int]) -> Tensor:
     """The codes of eight fixed images of 1/f noise about the centre, of standard deviation 0.2."""
     channels = phi.in_channels[0]
     centre = torch.tensor(phi.centre, device=phi.device).expand(channels).view(-1, 1, 1)
-    canvas = Fourier(Frame(*size, centre), power=1.0, spread=0.2)
+    noise = Fourier(ImageSpec(*size, centre), power=1.0, init_std=0.2)
     with torch.no_grad():
-        return torch.cat([phi(canvas.render(canvas.start([seed])).clamp(0, 1)) for seed in range(NOISE_IMAGES)])
+        return torch.cat([phi(noise.render(noise.start([seed])).clamp(0, 1)) for seed in range(NOISE_IMAGES)])
 
 
 def channel_peaks(phi: Representation, size: tuple[int, int], statistics: Statistics | None) -> Tensor:
@@ -221,13 +129,13 @@ def channel_peaks(phi: Representation, size: tuple[int, int], statistics: Statis
     return peaks.clamp_min(0.1 * strongest)
 
 
-def _target(phi: Representation, asked: dict[str, Any], size: tuple[int, int] | None,
+def _target(phi: Representation, targets: dict[str, Any], size: tuple[int, int] | None,
             statistics: Statistics | None) -> Target:
-    given = [name for name, value in asked.items() if value is not None]
+    given = [name for name, value in targets.items() if value is not None]
     if len(given) != 1:
-        raise ValueError("ask for one of channel, neuron, class_, direction and mosaic, "
+        raise ValueError("give one of channel, neuron, class_, direction and mosaic, "
                          f"got {', '.join(given) or 'none'}")
-    what, value = given[0], asked[given[0]]
+    what, value = given[0], targets[given[0]]
     if what == "direction":
         return _template(phi, value, size)
     if what == "mosaic":
@@ -245,7 +153,7 @@ def _target(phi: Representation, asked: dict[str, Any], size: tuple[int, int] | 
         directions = torch.cat([channel_mask(shape, place) for place in places]) / math.prod(shape[1:])
     peaks = channel_peaks(phi, size, statistics)
     scale = torch.stack([peaks[place[0]] for place in places]) * _area(phi, size)
-    return Target(directions.to(phi.device), scale, size, {what: value, "size": size})
+    return directions.to(phi.device), scale, size, {what: value, "size": size}
 
 
 def _indices(what: str, value: Any) -> list[int]:
@@ -273,7 +181,7 @@ def _template(phi: Representation, value: NDArray[Any] | Tensor, size: tuple[int
     direction = direction.expand(1, *shape)
     norms = torch.linalg.vector_norm(noise_codes(phi, size).flatten(1), dim=1)
     scale = torch.linalg.vector_norm(direction).view(1) * norms.mean()
-    return Target(direction, scale, size, {"direction": list(value.shape), "size": size})
+    return direction, scale, size, {"direction": list(value.shape), "size": size}
 
 
 def _mosaic(phi: Representation, channels: list[int], size: tuple[int, int] | None,
@@ -293,7 +201,7 @@ def _mosaic(phi: Representation, channels: list[int], size: tuple[int, int] | No
         row, column = int((i // columns + 0.5) * shape[1] / rows), int((i % columns + 0.5) * shape[2] / columns)
         direction += one_hot(shape, channel, row, column) / float(peaks[channel])
     scale = torch.full((1,), len(channels) * _area(phi, size), device=phi.device)
-    return Target(direction.to(phi.device), scale, size, {"mosaic": channels, "size": size})
+    return direction.to(phi.device), scale, size, {"mosaic": channels, "size": size}
 
 
 def _whole(phi: Representation) -> tuple[int, int]:

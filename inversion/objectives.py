@@ -1,19 +1,27 @@
-"""Data terms: how far a code is from what is asked of it, one value a sample."""
+"""Data terms: functions of a code, one value a sample."""
 
 from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
 
 from unfeature.features.backend import uses_compiled
 
+Self = TypeVar("Self", bound="Objective")
+
 
 class Objective(ABC):
-    """A function of codes, (N, D, h, w) or (N, D) → (N,), that the engine makes small."""
+    """A function of codes, (N, D, h, w) or (N, D) → (N,), that the engine minimises.
+
+    ``per_sample`` names the attributes that hold one row for each sample, or one for all.
+    """
+
+    per_sample: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def __call__(self, code: Tensor) -> Tensor:
@@ -23,9 +31,16 @@ class Objective(ABC):
         """The objective of each sample, (N,), times a weight, and its derivative by the code."""
         return value_and_gradient(lambda leaf: weight * self(leaf), code)
 
-    def with_means(self, weight: float) -> Objective:
-        """One that asks for the code's means over positions, too; itself if it knows none."""
+    def with_spatial_means(self, weight: float) -> Objective:
+        """The objective with a term for the code's means over positions; itself if it has no such term."""
         return self
+
+    def of(self: Self, samples: slice) -> Self:
+        """The objective of some of the samples."""
+        part = copy.copy(self)
+        for name in self.per_sample:
+            setattr(part, name, _rows(getattr(self, name), samples))
+        return part
 
 
 class Euclidean(Objective):
@@ -33,7 +48,7 @@ class Euclidean(Objective):
 
     ℓ(φ) = ‖(φ − φ₀) ⊙ m‖² / ‖φ₀ ⊙ m‖² + w ‖μ(φ) − μ(φ₀)‖² / ‖μ(φ₀)‖²
 
-    where μ_c(φ) is the mean of max(φ_c m_c, 0) over positions: what a channel finds in the image, wherever it is.
+    where μ_c(φ) is the mean of max(φ_c m_c, 0) over positions.
 
     Parameters
     ----------
@@ -41,8 +56,8 @@ class Euclidean(Objective):
         φ₀, one code a sample.
     mask : Tensor, optional
         m ≥ 0, broadcastable to the target; 1 everywhere by default.
-    means : float
-        w; 0, as published, unless given. Codes without positions have no means.
+    spatial_mean_weight : float
+        w; 0, as published, by default. Codes without positions have no such term.
 
     Raises
     ------
@@ -51,33 +66,35 @@ class Euclidean(Objective):
 
     Notes
     -----
-    Source: Mahendran & Vedaldi 2016, §3.1. 0 is a perfect match, 1 what a zero code scores.
+    Source: Mahendran & Vedaldi 2016, §3.1. 0 is a perfect match, 1 the value of a zero code.
     """
 
-    def __init__(self, target: Tensor, mask: Tensor | None = None, means: float = 0.0):
-        self.mask = mask
+    per_sample = ("target", "mask", "energy", "mean", "mean_energy")
+
+    def __init__(self, target: Tensor, mask: Tensor | None = None, spatial_mean_weight: float = 0.0):
+        self.mask = None if mask is None else mask.view((1,) * (target.ndim - mask.ndim) + mask.shape)
         self.target = target if mask is None else target * mask
         self.energy = squared_norm(self.target)
         empty = torch.nonzero(self.energy == 0).flatten().tolist()
         if empty:
             raise ValueError(f"code {empty[0]} of the batch is zero"
                              f"{'' if mask is None else ' wherever the mask is not'}: there is nothing to invert")
-        self._ask_for_means(means)
+        self._set_spatial_means(spatial_mean_weight)
 
     def __call__(self, code: Tensor) -> Tensor:
         """ℓ of each sample, (N,)."""
         code = code if self.mask is None else code * self.mask
         distance = squared_norm(code - self.target) / self.energy
-        if not self.means:
+        if self.mean is None:
             return distance
-        return distance + self.means * squared_norm(_mean_response(code) - self.mean) / self.mean_energy
+        return distance + self.spatial_mean_weight * squared_norm(_mean_response(code) - self.mean) / self.mean_energy
 
     def with_gradient(self, code: Tensor, weight: float = 1.0) -> tuple[Tensor, Tensor]:
-        """As for every objective, in one compiled pass on the CPU where all of the code counts alike."""
-        plain = self.mask is None and not self.means and code.shape == self.target.shape
+        """As for every objective; in one compiled pass on the CPU without mask and means."""
+        plain = self.mask is None and self.mean is None and code.shape == self.target.shape
         if not plain or not (uses_compiled(code) and code.dtype == self.target.dtype):
             return super().with_gradient(code, weight)
-        from .solvers.compiled import distance_with_gradient
+        from .compiled import distance_with_gradient
 
         values, slope = torch.empty_like(self.energy), torch.empty(code.shape, dtype=code.dtype)
         scales = (weight / self.energy.detach()).numpy()
@@ -85,15 +102,17 @@ class Euclidean(Objective):
         distance_with_gradient(*flat, scales, values.numpy())
         return values, slope
 
-    def with_means(self, weight: float) -> Euclidean:
+    def with_spatial_means(self, weight: float) -> Euclidean:
         """The same with another w."""
         twin = copy.copy(self)
-        twin._ask_for_means(weight)
+        twin._set_spatial_means(weight)
         return twin
 
-    def _ask_for_means(self, weight: float) -> None:
-        self.means = weight if self.target.ndim == 4 else 0.0
-        if self.means:
+    def _set_spatial_means(self, weight: float) -> None:
+        self.spatial_mean_weight = weight if self.target.ndim == 4 else 0.0
+        self.mean: Tensor | None = None
+        self.mean_energy = self.energy
+        if self.spatial_mean_weight:
             self.mean = _mean_response(self.target)
             energy = squared_norm(self.mean)
             self.mean_energy = torch.where(energy > 0, energy, torch.inf)
@@ -106,7 +125,7 @@ class InnerProduct(Objective):
 
     Parameters
     ----------
-    direction : Tensor
+    direction : Tensor (N, ...) or (1, ...)
         φ₀, broadcastable to the codes: one-hot for a neuron or a channel, a code's positive part for a caricature.
     scale : float or Tensor (N,)
         Z, the response that counts as one.
@@ -115,6 +134,8 @@ class InnerProduct(Objective):
     -----
     Source: Mahendran & Vedaldi 2016, §3.1.
     """
+
+    per_sample = ("direction", "scale")
 
     def __init__(self, direction: Tensor, scale: float | Tensor = 1.0):
         if not bool(torch.any(direction != 0)):
@@ -128,7 +149,7 @@ class InnerProduct(Objective):
 
 
 class Gram(Objective):
-    r"""Squared distance between the channel correlations of two codes, which forget positions: texture and style.
+    r"""Squared distance between the channel correlations of two codes, for texture and style.
 
     ℓ(φ) = ‖G(φ) − G(φ₀)‖² / ‖G(φ₀)‖²,  G(φ)_cd = 1/(hw) Σ_uv φ_c(u, v) φ_d(u, v)
 
@@ -142,6 +163,8 @@ class Gram(Objective):
     Source: Gatys, Ecker & Bethge 2015. Differs: relative to the target's energy, so that layers weigh alike.
     """
 
+    per_sample = ("target", "energy")
+
     def __init__(self, target: Tensor):
         if target.ndim != 4:
             raise ValueError(f"a Gram matrix needs codes with positions, (N, D, h, w), got shape {tuple(target.shape)}")
@@ -153,11 +176,6 @@ class Gram(Objective):
     def __call__(self, code: Tensor) -> Tensor:
         """ℓ of each sample, (N,)."""
         return squared_norm(gram_matrix(code) - self.target) / self.energy
-
-
-def _mean_response(code: Tensor) -> Tensor:
-    """μ of codes with positions, (N, D, h, w) → (N, D)."""
-    return code.clamp_min(0).mean((2, 3))
 
 
 def gram_matrix(code: Tensor) -> Tensor:
@@ -178,3 +196,13 @@ def value_and_gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> tuple
 def squared_norm(code: Tensor) -> Tensor:
     """‖φ‖² of each sample, (N, ...) → (N,)."""
     return code.flatten(1).square().sum(1)
+
+
+def _mean_response(code: Tensor) -> Tensor:
+    """μ of codes with positions, (N, D, h, w) → (N, D)."""
+    return code.clamp_min(0).mean((2, 3))
+
+
+def _rows(values: Any, samples: slice) -> Any:
+    """The rows of some samples; one row, or a number, belongs to all."""
+    return values[samples] if isinstance(values, Tensor) and values.ndim and len(values) > 1 else values

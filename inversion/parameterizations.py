@@ -1,4 +1,4 @@
-"""What is optimised: the pixels themselves, or coordinates in which images are easier to find."""
+"""Parameterizations of images: the pixels themselves, or coordinates in which descent finds better images."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
-from scipy.fft import next_fast_len
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -19,19 +17,24 @@ from .priors import TYPICAL_COLOUR
 NATURAL_COLOURS = ((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03))
 
 
-class Frame(NamedTuple):
-    """The image that a canvas renders: its size, and its centre (C, 1, 1), whose dtype and device it follows."""
+class ImageSpec(NamedTuple):
+    """The image that a parameterization renders: its size, and its centre (C, 1, 1), which sets dtype and device."""
 
     height: int
     width: int
     centre: Tensor
 
 
-class Canvas(ABC):
-    """A map from coordinates z (N, ...) to images x (N, C, H, W), differentiable by autograd."""
+class Parameterization(ABC):
+    """A map from coordinates z (N, ...) to images x (N, C, H, W), differentiable by autograd.
 
-    def __init__(self, frame: Frame):
-        self.frame = frame
+    ``bounded`` says whether `project` moves anything; solvers that cannot project refuse such a parameterization.
+    """
+
+    bounded: bool = False
+
+    def __init__(self, spec: ImageSpec):
+        self.spec = spec
 
     @abstractmethod
     def start(self, seeds: Sequence[int]) -> Tensor:
@@ -41,31 +44,26 @@ class Canvas(ABC):
     def render(self, z: Tensor) -> Tensor:
         """The images of some coordinates."""
 
-    def pull(self, z: Tensor, x: Tensor, gradient: Tensor) -> Tensor:
-        """The gradient by coordinates z, given that by their images x."""
-        (found,) = torch.autograd.grad(x, z, gradient)
-        return found
-
     @abstractmethod
     def coordinates(self, x: Tensor) -> Tensor:
         """Coordinates whose images are x (N, C, H, W)."""
 
     def project(self, z: Tensor) -> Tensor:
-        """The nearest coordinates that are allowed; every one, unless a canvas says otherwise."""
+        """The nearest coordinates inside the bound."""
         return z
 
     def _noise(self, seeds: Sequence[int], shape: tuple[int, ...], uniform: bool = False) -> Tensor:
         draw = torch.rand if uniform else torch.randn
         noise = [draw(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) for seed in seeds]
-        return torch.stack(noise).to(self.frame.centre)
+        return torch.stack(noise).to(self.spec.centre)
 
 
-class Pixels(Canvas):
-    r"""The pixels, about the centre; after each step colours farther than B₊ from it are scaled back onto that sphere.
+class Pixels(Parameterization):
+    r"""The pixels, about the centre. `project` scales colours farther than B₊ from it back onto that sphere.
 
     Parameters
     ----------
-    frame : Frame
+    spec : ImageSpec
     bound : float, optional
         B₊; None lifts the bound.
 
@@ -74,28 +72,25 @@ class Pixels(Canvas):
     Start: uniform noise in [−1, 1] over its own 95 % quantile, times B / √3. Source: Mahendran & Vedaldi 2016, §3.
     """
 
-    def __init__(self, frame: Frame, bound: float | None = 2 * TYPICAL_COLOUR):
-        super().__init__(frame)
+    def __init__(self, spec: ImageSpec, bound: float | None = 2 * TYPICAL_COLOUR):
+        super().__init__(spec)
         self.bound = bound
+        self.bounded = bound is not None
 
     def start(self, seeds: Sequence[int]) -> Tensor:
         """Noise of the published start, (N, C, H, W)."""
-        shape = (self.frame.centre.shape[0], self.frame.height, self.frame.width)
+        shape = (self.spec.centre.shape[0], self.spec.height, self.spec.width)
         noise = 2 * self._noise(seeds, shape, uniform=True) - 1
-        spread = np.quantile(noise.flatten(1).cpu().numpy(), 0.95, axis=1).clip(1e-3)
-        return noise * (TYPICAL_COLOUR / 3**0.5 / torch.from_numpy(spread).to(noise)).view(-1, 1, 1, 1)
+        quantile = np.quantile(noise.flatten(1).cpu().numpy(), 0.95, axis=1).clip(1e-3)
+        return noise * (TYPICAL_COLOUR / 3**0.5 / torch.from_numpy(quantile).to(noise)).view(-1, 1, 1, 1)
 
     def render(self, z: Tensor) -> Tensor:
         """The pixels."""
-        return z + self.frame.centre
-
-    def pull(self, z: Tensor, x: Tensor, gradient: Tensor) -> Tensor:
-        """The gradient by the pixels."""
-        return gradient
+        return z + self.spec.centre
 
     def coordinates(self, x: Tensor) -> Tensor:
         """The pixels about the centre."""
-        return x - self.frame.centre
+        return x - self.spec.centre
 
     def project(self, z: Tensor) -> Tensor:
         """The hard bound: ‖z(u, v)‖₂ ≤ B₊ at each pixel."""
@@ -108,24 +103,24 @@ class Pixels(Canvas):
         return bounded
 
 
-class Fourier(Canvas):
+class Fourier(Parameterization):
     r"""Coefficients of an orthonormal Fourier basis, weighted as the spectrum of photographs.
 
-    x = c + F⁻¹((|f|² + k²)^{−p/2} · z), cropped from a canvas that is wider by a margin.
+    x = c + F⁻¹((|f|² + k²)^{−p/2} · z), cropped from an image that is wider by a margin.
 
-    A step of the same length in every coordinate changes low frequencies most, as they vary most between photographs,
-    so that shading and sky are found, which steps on pixels never reach.
+    A step of the same length in every coordinate changes low frequencies most, as they vary most between photographs.
+    Descent thus finds shading and sky, which steps on pixels never reach.
 
     Parameters
     ----------
-    frame : Frame
+    spec : ImageSpec
     power : float
         p; 0 weighs all frequencies alike, 1 is the spectrum of photographs.
     margin : int
-        Pixels on each side that are optimised but not shown, so that opposite borders need not match.
-    spread : float
+        Pixels on each side that are optimised but cropped, so that opposite borders need not match.
+    init_std : float
         Standard deviation of the starting noise in z.
-    knee : float
+    low_frequency_cutoff : float
         k, in cycles a pixel: lower frequencies are weighed alike.
 
     Notes
@@ -135,34 +130,38 @@ class Fourier(Canvas):
     Sources: Olah, Mordvintsev & Schubert 2017 (the parametrisation), Field 1987 (the spectrum).
     """
 
-    def __init__(self, frame: Frame, power: float = 0.7, margin: int = 16, spread: float = 0.01, knee: float = 0.0):
-        super().__init__(frame)
+    def __init__(self, spec: ImageSpec, power: float = 0.7, margin: int = 16, init_std: float = 0.01,
+                 low_frequency_cutoff: float = 0.0):
+        from scipy.fft import next_fast_len
+
+        super().__init__(spec)
         if not 0 <= power <= 2:
             raise ValueError(f"the power of the spectrum lies in [0, 2], got {power}")
-        if not 0 <= knee < 1:
-            raise ValueError(f"the spectrum's knee is a frequency from 0 to 1 cycle a pixel, got {knee}")
-        self.spread = spread
+        if not 0 <= low_frequency_cutoff < 1:
+            raise ValueError(f"low_frequency_cutoff lies in [0, 1), in cycles a pixel, got {low_frequency_cutoff}")
+        self.init_std = init_std
         self.margin = margin
-        self.size = (next_fast_len(frame.height + 2 * margin, True), next_fast_len(frame.width + 2 * margin, True))
-        self.weights, self.adjoint_weights = (w.to(frame.centre) for w in _spectrum(self.size, power, knee))
+        self.size = (next_fast_len(spec.height + 2 * margin, True), next_fast_len(spec.width + 2 * margin, True))
+        spectrum = _spectrum(self.size, power, low_frequency_cutoff)
+        self.weights, self.adjoint_weights = (w.to(spec.centre) for w in spectrum)
 
     def start(self, seeds: Sequence[int]) -> Tensor:
         """White noise in z, (N, C, H', W'/2 + 1, 2)."""
-        return self._noise(seeds, (self.frame.centre.shape[0], *self.weights.shape)) * self.spread
+        return self._noise(seeds, (self.spec.centre.shape[0], *self.weights.shape)) * self.init_std
 
     def render(self, z: Tensor) -> Tensor:
         """The images of the coefficients, (N, C, H, W)."""
         x: Tensor = _Synthesis.apply(z, self)
         return x
 
-    def shown(self, x: Tensor) -> Tensor:
-        """What of the whole canvas is shown."""
+    def crop(self, x: Tensor) -> Tensor:
+        """The image without its margin."""
         m = self.margin
-        return x[..., m : m + self.frame.height, m : m + self.frame.width]
+        return x[..., m : m + self.spec.height, m : m + self.spec.width]
 
     def coordinates(self, x: Tensor) -> Tensor:
-        """Coefficients of the images, continued into the margin by their mean, fading from their border."""
-        deviation = x - self.frame.centre
+        """Coefficients of the images, whose border pixels are repeated into the margin."""
+        deviation = x - self.spec.centre
         extra = [full - side for full, side in zip(self.size, x.shape[-2:], strict=True)]
         m = self.margin
         pads = (m, extra[1] - m, m, extra[0] - m)
@@ -171,31 +170,31 @@ class Fourier(Canvas):
 
 
 class _Synthesis(torch.autograd.Function):
-    """The images of a `Fourier` canvas; its adjoint is one transform back."""
+    """The images of a `Fourier` parameterization; its adjoint is one transform back."""
 
     @staticmethod
-    def forward(ctx: Any, z: Tensor, canvas: Fourier) -> Tensor:
-        ctx.canvas = canvas
-        x = torch.fft.irfft2(torch.view_as_complex(z * canvas.weights), s=canvas.size, norm="ortho")
-        return canvas.shown(x) + canvas.frame.centre
+    def forward(ctx: Any, z: Tensor, fourier: Fourier) -> Tensor:
+        ctx.fourier = fourier
+        x = torch.fft.irfft2(torch.view_as_complex(z * fourier.weights), s=fourier.size, norm="ortho")
+        return fourier.crop(x) + fourier.spec.centre
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        canvas = ctx.canvas
-        whole = gradient.new_zeros(*gradient.shape[:2], *canvas.size)
-        canvas.shown(whole).copy_(gradient)
-        return torch.view_as_real(torch.fft.rfft2(whole, norm="ortho")).mul_(canvas.adjoint_weights), None
+        fourier = ctx.fourier
+        whole = gradient.new_zeros(*gradient.shape[:2], *fourier.size)
+        fourier.crop(whole).copy_(gradient)
+        return torch.view_as_real(torch.fft.rfft2(whole, norm="ortho")).mul_(fourier.adjoint_weights), None
 
 
 class Colours(Fourier):
-    r"""Fourier coefficients of decorrelated colours, squashed into [0, 1], as lucid and lucent paint.
+    r"""Fourier coefficients of decorrelated colours, squashed into [0, 1], as lucid and lucent do.
 
     x = σ(logit(c) + 4 M y),  y = F⁻¹(|f|^−p · z) of each of three decorrelated colours
 
     Parameters
     ----------
-    frame, power, margin, spread
+    spec, power, margin, init_std
         As for `Fourier`.
 
     Notes
@@ -206,72 +205,58 @@ class Colours(Fourier):
     & Schubert 2017. Differs: coefficients are orthonormal, and opposite borders need not match.
     """
 
-    def __init__(self, frame: Frame, power: float = 1.0, margin: int = 16, spread: float = 0.05):
-        super().__init__(frame, power, margin, spread)
-        channels = frame.centre.shape[0]
+    def __init__(self, spec: ImageSpec, power: float = 1.0, margin: int = 16, init_std: float = 0.05):
+        super().__init__(spec, power, margin, init_std)
+        channels = spec.centre.shape[0]
         mixing = torch.tensor(NATURAL_COLOURS) if channels == 3 else torch.eye(channels)
-        self.mixing = (mixing * (channels / mixing.square().sum()).sqrt()).to(frame.centre)
-        self.grey = torch.logit(frame.centre.clamp(0.02, 0.98))
+        self.mixing = (mixing * (channels / mixing.square().sum()).sqrt()).to(spec.centre)
+        self.grey = torch.logit(spec.centre.clamp(0.02, 0.98))
 
     def render(self, z: Tensor) -> Tensor:
         """The images, in [0, 1]."""
-        y = super().render(z) - self.frame.centre
+        y = super().render(z) - self.spec.centre
         return torch.sigmoid(self.grey + 4 * torch.einsum("ij,njhw->nihw", self.mixing, y))
 
     def coordinates(self, x: Tensor) -> Tensor:
-        """Coefficients of the images; values at the ends of [0, 1], which none reaches, are drawn in by 1 %."""
+        """Coefficients of the images, clamped to [0.01, 0.99]: no coordinates reach 0 or 1."""
         y = (torch.logit(x.clamp(0.01, 0.99)) - self.grey) / 4
-        return super().coordinates(torch.einsum("ij,njhw->nihw", self.mixing.inverse(), y) + self.frame.centre)
+        return super().coordinates(torch.einsum("ij,njhw->nihw", self.mixing.inverse(), y) + self.spec.centre)
 
 
-class Levelled(Canvas):
-    """Another canvas, with each region that is known to be flat levelled to its mean.
+class FlatRegions:
+    """Sets each region of images that is known to be flat to its mean, (N, C, H, W) → the same.
 
     Parameters
     ----------
-    canvas : Canvas
     flat : Tensor (N, H, W) of bool
-        Pixels whose centred differences are zero: each is levelled with its four neighbours.
+        Pixels whose centred differences are zero: each is flat together with its four neighbours.
     """
 
-    def __init__(self, canvas: Canvas, flat: Tensor):
-        super().__init__(canvas.frame)
-        self.canvas = canvas
+    def __init__(self, flat: Tensor):
         labels = np.stack([_regions(sample) for sample in flat.cpu().numpy()])
         self.labels = torch.from_numpy(labels).to(flat.device).flatten(1)[:, None]
         self.free = (self.labels == 0).view(len(flat), 1, *flat.shape[1:])
         sizes = torch.zeros(len(flat), 1, int(labels.max()) + 1, device=flat.device)
         self.sizes = sizes.scatter_add(2, self.labels, torch.ones_like(self.labels, dtype=sizes.dtype))
 
-    def start(self, seeds: Sequence[int]) -> Tensor:
-        """That of the other canvas."""
-        return self.canvas.start(seeds)
-
-    def render(self, z: Tensor) -> Tensor:
-        """Images of the other canvas, levelled."""
-        x = self.canvas.render(z)
+    def __call__(self, x: Tensor) -> Tensor:
+        """The images with flat regions."""
         labels = self.labels.expand(-1, x.shape[1], -1)
-        flat = x.flatten(2)
-        sums = flat.new_zeros(*flat.shape[:2], self.sizes.shape[2]).scatter_add(2, labels, flat)
-        levels = (sums / self.sizes.clamp_min(1).to(sums)).gather(2, labels).view_as(x)
-        return torch.where(self.free, x, levels)
-
-    def coordinates(self, x: Tensor) -> Tensor:
-        """Those of the other canvas."""
-        return self.canvas.coordinates(x)
-
-    def project(self, z: Tensor) -> Tensor:
-        """That of the other canvas."""
-        return self.canvas.project(z)
+        values = x.flatten(2)
+        sums = values.new_zeros(*values.shape[:2], self.sizes.shape[2]).scatter_add(2, labels, values)
+        means = (sums / self.sizes.clamp_min(1).to(sums)).gather(2, labels).view_as(x)
+        return torch.where(self.free, x, means)
 
 
 def _regions(flat: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Connected regions of flat pixels and their neighbours, numbered from 1; 0 elsewhere."""
+    from scipy import ndimage
+
     labels: NDArray[np.int64] = ndimage.label(ndimage.binary_dilation(flat))[0].astype(np.int64)
     return labels
 
 
-def _spectrum(size: tuple[int, int], power: float, knee: float) -> tuple[Tensor, Tensor]:
+def _spectrum(size: tuple[int, int], power: float, cutoff: float) -> tuple[Tensor, Tensor]:
     """The spectrum, of unit mean square, of real and imaginary parts on the half plane, and that of the adjoint.
 
     A column that stands for two is weighted 1/√2; in the adjoint √2.
@@ -280,7 +265,7 @@ def _spectrum(size: tuple[int, int], power: float, knee: float) -> tuple[Tensor,
     fy = torch.fft.fftfreq(height, dtype=torch.float64)[:, None]
     fx = torch.fft.rfftfreq(width, dtype=torch.float64)[None]
     frequency = torch.hypot(fy, fx).clamp_min(1 / max(size))
-    amplitude = torch.hypot(frequency, torch.tensor(knee, dtype=torch.float64)) ** -power
+    amplitude = torch.hypot(frequency, torch.tensor(cutoff, dtype=torch.float64)) ** -power
     twice = torch.full((1, width // 2 + 1), 2.0, dtype=torch.float64)
     twice[0, 0] = 1
     if width % 2 == 0:

@@ -1,7 +1,7 @@
-"""What images look like before any code is known: priors on the image, one value a sample.
+"""Priors on images, one value a sample.
 
-A prior of your own is one subclass of `Prior`, whose gradient autograd finds, and one line in tests/contract_list.py.
-The papers state their constants on the 0–255 scale; here, as everywhere, images are in [0, 1].
+To add one, subclass `Prior` (autograd gives its gradient) and add a line to tests/contract_list.py. The papers state
+their constants on the 0–255 scale; here, as everywhere, images are in [0, 1].
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ TYPICAL_GRADIENT = TYPICAL_COLOUR / 6.5
 
 
 class Prior(ABC):
-    """A function of images, x (N, C, H, W) and their centre (C, 1, 1) → (N,); small where images are natural."""
+    """A function of images, x (N, C, H, W) and their centre (C, 1, 1) → (N,); small where images are natural.
+
+    Its class name is its key in a result's history.
+    """
 
     @abstractmethod
     def __call__(self, x: Tensor, centre: Tensor) -> Tensor:
@@ -35,26 +38,17 @@ class Prior(ABC):
         gradient += slope
         return values
 
-    @property
-    def name(self) -> str:
-        """The key of this prior in a result's history."""
-        return type(self).__name__
-
 
 @dataclass(frozen=True)
 class BoundedRange(Prior):
-    r"""α-norm of the colours, which keeps an image near its centre without forbidding any value.
+    r"""α-norm of the colours, which keeps an image near its centre; no value is excluded.
 
     R(x) = w/(HW B^α) Σ_uv (Σ_k (x_k − c_k)²)^{α/2}
 
     Parameters
     ----------
-    alpha : float
-        α ≥ 2; 6 in the paper.
-    typical : float
-        B, a typical distance of a colour from the centre.
-    weight : float
-        w.
+    alpha, typical, weight : float
+        α ≥ 2, 6 in the paper; B, a typical distance of a colour from the centre; w.
 
     Notes
     -----
@@ -76,29 +70,26 @@ class BoundedRange(Prior):
 
     def with_gradient(self, x: Tensor, centre: Tensor, gradient: Tensor) -> Tensor:
         """As for every prior, in one compiled pass on the CPU."""
-        if not _fits(x, gradient):
+        if not (uses_compiled(x) and gradient.is_contiguous()):
             return super().with_gradient(x, centre, gradient)
-        from .solvers.compiled import range_with_gradient
+        from .compiled import range_with_gradient
 
         scale = self.weight / (self.typical**self.alpha * x.shape[2] * x.shape[3])
         numbers = scalars(x, self.alpha / 2 - 1, scale, self.alpha * scale)
-        return _swept(range_with_gradient, x, gradient, centre.expand(x.shape[1], 1, 1).flatten().numpy(), *numbers)
+        colour = centre.expand(x.shape[1], 1, 1).flatten().numpy()
+        return _in_one_pass(range_with_gradient, x, gradient, colour, *numbers)
 
 
 @dataclass(frozen=True)
-class BoundedVariation(Prior):
-    r"""Total variation raised to β, so that β > 1 spreads the jumps that subsampling features would gather.
+class TotalVariation(Prior):
+    r"""Total variation raised to β. With β = 1, codes that subsample the image give spikes; β > 1 penalises them.
 
     R(x) = w/(HW V^β) Σ_uvk ((x[v+1] − x[v])² + (x[u+1] − x[u])²)^{β/2}
 
     Parameters
     ----------
-    beta : float
-        β ≥ 1; 2 in the paper, smaller is sharper.
-    typical : float
-        V, a typical gradient.
-    weight : float
-        w.
+    beta, typical, weight : float
+        β ≥ 1, 2 in the paper, smaller is sharper; V, a typical gradient; w.
 
     Notes
     -----
@@ -126,12 +117,12 @@ class BoundedVariation(Prior):
 
     def with_gradient(self, x: Tensor, centre: Tensor, gradient: Tensor) -> Tensor:
         """As for every prior; for β = 2 in one compiled pass on the CPU."""
-        if self.beta != 2 or not _fits(x, gradient):
+        if self.beta != 2 or not (uses_compiled(x) and gradient.is_contiguous()):
             return super().with_gradient(x, centre, gradient)
-        from .solvers.compiled import variation_with_gradient
+        from .compiled import variation_with_gradient
 
         scale = self.weight / (self.typical**2 * x.shape[2] * x.shape[3])
-        return _swept(variation_with_gradient, x, gradient, *scalars(x, scale))
+        return _in_one_pass(variation_with_gradient, x, gradient, *scalars(x, scale))
 
 
 @dataclass(frozen=True)
@@ -142,12 +133,8 @@ class HyperLaplacian(Prior):
 
     Parameters
     ----------
-    gamma : float
-        0 < γ ≤ 1; photographs have about 0.7.
-    typical : float
-        V, a typical gradient.
-    weight : float
-        w.
+    gamma, typical, weight : float
+        0 < γ ≤ 1, photographs have about 0.7; V, a typical gradient; w.
 
     Notes
     -----
@@ -169,12 +156,8 @@ class HyperLaplacian(Prior):
         return (squared + 0.01).pow(self.gamma / 2).flatten(1).sum(1) * (self.weight / pixels)
 
 
-def _fits(x: Tensor, gradient: Tensor) -> bool:
-    return uses_compiled(x) and gradient.is_contiguous()
-
-
-def _swept(kernel: Callable[..., None], x: Tensor, gradient: Tensor, *operands: Any) -> Tensor:
-    """What a kernel adds to zeros, one a sample, and to the gradient."""
+def _in_one_pass(kernel: Callable[..., None], x: Tensor, gradient: Tensor, *operands: Any) -> Tensor:
+    """Values, one a sample, of a kernel that adds its derivative to the gradient."""
     values = x.new_zeros(len(x))
     kernel(x.detach().contiguous().numpy(), *operands, gradient.numpy(), values.numpy())
     return values

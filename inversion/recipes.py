@@ -1,26 +1,32 @@
-"""Recipes: which canvas, solver, priors and stages. The published ones, and ours."""
+"""Recipes: which parameterization, solver, priors and stages. The published ones, and ours."""
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from unfeature.catalogue import suggestion
 from unfeature.features.base import Representation
 
-from .parameterizations import Canvas, Fourier, Frame, Pixels
-from .priors import TYPICAL_COLOUR, BoundedRange, BoundedVariation, Prior
+from .parameterizations import Colours, Fourier, ImageSpec, Parameterization, Pixels
+from .priors import TYPICAL_COLOUR, BoundedRange, Prior, TotalVariation
+from .schedules import Schedule, Softness, schedule_for
 from .solvers.first_order import AdaGrad, Adam, Momentum, Solver
 from .solvers.lbfgs import LBFGS
-from .views import Transform
+from .views import Transform, random_shifts, robustness
 
 DEEP = 48
-"""Pixels that a position of a network's layer sees, from which on its code is inverted as a deep one."""
+"""Receptive field, in pixels, from which on a network's layer is inverted as a deep one."""
+
+MAXIMIZATION_WEIGHT = 2.0
+CARICATURE_WEIGHT = 30.0
+
+MakeParameterization = Callable[[ImageSpec], Parameterization]
 
 
 @dataclass(frozen=True)
@@ -35,66 +41,61 @@ class Stage:
         Of the descriptor's surrogate; None is the descriptor itself.
     rate : float
         Scale of the solver's steps.
-    jitter : int
-        T: every step a random T × T offset of a larger image is looked at; 1 is none.
     solver : callable, optional
         Makes the solver that goes on from here; None keeps the one there is.
     transforms : tuple of Transform
-        Random changes of what the descriptor is shown, one after the other.
+        Random views of the image that the descriptor receives, such as jitter, one after the other.
     leak : float
-        Slope of the gradient through dead units of a network; 0 is the network's own.
-    means : float
-        Weight of the means of a code over its positions, as C is the weight of the code; see `Euclidean`.
+        Slope of the gradient below zero of a network's ReLUs (leaky ReLU); 0 is the network's own.
+    spatial_mean_weight : float
+        Weight of the code's means over positions, on the scale of C; see `Euclidean`.
     """
 
     steps: int
     softness: float | None = None
     rate: float = 1.0
-    jitter: int = 1
     solver: Callable[[], Solver] | None = None
     transforms: tuple[Transform, ...] = ()
     leak: float = 0.0
-    means: float = 0.0
+    spatial_mean_weight: float = 0.0
 
     @property
-    def asks(self) -> tuple[float | None, float, float]:
-        """What makes the objective of one stage another than that of the next."""
-        return self.softness, self.leak, self.means
+    def objective_key(self) -> tuple[float | None, float, float]:
+        """Equal for two stages exactly if they have the same objective."""
+        return self.softness, self.leak, self.spatial_mean_weight
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to invert.
+    """How to search for an image.
 
     Attributes
     ----------
     name : str
-    canvas : callable
-        Makes the canvas of a frame.
-    solver : callable
-        Makes a solver.
+    parameterization, solver : callable
+        Make the parameterization of an `ImageSpec`, and a solver.
     priors : tuple of Prior
     stages : tuple of Stage
-    weight : float
-        C, the weight of the data term against the priors.
-    levelled : bool
-        Whether regions that the code says are flat are levelled.
+    data_weight : float
+        C of the papers, the weight of the data term against the priors.
+    flat_regions : bool
+        Whether regions that the code says are flat are kept flat.
     contrast : float, optional
         Standard deviation that images get in the end where the descriptor is blind to it; None leaves them as found.
     """
 
     name: str
-    canvas: Callable[[Frame], Canvas]
+    parameterization: MakeParameterization
     solver: Callable[[], Solver]
     priors: tuple[Prior, ...]
     stages: tuple[Stage, ...]
-    weight: float
-    levelled: bool = False
+    data_weight: float
+    flat_regions: bool = False
     contrast: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.weight < math.inf:
-            raise ValueError(f"C, the weight of the data term, is finite and not negative, got {self.weight}")
+        if not 0 <= self.data_weight < math.inf:
+            raise ValueError(f"C, the weight of the data term, is finite and not negative, got {self.data_weight}")
 
     @property
     def steps(self) -> int:
@@ -102,22 +103,18 @@ class Recipe:
         return sum(stage.steps for stage in self.stages)
 
     @property
-    def jitter(self) -> int:
-        """The largest jitter of any stage."""
-        return max(stage.jitter for stage in self.stages)
+    def extra_pixels(self) -> int:
+        """By how much the image is higher and wider than what Φ receives, so that random shifts stay inside."""
+        return max([0, *(sum(t.shrinkage for t in stage.transforms) for stage in self.stages)])
+
+    @property
+    def solvers(self) -> tuple[Callable[[], Solver], ...]:
+        """The makers of all solvers."""
+        return self.solver, *(stage.solver for stage in self.stages if stage.solver)
 
     def describe(self) -> dict[str, Any]:
         """The recipe as plain values, for a result's provenance."""
-        return {
-            "name": self.name,
-            "canvas": _describe_call(self.canvas),
-            "solver": _describe_call(self.solver),
-            "priors": [repr(prior) for prior in self.priors],
-            "stages": [repr(stage) for stage in self.stages],
-            "weight": self.weight,
-            "levelled": self.levelled,
-            "contrast": self.contrast,
-        }
+        return {field.name: _described(getattr(self, field.name)) for field in fields(self)}
 
 
 def cvpr2015(phi: Representation) -> Recipe:
@@ -126,14 +123,10 @@ def cvpr2015(phi: Representation) -> Recipe:
     Their image is divided by σ, the norm of a typical photograph (here σ² = B² H W): on that scale the step is 0.004,
     λ_TV = 10 with β = 2, and λ_α = 8e-10 with α = 6, which is next to nothing.
     """
-    return Recipe(
-        "cvpr2015",
-        partial(Pixels, bound=None),
-        partial(Momentum, step=0.004 * TYPICAL_COLOUR**2),
-        (BoundedVariation(typical=TYPICAL_COLOUR, weight=10.0), BoundedRange(weight=8e-10)),
-        tuple(Stage(200, rate=rate) for rate in (1.0, 0.1, 0.01, 0.001)),
-        1.0,
-    )
+    priors = (TotalVariation(typical=TYPICAL_COLOUR, weight=10.0), BoundedRange(weight=8e-10))
+    stages = tuple(Stage(200, rate=rate) for rate in (1.0, 0.1, 0.01, 0.001))
+    solver = partial(Momentum, step=0.004 * TYPICAL_COLOUR**2)
+    return Recipe("cvpr2015", partial(Pixels, bound=None), solver, priors, stages, 1.0)
 
 
 def ijcv2016(phi: Representation) -> Recipe:
@@ -141,69 +134,127 @@ def ijcv2016(phi: Representation) -> Recipe:
 
     Their step is one grey level and 1/η = α / (0.05 B² H W) on the 0–255 scale.
     """
-    jitter = phi.jitter
-    if jitter is None:
+    schedule = schedule_for(phi)
+    if schedule.jitter is None:
         stages: tuple[Stage, ...] = (Stage(300),)
     else:
-        stages = (Stage(300, jitter=jitter), Stage(50, rate=0.1))
-    return Recipe(
-        "ijcv2016",
-        Pixels,
-        partial(AdaGrad, step=1 / 255, damping=6 / (0.05 * 255 * TYPICAL_COLOUR**2)),
-        (BoundedRange(), BoundedVariation()),
-        stages,
-        phi.data_weight,
-    )
+        stages = (Stage(300, transforms=random_shifts(schedule.jitter)), Stage(50, rate=0.1))
+    solver = partial(AdaGrad, step=1 / 255, damping=6 / (0.05 * 255 * TYPICAL_COLOUR**2))
+    return Recipe("ijcv2016", Pixels, solver, (BoundedRange(), TotalVariation()), stages, schedule.data_weight)
 
 
 def best(phi: Representation) -> Recipe:
-    """Ours: a Fourier canvas and L-BFGS.
+    """Ours: Fourier coefficients and L-BFGS.
 
-    Descriptors with surrogates have them sharpened as they say themselves (`Representation.sharpening`), by default
-    in five stages, 300 gradient evaluations.
+    Surrogates of descriptors are sharpened as their `Schedule` says, by default in five stages, 300 gradient
+    evaluations.
 
-    Deep layers of networks are seen from jittered places by Adam first, 350 evaluations: L-BFGS alone stops in worse
-    minima of theirs, but goes farther from strong noise where positions see less than 48 pixels. The last 120
-    evaluations ask for the layer's means over positions, too: labels hang on them, and they cost its error little.
+    Deep layers of networks start with 350 evaluations of Adam under random shifts: L-BFGS alone ends in worse minima,
+    but goes farther from strong noise where the receptive field is below 48 pixels. The last 120 evaluations also
+    weigh the layer's means over positions: labels depend on them, and they cost its error little.
     """
-    if phi.jitter is not None:
-        return _network("best", phi, (90, 45, 95, 60, 60), partial(Fourier, power=1.0, spread=0.6, knee=0.02))
-    solver = partial(LBFGS, history=6, first_step=max(0.05, phi.first_spread / 1.5))
-    return _fourier("best", phi, phi.sharpening, phi.variation, partial(Fourier, spread=phi.first_spread), solver)
+    schedule = schedule_for(phi)
+    if schedule.jitter is not None:
+        shallow = partial(Fourier, power=1.0, init_std=0.6, low_frequency_cutoff=0.02)
+        return _network("best", phi, schedule, (90, 45, 95, 60, 60), shallow)
+    solver = partial(LBFGS, history=6, first_step=max(0.05, schedule.init_std / 1.5))
+    parameterization = partial(Fourier, init_std=schedule.init_std)
+    return _sharpened("best", phi, schedule, schedule.softness, schedule.tv_weight, parameterization, solver)
 
 
 def fast(phi: Representation) -> Recipe:
-    """As `best`, in 60 gradient evaluations, or as many as `Representation.quick_sharpening` says."""
-    if phi.jitter is not None:
-        return _network("fast", phi, (16, 8, 16, 10, 10), partial(Fourier, power=0.5, spread=0.1))
-    canvas = partial(Fourier, margin=8, spread=min(0.1, phi.first_spread))
-    return _fourier("fast", phi, phi.quick_sharpening, 10.0, canvas, partial(LBFGS, history=4))
+    """As `best`, in 60 gradient evaluations, or as many as `Schedule.quick_softness` says."""
+    schedule = schedule_for(phi)
+    if schedule.jitter is not None:
+        return _network("fast", phi, schedule, (16, 8, 16, 10, 10), partial(Fourier, power=0.5, init_std=0.1))
+    parameterization = partial(Fourier, margin=8, init_std=min(0.1, schedule.init_std))
+    return _sharpened("fast", phi, schedule, schedule.quick_softness, 10.0, parameterization, partial(LBFGS, history=4))
 
 
-PRESETS: dict[str, Callable[[Representation], Recipe]] = {
-    "best": best,
-    "fast": fast,
-    "ijcv2016": ijcv2016,
-    "cvpr2015": cvpr2015,
-}
+def _sharpened(name: str, phi: Representation, schedule: Schedule, softness: Softness, tv_weight: float,
+               parameterization: MakeParameterization, solver: Callable[[], Solver]) -> Recipe:
+    """Stages of ever sharper surrogates; one stage of all their steps for a descriptor that needs none."""
+    if phi.exact:
+        softness = ((sum(steps for steps, _ in softness), 0.0),)
+    stages = tuple(Stage(steps, softness=value or None) for steps, value in softness)
+    priors = (BoundedRange(), TotalVariation(weight=tv_weight))
+    return Recipe(name, parameterization, solver, priors, stages, schedule.data_weight, flat_regions=True, contrast=0.2)
 
 
-def recipe_for(
-    phi: Representation, preset: str | Recipe, recipes: Mapping[str, Callable[[Representation], Recipe]] = PRESETS
-) -> Recipe:
-    """A recipe by its name, of those for inversion or others; ValueError names the nearest."""
+def _network(name: str, phi: Representation, schedule: Schedule, steps: tuple[int, int, int, int, int],
+             shallow: MakeParameterization) -> Recipe:
+    """The recipe of a network's layer: Adam under random shifts, Adam at a lower rate, L-BFGS; all L-BFGS if shallow.
+
+    The first stages use a leaky ReLU gradient. The last use the network's own, and the means over positions.
+    """
+    priors = (BoundedRange(), TotalVariation())
+    if phi.receptive_field < DEEP:
+        return Recipe(name, shallow, LBFGS, priors, (Stage(sum(steps)),), schedule.data_weight)
+    shifts = random_shifts(schedule.jitter or 1)
+    stages = (
+        Stage(steps[0], transforms=shifts, leak=0.05),
+        Stage(steps[1], rate=0.3, transforms=shifts, leak=0.05),
+        Stage(steps[2], solver=LBFGS, leak=0.02),
+        Stage(steps[3], spatial_mean_weight=60.0),
+        Stage(steps[4], spatial_mean_weight=1000.0),
+    )
+    return Recipe(name, Fourier, partial(Adam, step=0.01), priors, stages, schedule.data_weight)
+
+
+def maximization_ijcv2016(phi: Representation) -> Recipe:
+    """Activation maximisation as in Mahendran & Vedaldi 2016: AdaGrad on pixels, 300 steps with jitter."""
+    inversion = ijcv2016(phi)
+    return replace(inversion, stages=inversion.stages[:1])
+
+
+def maximization(phi: Representation) -> Recipe:
+    """Ours: for networks, Adam on Fourier coefficients of decorrelated colours, under random views; else `best`.
+
+    Descriptors of gradients are blind to contrast, and hard bins need surrogates, as in an inversion.
+    """
+    schedule = schedule_for(phi)
+    if schedule.jitter is None:
+        return best(phi)
+    transforms = robustness(max(schedule.jitter, 4))
+    stages = (Stage(200, transforms=transforms), Stage(56, rate=0.3, transforms=transforms))
+    priors = (BoundedRange(), TotalVariation())
+    parameterization = partial(Colours, init_std=0.02)
+    return Recipe("best", parameterization, partial(Adam, step=0.03), priors, stages, MAXIMIZATION_WEIGHT)
+
+
+def _caricature(maximization: Callable[[Representation], Recipe], phi: Representation) -> Recipe:
+    return replace(maximization(phi), data_weight=CARICATURE_WEIGHT)
+
+
+def texture(phi: Representation) -> Recipe:
+    """Ours: L-BFGS on Fourier coefficients of decorrelated colours, whose images stay in [0, 1], and a smooth prior."""
+    priors = (TotalVariation(weight=0.3),)
+    return Recipe("best", partial(Colours, init_std=0.1), LBFGS, priors, (Stage(300),), 1000.0)
+
+
+def gatys2015(phi: Representation) -> Recipe:
+    """L-BFGS on pixels without priors, as Gatys, Ecker & Bethge 2015."""
+    return Recipe("gatys2015", partial(Pixels, bound=None), LBFGS, (), (Stage(500),), 1000.0)
+
+
+Presets = Mapping[str, Callable[[Representation], Recipe]]
+
+PRESETS: Presets = {"best": best, "fast": fast, "ijcv2016": ijcv2016, "cvpr2015": cvpr2015}
+MAXIMIZATION_PRESETS: Presets = {"best": maximization, "ijcv2016": maximization_ijcv2016}
+CARICATURE_PRESETS: Presets = {name: partial(_caricature, make) for name, make in MAXIMIZATION_PRESETS.items()}
+TEXTURE_PRESETS: Presets = {"best": texture, "gatys2015": gatys2015}
+
+
+def recipe_for(phi: Representation, preset: str | Recipe, presets: Presets = PRESETS, steps: int | None = None,
+               data_weight: float | None = None) -> Recipe:
+    """A recipe, or one of some presets by its name, with another number of steps or another C if they are given."""
     if isinstance(preset, Recipe):
-        return preset
-    if preset not in recipes:
-        near = difflib.get_close_matches(str(preset), recipes, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"unknown preset {preset!r}: one of {', '.join(recipes)}{hint}")
-    return recipes[preset](phi)
-
-
-def adjusted(recipe: Recipe, steps: int | None = None, data_weight: float | None = None) -> Recipe:
-    """A recipe with another number of gradient evaluations, its stages in proportion, or another weight C."""
-    recipe = recipe if data_weight is None else replace(recipe, weight=float(data_weight))
+        recipe = preset
+    elif preset in presets:
+        recipe = presets[preset](phi)
+    else:
+        raise ValueError(f"unknown preset {preset!r}: one of {', '.join(presets)}{suggestion(str(preset), presets)}")
+    recipe = recipe if data_weight is None else replace(recipe, data_weight=float(data_weight))
     return recipe if steps is None else with_steps(recipe, steps)
 
 
@@ -222,37 +273,9 @@ def without_steps(recipe: Recipe) -> Recipe:
     return replace(recipe, stages=tuple(replace(stage, steps=0) for stage in recipe.stages))
 
 
-def _fourier(name: str, phi: Representation, sharpening: Sequence[tuple[int, float]], variation: float,
-             canvas: Callable[[Frame], Canvas], solver: Callable[[], Solver]) -> Recipe:
-    """The recipe of descriptors of gradients: stages of surrogates, or one of their steps where there is none."""
-    if phi.exact:
-        sharpening = [(sum(steps for steps, _ in sharpening), 0.0)]
-    stages = [Stage(steps, softness=softness or None) for steps, softness in sharpening]
-    priors = (BoundedRange(), BoundedVariation(weight=variation))
-    return Recipe(name, canvas, solver, priors, tuple(stages), phi.data_weight, levelled=True, contrast=0.2)
-
-
-def _network(name: str, phi: Representation, steps: tuple[int, int, int, int, int],
-             shallow: Callable[[Frame], Canvas]) -> Recipe:
-    """The recipe of a network's layer: Adam under jitter, Adam at a lower rate, L-BFGS; all L-BFGS if it is shallow.
-
-    Gradients leak through dead units at first. The last steps see the network's own, and the means over positions.
-    """
-    priors = (BoundedRange(), BoundedVariation())
-    if phi.receptive_field < DEEP:
-        return Recipe(name, shallow, LBFGS, priors, (Stage(sum(steps)),), phi.data_weight)
-    jitter = phi.jitter or 1
-    stages = (
-        Stage(steps[0], jitter=jitter, leak=0.05),
-        Stage(steps[1], rate=0.3, jitter=jitter, leak=0.05),
-        Stage(steps[2], solver=LBFGS, leak=0.02),
-        Stage(steps[3], means=60.0),
-        Stage(steps[4], means=1000.0),
-    )
-    return Recipe(name, Fourier, partial(Adam, step=0.01), priors, stages, phi.data_weight)
-
-
-def _describe_call(maker: Callable[..., Any]) -> dict[str, Any]:
-    if isinstance(maker, partial):
-        return {"name": maker.func.__name__, **maker.keywords}
-    return {"name": maker.__name__}
+def _described(value: Any) -> Any:
+    if isinstance(value, partial):
+        return {"name": value.func.__name__, **value.keywords}
+    if callable(value):
+        return {"name": value.__name__}
+    return [repr(part) for part in value] if isinstance(value, tuple) else value

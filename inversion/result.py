@@ -27,9 +27,9 @@ class Result:
     images : ndarray (N, H, W) or (N, H, W, C)
         The pre-images, float32, exactly as found: values may leave [0, 1] a little.
     codes : ndarray (N, h, w, D) or (N, D), or None
-        The codes asked for.
+        The target codes.
     errors : ndarray (N,)
-        ‖Φ(x) − Φ₀‖ / ‖Φ₀‖, with the descriptor itself; NaN where no code was asked for.
+        ‖Φ(x) − Φ₀‖ / ‖Φ₀‖, with the descriptor itself; NaN without a target code.
     errors_centred : ndarray (N,)
         ‖Φ(x) − Φ₀‖ / ‖Φ₀ − its mean cell‖; NaN for codes without positions.
     history : dict of ndarray (steps, N)
@@ -110,7 +110,7 @@ class Result:
     def error_cvpr15(self, normaliser: float) -> float:
         """‖Φ(x) − Φ₀‖² / N, N the mean squared distance between the codes of two photographs (CVPR 2015)."""
         if self.codes is None:
-            raise ValueError("no code was asked for, so there is no error")
+            raise ValueError("there is no target code, so there is no error")
         return float(self.error**2 * np.sum(np.square(self.codes[self.best], dtype=np.float64)) / normaliser)
 
     def save(self, folder: str | Path) -> None:
@@ -124,16 +124,8 @@ class Result:
         save_array(folder / "image.npy", self.images)
         if self.codes is not None:
             save_array(folder / "code.npy", self.codes)
-        facts = {
-            "format": FORMAT,
-            "status": self.status,
-            "starts": self.starts,
-            "errors": self.errors,
-            "errors_centred": self.errors_centred,
-            "provenance": self.provenance,
-            "history": self.history,
-        }
-        write_json(folder / "result.json", facts)
+        names = ("status", "starts", "errors", "errors_centred", "provenance", "history")
+        write_json(folder / "result.json", {"format": FORMAT} | {name: getattr(self, name) for name in names})
 
     @classmethod
     def load(cls, folder: str | Path, phi: Representation | None = None) -> Result:
@@ -187,15 +179,10 @@ def relative_errors(found: NDArray[Any], codes: NDArray[Any]) -> tuple[NDArray[n
     axes = tuple(range(1, codes.ndim))
     target = codes.astype(np.float64)
     distance = np.sqrt(np.square(found - target).sum(axes))
-    if codes.ndim == 2:
-        spread = np.zeros(len(codes))
-    else:
-        spread = np.sqrt(np.square(target - target.mean(axis=(1, 2), keepdims=True)).sum(axes))
-    return _ratio(distance, np.sqrt(np.square(target).sum(axes))), _ratio(distance, spread)
-
-
-def _ratio(distance: NDArray[np.float64], divisor: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.where(divisor > 0, distance / np.where(divisor > 0, divisor, 1), np.nan)
+    centred = np.zeros_like(target) if codes.ndim == 2 else target - target.mean(axis=(1, 2), keepdims=True)
+    norms = (np.sqrt(np.square(values).sum(axes)) for values in (target, centred))
+    relative, relative_centred = (np.where(n > 0, distance / np.where(n > 0, n, 1), np.nan) for n in norms)
+    return relative, relative_centred
 
 
 def _check_descriptor(stored: Mapping[str, Any] | None, phi: Representation, folder: Path) -> None:

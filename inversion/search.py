@@ -1,75 +1,104 @@
-"""Many images under a bound on memory: batches one after the other, with the outcome that one batch would have."""
+"""The search that all verbs share: seeds × starts, images in chunks that fit the memory, and their result."""
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache, partial
+from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unfeature.features.base import Representation
+from unfeature.features.base import Representation, image_to_tensor
 from unfeature.io.memory import bytes_of
 
-from .engine import Outcome, telling
+from .engine import Outcome, Progress, descend
+from .objectives import Objective, squared_norm
 from .recipes import Recipe, without_steps
+from .result import Result, relative_errors
 
 VECTORS = 8
-"""Of coordinates, that a run holds beside the history of L-BFGS."""
+"""Vectors of coordinates that a run holds beside the history of L-BFGS."""
 COORDINATES = 1.5
-"""A pixel, at most: a Fourier canvas has a margin."""
+"""Coordinates a pixel, at most: Fourier coefficients have a margin."""
 
 
-def in_batches(count: int, most: int | None, recipe: Recipe, descend: Callable[[slice, Recipe], Outcome]) -> Outcome:
-    """The outcome of `count` samples, of which no more than `most` are sought at once, if that is a number.
-
-    After a keyboard interrupt those that are left stay where they start.
-    """
-    most = most or count
-    outcomes: list[Outcome] = []
-    for first in range(0, count, most):
-        outcomes.append(descend(slice(first, min(first + most, count)), recipe))
-        recipe = without_steps(recipe) if outcomes[-1].interrupted else recipe
-    return outcomes[0] if len(outcomes) == 1 else _joined(outcomes)
+def seeds_for(seed: int, starts: int, count: int = 1) -> list[int]:
+    """One seed for each image: `starts` in a row for each of `count` requests; attempt j has seed + j."""
+    if starts < 1:
+        raise ValueError(f"starts is at least 1, got {starts}")
+    return [seed + j for _ in range(count) for j in range(starts)]
 
 
-def most_at_once(
-    phi: Representation, recipe: Recipe, size: tuple[int, int], like: Tensor, memory: int | str | None
-) -> int | None:
-    """How many images can be sought at once within an amount of memory; None for any number.
+def search(
+    phi: Representation, objective: Objective, recipe: Recipe, size: tuple[int, int], seeds: Sequence[int],
+    like: Tensor, *, codes: Tensor | None = None, start: NDArray[Any] | Tensor | None = None,
+    memory: int | str | None = None, progress: Callable[[Progress], None] | None = None,
+) -> Outcome:
+    """Minimise the objective over one image for each seed, in chunks that fit the memory.
 
     Parameters
     ----------
-    phi : Representation
-    recipe : Recipe
-    size : tuple of int
-        Height and width of the images.
-    like : Tensor
-        Its dtype and device are those of the images.
+    phi, objective, recipe, size, seeds, like, progress
+        As for `descend`; objectives with one row for each image, or one for all.
+    codes : Tensor (N, ...), optional
+        Target codes. With them errors are measured, and the recipe may keep flat regions flat.
+    start : ndarray or Tensor, optional
+        An image to start from, or one for each seed.
     memory : int or str, optional
-        Bytes, or text such as ``"2GB"``, beside what the process holds anyway.
+        Memory budget in bytes, or text such as ``"2GB"``; None is one chunk. The outcome does not depend on it.
+
+    Notes
+    -----
+    After a keyboard interrupt the images of later chunks stay where they start.
+    """
+    first = None if start is None else as_images(start, len(seeds), size).to(like)
+    chunk = images_at_once(phi, recipe, size, like, memory) or len(seeds)
+    outcomes: list[Outcome] = []
+    for begin in range(0, len(seeds), chunk):
+        part = slice(begin, begin + chunk)
+        flat = measure = None
+        if codes is not None:
+            flat = phi.flat_pixels(codes[part], *size) if recipe.flat_regions else None
+            measure = partial(_relative_error, phi, codes[part])
+        given = first if first is None else first[part]
+        outcomes.append(descend(phi, objective.of(part), recipe, size, seeds[part], like, given, flat, measure,
+                                progress))
+        recipe = without_steps(recipe) if outcomes[-1].interrupted else recipe
+    outcome = side_by_side(outcomes)
+    if recipe.contrast is not None and phi.contrast_invariant:
+        outcome = replace(outcome, x=with_contrast(outcome.x, recipe.contrast))
+    return outcome
+
+
+def images_at_once(phi: Representation, recipe: Recipe, size: tuple[int, int], like: Tensor,
+                   memory: int | str | None) -> int | None:
+    """How many images fit a memory budget, beside what the process holds anyway; None for any number.
 
     Raises
     ------
     ValueError
-        If it cannot be read, or does not hold one image; the message says how much one takes.
+        If the budget cannot be read, or does not hold one image; the message says how much one takes.
     """
     if memory is None:
         return None
-    one = bytes_of_one(phi, recipe, size, like)
-    room = bytes_of(memory) // one
-    if room < 1:
+    one = bytes_per_image(phi, recipe, size, like)
+    count = bytes_of(memory) // one
+    if count < 1:
         raise ValueError(f"memory={memory!r} does not hold one image of {size[0]} × {size[1]} pixels, which takes "
-                         f"{one / 1e6:.3g} MB while it is sought: give more, or a smaller size")
-    return room
+                         f"{one / 1e6:.3g} MB during the search: give more, or a smaller size")
+    return count
 
 
-def bytes_of_one(phi: Representation, recipe: Recipe, size: tuple[int, int], like: Tensor) -> int:
-    """What one image takes while it is sought: twice what its gradient keeps, and the solvers' vectors.
+def bytes_per_image(phi: Representation, recipe: Recipe, size: tuple[int, int], like: Tensor) -> int:
+    """Memory of one image during the search: twice what its gradient keeps, and the solvers' vectors.
 
-    What the descriptor keeps is counted on a grey image. Stand-ins of the descriptor are taken to keep as much.
+    What the descriptor keeps is counted on a grey image; its surrogates are assumed to keep as much.
     """
     kept: dict[int, int] = {}
 
@@ -83,26 +112,101 @@ def bytes_of_one(phi: Representation, recipe: Recipe, size: tuple[int, int], lik
         phi(x)
     for weight in phi.buffers():
         kept.pop(weight.untyped_storage().data_ptr(), None)
-    makers = (recipe.solver, *(stage.solver for stage in recipe.stages if stage.solver))
-    history = max(getattr(make(), "history", 0) for make in makers)
+    history = max(getattr(make(), "history", 0) for make in recipe.solvers)
     coordinates = COORDINATES * x.numel() * x.element_size()
     return 2 * sum(kept.values()) + round((VECTORS + 2 * history) * coordinates)
 
 
-def _joined(outcomes: Sequence[Outcome]) -> Outcome:
-    names = dict.fromkeys(name for outcome in outcomes for name in outcome.history)
+def side_by_side(outcomes: Sequence[Outcome]) -> Outcome:
+    """Chunks of images as one outcome. A chunk that converged earlier keeps its last values; NaN is not measured."""
+    if len(outcomes) == 1:
+        return outcomes[0]
     steps = max(outcome.evaluations for outcome in outcomes)
-    history = {name: np.concatenate([_lengthened(o, name, steps) for o in outcomes], axis=1) for name in names}
-    return replace(
-        telling(outcomes),
-        x=torch.cat([outcome.x for outcome in outcomes]),
-        history=history,
-        evaluations=steps,
-        seconds=sum(outcome.seconds for outcome in outcomes),
-    )
+    names = dict.fromkeys(name for outcome in outcomes for name in outcome.history)
+
+    def column(outcome: Outcome, name: str) -> NDArray[np.float64]:
+        values = outcome.history.get(name, np.full((1, len(outcome.x)), np.nan))
+        return np.pad(values, ((0, steps - len(values)), (0, 0)), mode="edge")
+
+    history = {name: np.concatenate([column(outcome, name) for outcome in outcomes], axis=1) for name in names}
+    return _overall_outcome(outcomes, torch.cat([outcome.x for outcome in outcomes]), history, steps)
 
 
-def _lengthened(outcome: Outcome, name: str, steps: int) -> NDArray[np.float64]:
-    """Values (steps, N); a batch that converged earlier stays at its last, and NaN is what was not measured."""
-    values = outcome.history.get(name, np.full((1, len(outcome.x)), np.nan))
-    return np.pad(values, ((0, steps - len(values)), (0, 0)), mode="edge")
+def one_after_another(outcomes: Sequence[Outcome]) -> Outcome:
+    """Runs that each go on from the last one's images, as one outcome."""
+    parts = [outcome.history for outcome in outcomes if outcome.history]
+    history = {name: np.concatenate([part[name] for part in parts]) for name in (parts[0] if parts else ())}
+    return _overall_outcome(outcomes, outcomes[-1].x, history, sum(outcome.evaluations for outcome in outcomes))
+
+
+def _overall_outcome(outcomes: Sequence[Outcome], x: Tensor, history: dict[str, NDArray[np.float64]],
+                     evaluations: int) -> Outcome:
+    """With the status of the run that was interrupted, else of the last one."""
+    decisive = next((outcome for outcome in outcomes if outcome.interrupted), outcomes[-1])
+    seconds = sum(outcome.seconds for outcome in outcomes)
+    return replace(decisive, x=x, history=history, evaluations=evaluations, seconds=seconds)
+
+
+def with_contrast(x: Tensor, std: float) -> Tensor:
+    """Images about mid-grey with this standard deviation, or less where more than 1 % of an image would be clipped."""
+    centred = x - x.mean((1, 2, 3), keepdim=True)
+    own = centred.square().mean((1, 2, 3)).sqrt()
+    extent = torch.stack([_quantile(sample.abs(), 0.99) for sample in centred])
+    gain = torch.minimum(std / own.clamp_min(1e-12), 0.5 / extent.clamp_min(1e-12))
+    return 0.5 + gain.view(-1, 1, 1, 1) * centred
+
+
+def as_images(image: NDArray[Any] | Tensor, count: int, size: tuple[int, int]) -> Tensor:
+    """One image, or a batch of `count`, of a height and width, as a tensor (count, C, H, W)."""
+    x = image.detach() if isinstance(image, Tensor) else image_to_tensor(image)
+    if x.ndim != 4 or len(x) not in (1, count):
+        raise ValueError(f"give one image, or a batch (N, C, H, W) of {count}; got shape {tuple(image.shape)}")
+    if tuple(x.shape[2:]) != tuple(size):
+        raise ValueError(f"the image to start from has {x.shape[2]} × {x.shape[3]} pixels, but the one to find "
+                         f"{size[0]} × {size[1]}: resize it, or give the size that it has")
+    return x.expand(count, -1, -1, -1)
+
+
+def in_channels_of(phi: Representation, image: NDArray[Any]) -> Tensor:
+    """One NumPy image as a tensor (1, C, H, W) on Φ's device; a grey one has Φ's first number of channels."""
+    x = phi.as_batch(np.asarray(image)).float()
+    return x.expand(-1, phi.in_channels[0], -1, -1) if x.shape[1] == 1 else x
+
+
+def result_of(phi: Representation, recipe: Recipe, outcome: Outcome, seed: int, starts: int,
+              codes: Tensor | None = None, **facts: Any) -> Result:
+    """The result of a search; errors are measured if there are target codes (N, ...)."""
+    errors = centred = np.full(len(outcome.x), np.nan)
+    target = None
+    if codes is not None:
+        with torch.no_grad():
+            found = torch.cat([phi(x) for x in outcome.x.split(1)])
+        arrays = [np.moveaxis(t.cpu().numpy(), 1, -1) for t in (found, codes)]
+        errors, centred = relative_errors(*arrays)
+        target = np.ascontiguousarray(arrays[1])
+    provenance = {
+        "method": recipe.name, "descriptor": phi.to_config(), "recipe": recipe.describe(), "seed": seed,
+        "evaluations": outcome.evaluations, "seconds": round(outcome.seconds, 3), "versions": dict(_versions()),
+        **facts}
+    return Result(_to_arrays(outcome.x), errors, centred, outcome.status, target, outcome.history, starts, provenance)
+
+
+@cache
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version(), **{p: version(p) for p in ("unfeature", "torch", "numpy")}}
+
+
+def _relative_error(phi: Representation, codes: Tensor, x: Tensor) -> Tensor:
+    with torch.no_grad():
+        return (squared_norm(phi(x) - codes) / squared_norm(codes)).sqrt()
+
+
+def _quantile(values: Tensor, share: float) -> Tensor:
+    flat = values.flatten()
+    return flat.kthvalue(max(1, round(share * flat.numel()))).values
+
+
+def _to_arrays(x: Tensor) -> NDArray[np.float32]:
+    """Images (N, C, H, W) as (N, H, W, C), or (N, H, W) if they are grey."""
+    a = x.permute(0, 2, 3, 1).float().cpu().numpy()
+    return np.ascontiguousarray(a[..., 0] if a.shape[-1] == 1 else a)

@@ -1,27 +1,21 @@
-"""Textures and styles: images whose layers correlate as those of another image do."""
+"""Textures and styles: images whose layers have the correlations of another image's."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from unfeature.features.networks.multi_layer import Layers
 
-from .engine import Progress, Term, descend
-from .invert import as_images
-from .maximize import without_code
+from .engine import Progress
 from .objectives import Euclidean, Gram, Objective
-from .parameterizations import Colours, Pixels
-from .priors import BoundedVariation
-from .recipes import Recipe, Stage, adjusted
+from .recipes import TEXTURE_PRESETS, Recipe, recipe_for
 from .result import Result
-from .solvers.lbfgs import LBFGS
+from .search import in_channels_of, result_of, search, seeds_for
 
 Part = tuple[str, Objective, float]
 
@@ -46,13 +40,14 @@ class OverLayers(Objective):
     """
 
     def __init__(self, phi: Layers, size: tuple[int, int], parts: Sequence[Part]):
-        foreign = [layer for layer, _, _ in parts if layer not in phi.layers]
-        if foreign or not parts:
-            raise ValueError(f"the objective needs layers out of {', '.join(phi.layers)}, "
-                             f"got {', '.join(foreign) or 'none'}")
+        _check_layers(phi, [layer for layer, _, _ in parts])
         self.phi = phi
         self.size = size
         self.parts = tuple(parts)
+
+    def of(self, samples: slice) -> OverLayers:
+        """The objective of some of the samples."""
+        return OverLayers(self.phi, self.size, [(layer, part.of(samples), w) for layer, part, w in self.parts])
 
     def by_part(self, code: Tensor) -> list[Tensor]:
         """ℓ_i of each sample, a list of (N,)."""
@@ -67,16 +62,9 @@ class OverLayers(Objective):
 
 @torch.inference_mode(False)
 def synthesize(
-    phi: Layers,
-    image: NDArray[Any],
-    *,
-    size: tuple[int, int] | None = None,
-    layer_weights: Mapping[str, float] | None = None,
-    preset: str | Recipe = "best",
-    steps: int | None = None,
-    data_weight: float | None = None,
-    starts: int = 1,
-    seed: int = 0,
+    phi: Layers, image: NDArray[Any], *, size: tuple[int, int] | None = None,
+    layer_weights: Mapping[str, float] | None = None, preset: str | Recipe = "best", steps: int | None = None,
+    data_weight: float | None = None, starts: int = 1, seed: int = 0, memory: int | str | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Result:
     r"""Make more of a texture: an image whose layers have the Gram matrices of those of the one given.
@@ -93,16 +81,12 @@ def synthesize(
     layer_weights : mapping of str to float, optional
         w_l; by default all layers weigh alike, 1 together.
     preset : {"best", "gatys2015"} or Recipe
-    steps : int, optional
-        Gradient evaluations in all; the preset's stages are shortened or lengthened in proportion.
-    data_weight : float, optional
-        C of the papers, the weight of the data term against the priors; by default the preset's.
+    steps, data_weight, memory, progress
+        As for `invert`.
     starts : int
         How many textures to make, from different noise.
     seed : int
-        Of the noise; the j-th has seed + j.
-    progress : callable, optional
-        Called with a `Progress` after every gradient evaluation.
+        Of the noise; texture j has seed + j.
 
     Returns
     -------
@@ -111,35 +95,24 @@ def synthesize(
 
     Notes
     -----
-    Source: Gatys, Ecker & Bethge 2015. Differs: layers are compared relatively; "best" paints decorrelated colours in
-    a Fourier canvas, whose values stay in [0, 1], and lets a prior keep the image smooth.
+    Source: Gatys, Ecker & Bethge 2015. Differs: layers are compared relatively; "best" optimises Fourier
+    coefficients of decorrelated colours, whose images stay in [0, 1], under a prior that keeps them smooth.
     """
-    if starts < 1:
-        raise ValueError(f"starts is at least 1, got {starts}")
-    x = _colour(phi, image)
-    size = size or (x.shape[2], x.shape[3])
-    parts = _gram_parts(phi, x, layer_weights)
-    seeds = [seed + j for j in range(starts)]
-    return _find(phi, parts, size, seeds, texture_recipe(preset, steps, data_weight), None, progress)
+    seeds = seeds_for(seed, starts)
+    recipe = recipe_for(phi, preset, TEXTURE_PRESETS, steps, data_weight)
+    x = in_channels_of(phi, image)
+    objective = OverLayers(phi, size or (x.shape[2], x.shape[3]), _gram_parts(phi, x, layer_weights))
+    return _search(phi, objective, recipe, seeds, None, memory, progress)
 
 
 @torch.inference_mode(False)
 def style_transfer(
-    phi: Layers,
-    content: NDArray[Any],
-    style: NDArray[Any],
-    *,
-    content_layers: Sequence[str] | None = None,
-    style_layers: Sequence[str] | None = None,
-    style_weight: float = 1.0,
-    preset: str | Recipe = "best",
-    steps: int | None = None,
-    data_weight: float | None = None,
-    start: NDArray[Any] | Tensor | None = None,
-    seed: int = 0,
-    progress: Callable[[Progress], None] | None = None,
+    phi: Layers, content: NDArray[Any], style: NDArray[Any], *, content_layers: Sequence[str] | None = None,
+    style_layers: Sequence[str] | None = None, style_weight: float = 1.0, preset: str | Recipe = "best",
+    steps: int | None = None, data_weight: float | None = None, start: NDArray[Any] | Tensor | None = None,
+    seed: int = 0, progress: Callable[[Progress], None] | None = None,
 ) -> Result:
-    r"""Paint the content of one image in the style of another.
+    r"""Give one image the style of another.
 
     x* = argmin_x C (ℓ_content(x) + w ℓ_style(x)) + R(x), the codes of some layers near those of the content, the Gram
     matrices of others near those of the style
@@ -156,16 +129,12 @@ def style_transfer(
     style_weight : float
         w, for the mean of the style's layers against the mean of the content's, both relative.
     preset : {"best", "gatys2015"} or Recipe
-    steps : int, optional
-        Gradient evaluations in all; the preset's stages are shortened or lengthened in proportion.
-    data_weight : float, optional
-        C of the papers, the weight of the data term against the priors; by default the preset's.
+    steps, data_weight, progress
+        As for `invert`.
     start : ndarray or Tensor, optional
         By default the content.
     seed : int
-        Of the jitter, of recipes that have any.
-    progress : callable, optional
-        Called with a `Progress` after every gradient evaluation.
+        Of the random views, in recipes that have any.
 
     Returns
     -------
@@ -178,46 +147,31 @@ def style_transfer(
     """
     if not style_weight >= 0:
         raise ValueError(f"the style's weight is not negative, got {style_weight}")
-    x = _colour(phi, content)
+    x = in_channels_of(phi, content)
     size = (x.shape[2], x.shape[3])
-    shown = tuple(content_layers or phi.layers[-1:])
+    kept = tuple(content_layers or phi.layers[-1:])
     styled = tuple(style_layers or phi.layers)
-    _check_layers(phi, (*shown, *styled))
+    _check_layers(phi, (*kept, *styled))
     with torch.no_grad():
         codes = phi.split(phi(x), *size)
-    parts: list[Part] = [(layer, Euclidean(codes[layer]), 1 / len(shown)) for layer in shown]
-    parts += _gram_parts(phi, _colour(phi, style), {layer: style_weight / len(styled) for layer in styled})
-    first = x if start is None else as_images(start, 1, size).to(x)
-    return _find(phi, parts, size, [seed], texture_recipe(preset, steps, data_weight), first, progress)
+    parts: list[Part] = [(layer, Euclidean(codes[layer]), 1 / len(kept)) for layer in kept]
+    parts += _gram_parts(phi, in_channels_of(phi, style), {layer: style_weight / len(styled) for layer in styled})
+    recipe = recipe_for(phi, preset, TEXTURE_PRESETS, steps, data_weight)
+    start = x if start is None else start
+    return _search(phi, OverLayers(phi, size, parts), recipe, [seed], start, None, progress)
 
 
-def texture_recipe(preset: str | Recipe, steps: int | None = None, data_weight: float | None = None) -> Recipe:
-    """A recipe for textures and styles by its name."""
-    if isinstance(preset, Recipe):
-        recipe = preset
-    elif preset in RECIPES:
-        recipe = RECIPES[preset]
-    else:
-        raise ValueError(f"unknown preset {preset!r} for textures: one of {', '.join(RECIPES)}")
-    return adjusted(recipe, steps, data_weight)
-
-
-RECIPES = {
-    "best": Recipe("best", partial(Colours, spread=0.1), LBFGS, (BoundedVariation(weight=0.3),), (Stage(300),), 1000.0),
-    "gatys2015": Recipe("gatys2015", partial(Pixels, bound=None), LBFGS, (), (Stage(500),), 1000.0),
-}
-
-
-def _find(phi: Layers, parts: Sequence[Part], size: tuple[int, int], seeds: Sequence[int], recipe: Recipe,
-          start: Tensor | None, progress: Callable[[Progress], None] | None) -> Result:
-    objective = OverLayers(phi, size, parts)
-    like = torch.zeros(len(seeds), 1, device=phi.device)
-    outcome = descend([Term(phi, objective)], recipe, size, seeds, like, start, progress=progress)
+def _search(phi: Layers, objective: OverLayers, recipe: Recipe, seeds: list[int],
+            start: NDArray[Any] | Tensor | None, memory: int | str | None,
+            progress: Callable[[Progress], None] | None) -> Result:
+    like = torch.zeros(1, device=phi.device)
+    outcome = search(phi, objective, recipe, objective.size, seeds, like, start=start, memory=memory,
+                     progress=progress)
     with torch.no_grad():
         values = objective.by_part(phi(outcome.x))
-    named = zip(values, parts, strict=True)
-    distances = {f"{type(o).__name__} {layer}": value.sqrt().tolist() for value, (layer, o, _) in named}
-    return without_code(phi, recipe, outcome, seeds[0], len(seeds), {"distances": distances})
+    named = zip(values, objective.parts, strict=True)
+    distances = {f"{type(part).__name__} {layer}": value.sqrt().tolist() for value, (layer, part, _) in named}
+    return result_of(phi, recipe, outcome, seeds[0], len(seeds), distances=distances)
 
 
 def _gram_parts(phi: Layers, x: Tensor, weights: Mapping[str, float] | None) -> list[Part]:
@@ -231,10 +185,6 @@ def _gram_parts(phi: Layers, x: Tensor, weights: Mapping[str, float] | None) -> 
 
 def _check_layers(phi: Layers, names: Sequence[str] | Mapping[str, float]) -> None:
     foreign = [name for name in names if name not in phi.layers]
-    if foreign:
-        raise ValueError(f"there is no layer {foreign[0]!r} in this code, which has {', '.join(phi.layers)}")
-
-
-def _colour(phi: Layers, image: NDArray[Any]) -> Tensor:
-    x = phi.as_batch(np.asarray(image)).float()
-    return x.expand(-1, phi.in_channels[0], -1, -1) if x.shape[1] == 1 else x
+    if foreign or not names:
+        raise ValueError(f"there is no layer {foreign[0]!r} in this code, which has {', '.join(phi.layers)}" if foreign
+                         else f"no layers are given: choose among {', '.join(phi.layers)}")

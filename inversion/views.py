@@ -1,4 +1,4 @@
-"""Small random changes of the view that a descriptor is shown, so that what is found does not hang on one of them."""
+"""Small random changes of the view of an image that Φ receives, so that no single view is fitted."""
 
 from __future__ import annotations
 
@@ -18,17 +18,15 @@ class Transform(ABC):
     def __call__(self, x: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
         """The changed images."""
 
+    @property
+    def shrinkage(self) -> int:
+        """Pixels that it takes from height and width; negative if it adds some."""
+        return 0
+
 
 @dataclass(frozen=True)
 class Pad(Transform):
-    """A border about the image: of one value, or its reflection.
-
-    Parameters
-    ----------
-    pixels : int
-    value : float, optional
-        None reflects the image.
-    """
+    """A border about the image: of one value, or its reflection if the value is None."""
 
     pixels: int
     value: float | None = 0.5
@@ -41,6 +39,11 @@ class Pad(Transform):
         """Images with a border."""
         pads = (self.pixels,) * 4
         return nn.functional.pad(x, pads, "reflect" if self.value is None else "constant", self.value)
+
+    @property
+    def shrinkage(self) -> int:
+        """Minus both sides of the border."""
+        return -2 * self.pixels
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,11 @@ class Jitter(Transform):
             raise ValueError(f"an image of {x.shape[2]} × {x.shape[3]} pixels has no room for jitter of {self.pixels}")
         offsets = [torch.randint(self.pixels + 1, (2,), generator=g).tolist() for g in generators]
         return torch.stack([image[:, v:v + height, u:u + width] for image, (v, u) in zip(x, offsets, strict=True)])
+
+    @property
+    def shrinkage(self) -> int:
+        """As many pixels as the window is smaller."""
+        return self.pixels
 
 
 @dataclass(frozen=True)
@@ -81,14 +89,19 @@ class Scale(Transform):
 
 @dataclass(frozen=True)
 class Rotate(Transform):
-    """Turned about the centre by an angle drawn between −degrees and degrees."""
+    """Rotated about the centre by an angle drawn between −degrees and degrees."""
 
     degrees: float
 
     def __call__(self, x: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
-        """The turned images; what they do not cover is reflected."""
+        """The rotated images; what they do not cover is reflected."""
         angles = _uniform(-self.degrees, self.degrees, generators)
         return _resampled(x, [(math.cos(math.radians(a)), math.sin(math.radians(a))) for a in angles])
+
+
+def random_shifts(extent: int) -> tuple[Transform, ...]:
+    """Random offsets on a square of extent × extent, the papers' jitter; none for an extent of 1."""
+    return (Jitter(extent - 1),) if extent > 1 else ()
 
 
 def robustness(jitter: int = 8, scale: float = 0.1, degrees: float = 5.0) -> tuple[Transform, ...]:
@@ -106,6 +119,13 @@ def view(x: Tensor, transforms: Sequence[Transform], size: tuple[int, int],
     if any(missing):
         top, left = missing[0] // 2, missing[1] // 2
         x = nn.functional.pad(x, (left, missing[1] - left, top, missing[0] - top), "replicate")
+    return centre_crop(x, size)
+
+
+def centre_crop(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """The central height × width pixels; the images themselves if they have that size."""
+    if tuple(x.shape[2:]) == tuple(size):
+        return x
     top, left = (x.shape[2] - size[0]) // 2, (x.shape[3] - size[1]) // 2
     return x[:, :, top:top + size[0], left:left + size[1]]
 

@@ -19,6 +19,9 @@ SHARED = ROOT.parent / "shared"
 IN_CI = os.environ.get("CI") == "true"
 EXPECTED_SKIPS = ("the shared data is not here", "no CUDA device")
 
+if importlib.util.find_spec("cyvlfeat"):
+    importlib.import_module("setuptools")  # cyvlfeat imports distutils, which warns unless setuptools comes first
+
 hypothesis.settings.register_profile("deterministic", derandomize=True, deadline=None, max_examples=15)
 hypothesis.settings.load_profile("deterministic")
 

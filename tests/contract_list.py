@@ -26,7 +26,7 @@ from unfeature.features.words.fisher import Fisher
 from unfeature.features.words.super_vector import SuperVector
 from unfeature.features.words.vlad import VLAD
 from unfeature.features.words.vocabulary import Mixture, Vocabulary
-from unfeature.inversion.priors import BoundedRange, BoundedVariation, HyperLaplacian, Prior
+from unfeature.inversion.priors import BoundedRange, HyperLaplacian, Prior, TotalVariation
 from unfeature.inversion.solvers.first_order import AdaGrad, Adam, Momentum, Solver
 from unfeature.inversion.solvers.lbfgs import LBFGS
 
@@ -69,10 +69,10 @@ REPRESENTATIONS: dict[str, Callable[[], Representation]] = {
 PRIORS: dict[str, Callable[[], Prior]] = {
     "range": BoundedRange,
     "range-2": partial(BoundedRange, alpha=2.0),
-    "variation": BoundedVariation,
-    "variation-1": partial(BoundedVariation, beta=1.0),
-    "variation-1.5": partial(BoundedVariation, beta=1.5),
-    "variation-3": partial(BoundedVariation, beta=3.0),
+    "variation": TotalVariation,
+    "variation-1": partial(TotalVariation, beta=1.0),
+    "variation-1.5": partial(TotalVariation, beta=1.5),
+    "variation-3": partial(TotalVariation, beta=3.0),
     "hyper-laplacian": HyperLaplacian,
 }
 

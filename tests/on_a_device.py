@@ -28,10 +28,11 @@ from unfeature.features.patterns.brief import BRIEF
 from unfeature.inversion.caricature import caricature
 from unfeature.inversion.invert import invert
 from unfeature.inversion.maximize import maximize
-from unfeature.inversion.parameterizations import Canvas, Colours, Fourier, Frame, Levelled, Pixels
+from unfeature.inversion.parameterizations import Colours, FlatRegions, Fourier, ImageSpec, Parameterization, Pixels
 from unfeature.inversion.texture import synthesize
 
-CANVASES: dict[str, Callable[[Frame], Canvas]] = {"pixels": Pixels, "fourier": Fourier, "colours": Colours}
+PARAMETERIZATIONS: dict[str, Callable[[ImageSpec], Parameterization]] = {
+    "pixels": Pixels, "fourier": Fourier, "colours": Colours}
 PRESETS = ("cvpr2015", "ijcv2016", "best", "fast")
 STEPS, MOST_WAITS = 4, 6
 IMAGE = np.random.default_rng(0).random((40, 40, 3), dtype=np.float32)
@@ -111,18 +112,18 @@ def solver(name: str, samples: int = 2) -> None:
     same(points[1], points[0], within=1e-5 if name == "lbfgs" else 0.0)
 
 
-def canvas(name: str) -> None:
+def parameterization(name: str) -> None:
     images = []
     for where in ("cpu", DEVICE):
-        kind = CANVASES[name](Frame(20, 24, torch.full((3, 1, 1), 0.5).to(where)))
-        flat = noise(2, 20, 24) < 0.3
-        for found in (kind, Levelled(kind, flat.to(where))):
-            z = found.start([0, 1]).requires_grad_()
+        kind = PARAMETERIZATIONS[name](ImageSpec(20, 24, torch.full((3, 1, 1), 0.5).to(where)))
+        flat = FlatRegions((noise(2, 20, 24) < 0.3).to(where))
+        for then in (lambda x: x, flat):
+            z = kind.start([0, 1]).requires_grad_()
             device.waits.clear()
-            x = found.render(z)
+            x = then(kind.render(z))
             (slope,) = torch.autograd.grad(x.square().sum(), z)
             never_waited()
-            images += [x, slope, found.project(z.detach() * 9), found.coordinates(x.detach())]
+            images += [x, slope, kind.project(z.detach() * 9), kind.coordinates(x.detach())]
     for a, b in zip(images[len(images) // 2:], images, strict=False):
         same(a, b)
 
@@ -174,7 +175,8 @@ def texture_of_an_image(where: Any) -> tuple[Any, ...]:
 def checks() -> dict[str, Callable[[], None]]:
     """All checks, by name."""
     found: dict[str, Callable[[], None]] = {}
-    for check, names in ((descriptor, REPRESENTATIONS), (prior, PRIORS), (solver, SOLVERS), (canvas, CANVASES)):
+    for check, names in ((descriptor, REPRESENTATIONS), (prior, PRIORS), (solver, SOLVERS),
+                         (parameterization, PARAMETERIZATIONS)):
         found |= {f"{check.__name__} {name}": partial(check, name) for name in names}
     found["solver of five samples"] = partial(solver, "lbfgs", samples=5)
     found |= {f"inversion {preset}": partial(inversion, preset, HOG) for preset in PRESETS}

@@ -1,5 +1,7 @@
 """Many images under a bound on memory."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,17 +9,20 @@ import torch
 from tests.tiny_networks import tiny
 from unfeature.features.gradients.hog import HOG
 from unfeature.features.networks.cnn import CNN
+from unfeature.features.networks.multi_layer import Layers
+from unfeature.inversion.caricature import caricature
 from unfeature.inversion.invert import invert
 from unfeature.inversion.maximize import maximize
-from unfeature.inversion.recipes import Recipe, Stage, best, ijcv2016
-from unfeature.inversion.search import bytes_of_one, most_at_once
+from unfeature.inversion.recipes import CARICATURE_PRESETS, TEXTURE_PRESETS, Recipe, best, ijcv2016
+from unfeature.inversion.search import bytes_per_image, images_at_once
+from unfeature.inversion.texture import synthesize
 
 SIZE = (25, 25)
 
 
 def short(phi, make=best) -> Recipe:
     recipe = make(phi)
-    return Recipe(recipe.name, recipe.canvas, recipe.solver, recipe.priors, (Stage(4, jitter=recipe.jitter),), 50.0)
+    return replace(recipe, stages=(replace(recipe.stages[0], steps=4),), data_weight=50.0)
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +37,8 @@ def codes(phi):
 
 def test_batches_change_nothing(phi, codes):
     recipe = short(phi)
-    memory = 2.5 * bytes_of_one(phi, recipe, SIZE, codes)
-    assert most_at_once(phi, recipe, SIZE, codes, int(memory)) == 2
+    memory = 2.5 * bytes_per_image(phi, recipe, SIZE, codes)
+    assert images_at_once(phi, recipe, SIZE, codes, int(memory)) == 2
     masks = (torch.rand(codes.shape, generator=torch.Generator().manual_seed(1)) > 0.5).float()
     whole, parts = (invert(phi, codes, preset=recipe, size=SIZE, starts=2, mask=masks, memory=bound)
                     for bound in (None, int(memory)))
@@ -52,10 +57,33 @@ def test_masks_belong_to_their_codes(phi, codes):
 
 def test_maximisation_in_batches_changes_nothing(phi):
     recipe = short(phi, ijcv2016)
-    bound = bytes_of_one(phi, recipe, SIZE, torch.zeros(1))
+    bound = bytes_per_image(phi, recipe, SIZE, torch.zeros(1))
     whole, parts = (maximize(phi, channel=[0, 1, 2], preset=recipe, memory=memory) for memory in (None, bound))
     np.testing.assert_allclose(parts.images, whole.images, atol=1e-4)
     np.testing.assert_allclose(parts.provenance["responses"], whole.provenance["responses"], rtol=1e-3)
+
+
+def test_textures_in_batches_change_nothing():
+    phi = Layers(tiny(), ["conv1", "relu2"])
+    image = np.random.default_rng(0).random((*SIZE, 3)).astype(np.float32)
+    bound = bytes_per_image(phi, TEXTURE_PRESETS["best"](phi), SIZE, torch.zeros(1))
+    whole, parts = (synthesize(phi, image, steps=6, starts=3, memory=memory) for memory in (None, bound))
+    np.testing.assert_allclose(parts.images, whole.images, atol=1e-4)
+    for name, distances in whole.provenance["distances"].items():
+        np.testing.assert_allclose(parts.provenance["distances"][name], distances, rtol=1e-3)
+
+
+def test_caricatures_differ_by_their_views_and_batches_change_nothing(phi):
+    image = np.random.default_rng(0).random((*SIZE, 3)).astype(np.float32)
+    bound = bytes_per_image(phi, CARICATURE_PRESETS["best"](phi), SIZE, torch.zeros(1))
+    whole, parts = (caricature(phi, image, steps=6, starts=2, octaves=2, octave_scale=1.2, memory=memory)
+                    for memory in (None, bound))
+    np.testing.assert_allclose(parts.images, whole.images, atol=1e-4)
+    np.testing.assert_allclose(parts.provenance["responses"], whole.provenance["responses"], rtol=1e-3)
+    assert whole.starts == 2 and whole.history["objective"].shape == (12, 2)
+    assert np.abs(whole.images[0] - whole.images[1]).max() > 1e-3
+    second = caricature(phi, image, steps=6, seed=1, octaves=2, octave_scale=1.2)
+    np.testing.assert_allclose(second.image, whole.images[1], atol=1e-4)
 
 
 def test_an_interrupt_ends_all_batches(phi, codes):
@@ -67,7 +95,8 @@ def test_an_interrupt_ends_all_batches(phi, codes):
         if len(steps) == 6:
             raise KeyboardInterrupt
 
-    result = invert(phi, codes, preset=recipe, size=SIZE, memory=bytes_of_one(phi, recipe, SIZE, codes), progress=stop)
+    memory = bytes_per_image(phi, recipe, SIZE, codes)
+    result = invert(phi, codes, preset=recipe, size=SIZE, memory=memory, progress=stop)
     assert steps == [1, 2, 3, 4, 1, 2]
     assert result.status == "stopped by the user after 2 of 4 gradient evaluations"
     alone = invert(phi, codes[:1], preset=recipe, size=SIZE)
@@ -78,9 +107,9 @@ def test_an_interrupt_ends_all_batches(phi, codes):
 
 def test_larger_images_and_longer_histories_take_more():
     phi = HOG()
-    small, large = (bytes_of_one(phi, best(phi), (side, side), torch.zeros(1)) for side in (64, 128))
+    small, large = (bytes_per_image(phi, best(phi), (side, side), torch.zeros(1)) for side in (64, 128))
     assert 3 * small < large < 5 * small
-    assert bytes_of_one(phi, ijcv2016(phi), (64, 64), torch.zeros(1)) < small
+    assert bytes_per_image(phi, ijcv2016(phi), (64, 64), torch.zeros(1)) < small
 
 
 def test_too_little_memory_is_said(phi, codes):

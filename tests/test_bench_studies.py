@@ -38,9 +38,9 @@ def finished(task: Task) -> Row:
 
 def test_variants_of_the_published_recipe():
     bare, jittered = (regularizers.variant(HOG(), *given) for given in ((None, False), (1.5, True)))
-    assert bare.priors == () and bare.jitter == 1
-    assert [type(prior).__name__ for prior in jittered.priors] == ["BoundedRange", "BoundedVariation"]
-    assert "beta=1.5" in repr(jittered.priors[1]) and jittered.jitter == 2
+    assert bare.priors == () and bare.extra_pixels == 0
+    assert [type(prior).__name__ for prior in jittered.priors] == ["BoundedRange", "TotalVariation"]
+    assert "beta=1.5" in repr(jittered.priors[1]) and jittered.extra_pixels == 1
 
 
 def test_priors_cost_accuracy_and_a_larger_weight_gives_it_back(options):

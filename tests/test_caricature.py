@@ -7,7 +7,8 @@ import pytest
 
 from tests.tiny_networks import tiny
 from unfeature.features.networks.cnn import CNN
-from unfeature.inversion.caricature import caricature, exaggeration
+from unfeature.inversion.caricature import caricature
+from unfeature.inversion.recipes import CARICATURE_PRESETS, recipe_for
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +17,7 @@ def phi():
 
 
 def short(phi, preset="best", steps=15):
-    recipe = exaggeration(phi, preset)
+    recipe = recipe_for(phi, preset, CARICATURE_PRESETS)
     return replace(recipe, stages=(replace(recipe.stages[0], steps=steps),))
 
 

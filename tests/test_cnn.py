@@ -23,6 +23,8 @@ from unfeature.features.networks.multi_layer import Layers
 from unfeature.features.networks.preprocessing import Preprocessing
 from unfeature.features.networks.zoo import network, randomise
 from unfeature.inversion.recipes import best, ijcv2016
+from unfeature.inversion.schedules import schedule_for
+from unfeature.inversion.views import random_shifts
 from unfeature.io.images import list_images, read_image, resize_longer
 
 PLAIN = {"mean": 0, "std": 1}
@@ -181,9 +183,11 @@ def test_fields_of_modules_are_derived_or_measured():
 
 def test_published_settings_follow_from_the_field():
     phi = CNN(tiny(), "pool1")
-    assert (phi.receptive_field, phi.stride, phi.jitter, phi.data_weight) == (9, 4, 1, 300)
-    assert [CNN(tiny(), layer).data_weight for layer in ("conv2", "fire3", "fc4")] == [100, 20, 20]
-    assert CNN(Residual(), "down", **PLAIN, stride=6).jitter == 2
+    schedule = schedule_for(phi)
+    assert (phi.receptive_field, phi.stride, schedule.jitter, schedule.data_weight) == (9, 4, 1, 300)
+    layers = ("conv2", "fire3", "fc4")
+    assert [schedule_for(CNN(tiny(), layer)).data_weight for layer in layers] == [100, 20, 20]
+    assert schedule_for(CNN(Residual(), "down", **PLAIN, stride=6)).jitter == 2
     np.testing.assert_allclose(phi.centre, np.array([123, 117, 104]) / 255)
 
 
@@ -272,10 +276,10 @@ def test_bfloat16_is_near_and_gives_codes_as_precise_as_the_images():
 
 def test_deep_layers_are_inverted_under_jitter_and_shallow_ones_are_not():
     shallow, deep = best(CNN(tiny(), "conv1")), best(CNN(tiny(), "conv1").replace(receptive_field=99, stride=8))
-    assert [stage.jitter for stage in shallow.stages] == [1]
-    assert [stage.jitter for stage in deep.stages] == [2, 2, 1, 1, 1]
+    assert [stage.transforms for stage in shallow.stages] == [()]
+    assert [stage.transforms for stage in deep.stages] == [random_shifts(2)] * 2 + [()] * 3
     assert [bool(stage.leak) for stage in deep.stages] == [True, True, True, False, False]
-    assert [bool(stage.means) for stage in deep.stages] == [False, False, False, True, True]
+    assert [bool(stage.spatial_mean_weight) for stage in deep.stages] == [False, False, False, True, True]
     assert shallow.steps == deep.steps == ijcv2016(CNN(tiny(), "conv1")).steps == 350
 
 

@@ -11,20 +11,22 @@ from tests.tiny_networks import tiny
 from unfeature.features.base import Representation
 from unfeature.features.gradients.hog import HOG
 from unfeature.features.networks.cnn import CNN
-from unfeature.inversion.engine import Term, descend
+from unfeature.inversion.engine import descend, staged
 from unfeature.inversion.invert import invert
 from unfeature.inversion.objectives import Euclidean, Gram, InnerProduct, Objective
-from unfeature.inversion.parameterizations import Fourier, Frame, Pixels
-from unfeature.inversion.priors import BoundedRange, BoundedVariation
+from unfeature.inversion.parameterizations import Fourier, ImageSpec, Pixels
+from unfeature.inversion.priors import BoundedRange, TotalVariation
 from unfeature.inversion.recipes import PRESETS, Stage, ijcv2016, recipe_for
+from unfeature.inversion.schedules import Schedule, schedule_for
 from unfeature.inversion.solvers.first_order import Momentum
+from unfeature.inversion.solvers.lbfgs import LBFGS
+from unfeature.inversion.views import Jitter
 
 
 class Blur(Representation):
     """Means over non-overlapping squares: a linear code."""
 
     stride = receptive_field = 4
-    jitter = 2
 
     def forward(self, x):
         return torch.nn.functional.avg_pool2d(x.mean(1, keepdim=True), 4) * 10
@@ -36,6 +38,11 @@ class Blur(Representation):
 
     def image_size_for(self, code_shape):
         return 4 * code_shape[1], 4 * code_shape[2]
+
+
+@schedule_for.register
+def _(phi: Blur) -> Schedule:
+    return Schedule(jitter=2)
 
 
 def short(preset, phi, steps=8):
@@ -175,7 +182,7 @@ def test_jitter_looks_at_windows_of_a_larger_image():
     phi = Watched()
     code = phi(np.random.default_rng(4).random((16, 16)).astype(np.float32))
     still = partial(Momentum, step=0.0)
-    recipe = replace(ijcv2016(phi), stages=(Stage(12, jitter=3),), priors=(), solver=still)
+    recipe = replace(ijcv2016(phi), stages=(Stage(12, transforms=(Jitter(2),)),), priors=(), solver=still)
     seen.clear()
     result = invert(phi, code, preset=recipe)
     assert result.image.shape == (16, 16) and all(x.shape == (1, 1, 16, 16) for x in seen)
@@ -192,7 +199,8 @@ def test_gradients_that_are_off_outside_are_on_within():
 
 def test_published_schedule_has_a_cool_stage_for_networks_only():
     assert [stage.steps for stage in ijcv2016(HOG()).stages] == [300]
-    assert [(s.steps, s.rate, s.jitter) for s in ijcv2016(Blur()).stages] == [(300, 1.0, 2), (50, 0.1, 1)]
+    stages = [(s.steps, s.rate, s.transforms) for s in ijcv2016(Blur()).stages]
+    assert stages == [(300, 1.0, (Jitter(1),)), (50, 0.1, ())]
 
 
 def test_history_tells_every_term(preset):
@@ -202,9 +210,9 @@ def test_history_tells_every_term(preset):
     result = invert(phi, phi(image), preset=recipe)
     steps = recipe.steps
     assert {k: v.shape for k, v in result.history.items()} == dict.fromkeys(
-        ("objective", "data", "BoundedRange", "BoundedVariation", "error"), (steps, 1)
+        ("objective", "data", "BoundedRange", "TotalVariation", "error"), (steps, 1)
     )
-    parts = sum(result.history[k] for k in ("data", "BoundedRange", "BoundedVariation"))
+    parts = sum(result.history[k] for k in ("data", "BoundedRange", "TotalVariation"))
     np.testing.assert_allclose(parts, result.history["objective"], rtol=1e-5)
     assert result.history["error"][-1, 0] == pytest.approx(result.error, rel=1e-4)
     assert result.status == f"step limit reached: all {steps} gradient evaluations are used"
@@ -239,50 +247,69 @@ def test_values_that_are_not_finite_end_the_run_with_the_last_image(preset):
 
 
 @pytest.mark.parametrize("size", [(16, 16), (15, 22), (33, 8)])
-def test_fourier_canvas_is_an_orthonormal_basis_times_the_spectrum(size):
-    frame = Frame(*size, torch.full((1, 1, 1), 0.5, dtype=torch.float64))
-    flat = Fourier(frame, power=0.0, margin=0)
+def test_fourier_coefficients_are_an_orthonormal_basis_times_the_spectrum(size):
+    spec = ImageSpec(*size, torch.full((1, 1, 1), 0.5, dtype=torch.float64))
+    flat = Fourier(spec, power=0.0, margin=0)
     z = flat.start([0]) * 100
     x = flat.render(flat.coordinates(flat.render(z)))
     torch.testing.assert_close(flat.render(z), x)
-    full = flat.coordinates(x)
-    assert float(full.square().sum()) == pytest.approx(float((x - 0.5).square().sum()), rel=0.6)
     jacobian = torch.autograd.functional.jacobian(lambda v: flat.render(v).flatten(), z).flatten(1)
     gram = jacobian @ jacobian.T
-    if flat.size == size:
-        torch.testing.assert_close(gram, torch.eye(len(gram), dtype=torch.float64), atol=1e-9, rtol=0)
+    torch.testing.assert_close(gram, torch.eye(len(gram), dtype=torch.float64), atol=1e-9, rtol=0)
+    coordinates = (jacobian.T @ (x - 0.5).flatten()).view(z.shape)
+    assert float(coordinates.square().sum()) == pytest.approx(float((x - 0.5).square().sum()), rel=1e-9)
+    torch.testing.assert_close(flat.render(coordinates), x)
+    weighted = Fourier(spec, power=1.0, margin=0)
+    ratio = weighted.weights / flat.weights
+    torch.testing.assert_close(weighted.render(z), flat.render(ratio * z))
+    assert float(ratio.max() / ratio.min()) > 4
 
 
-def test_fourier_canvas_starts_like_photographs():
-    frame = Frame(128, 128, torch.full((1, 1, 1), 0.5))
-    canvas = Fourier(frame, power=1.0, margin=0, spread=0.1)
-    x = canvas.render(canvas.start([0]))
+def test_fourier_coefficients_start_like_photographs():
+    fourier = Fourier(ImageSpec(128, 128, torch.full((1, 1, 1), 0.5)), power=1.0, margin=0, init_std=0.1)
+    x = fourier.render(fourier.start([0]))
     spectrum = torch.fft.fft2(x - 0.5)[0, 0].abs()
     low, high = spectrum[2:8, 2:8].mean(), spectrum[20:60, 20:60].mean()
     assert 4 < low / high < 25
 
 
-def test_below_the_knee_all_frequencies_weigh_alike():
-    frame = Frame(64, 64, torch.full((1, 1, 1), 0.5))
-    canvas = Fourier(frame, power=1.0, margin=0, knee=0.1)
-    weights = canvas.weights[0, 1:32, 0]
+def test_below_the_cutoff_all_frequencies_weigh_alike():
+    spec = ImageSpec(64, 64, torch.full((1, 1, 1), 0.5))
+    fourier = Fourier(spec, power=1.0, margin=0, low_frequency_cutoff=0.1)
+    weights = fourier.weights[0, 1:32, 0]
     assert float(weights[0] / weights[2]) == pytest.approx(1.0, abs=0.1)
     assert float(weights[14] / weights[29]) == pytest.approx(1.88, abs=0.02)  # √(30² + 6.4²) / √(15² + 6.4²)
     x = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(canvas.render(canvas.coordinates(x)), x)
-    with pytest.raises(ValueError, match="knee is a frequency"):
-        Fourier(frame, knee=-0.1)
+    torch.testing.assert_close(fourier.render(fourier.coordinates(x)), x)
+    with pytest.raises(ValueError, match="low_frequency_cutoff lies in"):
+        Fourier(spec, low_frequency_cutoff=-0.1)
 
 
 def test_pixels_start_as_published_and_stay_in_the_bound():
-    frame = Frame(64, 64, torch.full((3, 1, 1), 0.5))
-    canvas = Pixels(frame)
-    z = canvas.start([0])
+    pixels = Pixels(ImageSpec(64, 64, torch.full((3, 1, 1), 0.5)))
+    z = pixels.start([0])
     assert float(z.flatten().quantile(0.95)) == pytest.approx(80 / 255 / 3**0.5, rel=0.02)
-    far = canvas.project(20 * z)
+    far = pixels.project(20 * z)
     assert float(far.norm(dim=1).max()) == pytest.approx(160 / 255, rel=1e-5)
     near = 0.5 * z
-    torch.testing.assert_close(canvas.project(near), near)
+    torch.testing.assert_close(pixels.project(near), near)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_lbfgs_with_a_bounded_parameterization_is_refused(late):
+    phi = Blur()
+    code = phi(np.random.default_rng(0).random((16, 16)).astype(np.float32))
+    published = ijcv2016(phi)
+    if late:
+        bounded = replace(published, stages=(Stage(3), Stage(3, solver=LBFGS)))
+    else:
+        bounded = replace(published, solver=LBFGS)
+    steps = []
+    with pytest.raises(ValueError, match=r"combines LBFGS, which cannot keep a bound, with Pixels"):
+        invert(phi, code, preset=bounded, progress=steps.append)
+    assert steps == []
+    free = replace(bounded, parameterization=partial(Pixels, bound=None))
+    assert invert(phi, code, preset=free, steps=6).error < 1
 
 
 def test_a_gram_objective_forgets_positions():
@@ -295,8 +322,8 @@ def test_inner_products_pull_towards_a_direction():
     phi = Blur()
     direction = torch.zeros(1, 1, 3, 3)
     direction[0, 0, 1, 1] = 1
-    terms = [Term(phi, InnerProduct(direction))]
-    outcome = descend(terms, short("ijcv2016", phi, 40), (12, 12), [0], torch.zeros(1))
+    objective = InnerProduct(direction)
+    outcome = descend(phi, objective, short("ijcv2016", phi, 40), (12, 12), [0], torch.zeros(1))
     x = outcome.x[0, 0]
     assert x[4:8, 4:8].mean() > x[:4, :4].mean() + 0.1
 
@@ -361,36 +388,36 @@ def test_the_compiled_distance_is_that_of_autograd(dtype):
 def test_means_over_positions_count_beside_the_code():
     target = torch.tensor([[[[1.0, 3.0]], [[-2.0, 2.0]]]])
     moved = target.flip(3)
-    plain, both = Euclidean(target), Euclidean(target).with_means(2.0)
+    plain, both = Euclidean(target), Euclidean(target).with_spatial_means(2.0)
     assert both(target).item() == 0
     torch.testing.assert_close(both(moved), plain(moved))
     code = target + torch.tensor([[[[2.0, 0.0]], [[1.0, 1.0]]]])
     torch.testing.assert_close(both(code), plain(code) + 2 * torch.tensor([(1 + 0.25) / (4 + 1)]))
-    masked = Euclidean(target, torch.tensor([[[[1.0]], [[0.0]]]]), means=2.0)
+    masked = Euclidean(target, torch.tensor([[[[1.0]], [[0.0]]]]), 2.0)
     torch.testing.assert_close(masked(code), torch.tensor([4 / 10 + 2 * 1 / 4]))
     soft = Euclidean(target, torch.tensor(0.5))
-    torch.testing.assert_close(soft.with_means(2.0)(code), Euclidean(target, torch.tensor(0.5), means=2.0)(code))
-    assert soft.with_means(2.0)(target).item() == 0 and soft.means == 0
+    torch.testing.assert_close(soft.with_spatial_means(2.0)(code), Euclidean(target, torch.tensor(0.5), 2.0)(code))
+    assert soft.with_spatial_means(2.0)(target).item() == 0 and soft.spatial_mean_weight == 0
     flat = target.mean((2, 3))
-    assert torch.equal(Euclidean(flat, means=2.0)(2 * flat), Euclidean(flat)(2 * flat))
-    negative = Euclidean(-target.abs(), means=1.0)
+    assert torch.equal(Euclidean(flat, spatial_mean_weight=2.0)(2 * flat), Euclidean(flat)(2 * flat))
+    negative = Euclidean(-target.abs(), spatial_mean_weight=1.0)
     assert torch.isfinite(negative(target)).all()
 
 
-def test_a_stage_may_leak_gradients_and_ask_for_means():
+def test_a_stage_may_have_a_leaky_gradient_and_spatial_means():
     phi = CNN(tiny(), "fire3")
     target = Euclidean(phi(torch.rand(1, 3, 25, 25, generator=torch.Generator().manual_seed(0))))
-    term = Term(phi, target, weight=0.5)
-    there = term.at(Stage(1, leak=0.05, means=100.0), 20.0)
-    assert (there.phi.leak, there.objective.means) == (0.05, 10.0)
-    assert term.at(Stage(1), 20.0) == term
+    leaky, both = staged(phi, target, Stage(1, leak=0.05, spatial_mean_weight=100.0), 20.0)
+    assert (leaky.leak, both.spatial_mean_weight) == (0.05, 5.0)
+    assert staged(phi, target, Stage(1), 20.0) == (phi, target)
+    assert staged(phi, target, Stage(1, spatial_mean_weight=100.0), 0.0) == (phi, target)
 
 
 def test_priors_shape_the_image():
     phi = Blur()
     code = phi(np.random.default_rng(9).random((16, 16)).astype(np.float32))
     rough, smooth = (
-        invert(phi, code, preset=replace(short("best", phi, 40), priors=(BoundedVariation(weight=w),))).image
+        invert(phi, code, preset=replace(short("best", phi, 40), priors=(TotalVariation(weight=w),))).image
         for w in (1e-6, 1.0)
     )
     assert np.square(np.diff(smooth)).mean() < np.square(np.diff(rough)).mean()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,12 +13,15 @@ from tests.tiny_networks import tiny
 from unfeature.features.channel_statistics import statistics
 from unfeature.features.gradients.hog import HOG
 from unfeature.features.networks.cnn import CNN
-from unfeature.inversion.maximize import maximisation, maximize
-from unfeature.inversion.recipes import Stage
+from unfeature.inversion.maximize import maximize
+from unfeature.inversion.recipes import MAXIMIZATION_PRESETS, Stage, best, recipe_for
+from unfeature.inversion.solvers.first_order import Adam, Momentum
+from unfeature.inversion.solvers.lbfgs import LBFGS
+from unfeature.inversion.views import robustness
 
 
 def short(phi, preset="best", steps=25):
-    recipe = maximisation(phi, preset)
+    recipe = recipe_for(phi, preset, MAXIMIZATION_PRESETS)
     return replace(recipe, stages=(replace(recipe.stages[0], steps=steps),))
 
 
@@ -102,8 +106,8 @@ def test_a_direction_among_channels_fits_every_position(phi):
 
 
 @pytest.mark.parametrize(("request_", "words"), [
-    ({}, "ask for one"),
-    ({"channel": 1, "class_": 2}, "ask for one"),
+    ({}, "give one of"),
+    ({"channel": 1, "class_": 2}, "give one of"),
     ({"channel": 99}, "no channel 99"),
     ({"channel": []}, "a whole number, or several"),
     ({"channel": 1.5}, "a whole number, or several"),
@@ -121,9 +125,28 @@ def test_mistakes_are_named(phi, request_, words):
         maximize(phi, **request_)
 
 
-def test_stages_may_change_solver_and_view(phi):
-    recipe = short(phi)
-    assert recipe.stages[0].transforms and isinstance(recipe.stages[0], Stage)
+def test_networks_are_maximised_under_random_views_and_other_codes_are_not(phi, monkeypatch):
+    recipe = recipe_for(phi, "best", MAXIMIZATION_PRESETS)
+    assert [(stage.steps, stage.rate, stage.transforms) for stage in recipe.stages] == [
+        (200, 1.0, robustness(4)), (56, 0.3, robustness(4))]
+    assert MAXIMIZATION_PRESETS["best"](HOG()).describe() == best(HOG()).describe()
+    assert [stage.steps for stage in recipe_for(phi, "ijcv2016", MAXIMIZATION_PRESETS).stages] == [300]
+    seen = []
+    forward = type(phi).forward
+    monkeypatch.setattr(type(phi), "forward", lambda self, x: seen.append(x.detach().clone()) or forward(self, x))
+    still = replace(recipe, solver=partial(Adam, step=0.0), stages=(replace(recipe.stages[0], steps=6),))
+    maximize(phi, channel=1, preset=still, size=(25, 25))
+    views = [x for x in seen if len(x) == 1][-7:-1]
+    assert {tuple(x.shape[2:]) for x in views} == {(25, 25)}
+    assert len({float(x.sum()) for x in views}) == 6
+
+
+def test_a_later_stage_may_bring_another_solver(phi):
+    stages = (Stage(6), Stage(6, solver=LBFGS))
+    recipe = replace(recipe_for(phi, "best", MAXIMIZATION_PRESETS), solver=partial(Momentum, step=0.0), stages=stages)
+    objective = maximize(phi, channel=1, preset=recipe).history["objective"][:, 0]
+    assert (objective[:6] == objective[0]).all()
+    assert objective[-1] < objective[0]
 
 
 def test_no_hook_is_left_even_after_an_error():

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.contract_list import PRIORS
-from unfeature.inversion.priors import TYPICAL_GRADIENT, BoundedRange, BoundedVariation, HyperLaplacian, Prior
+from unfeature.inversion.priors import TYPICAL_GRADIENT, BoundedRange, HyperLaplacian, Prior, TotalVariation
 
 CENTRE = torch.full((3, 1, 1), 0.45, dtype=torch.float64)
 
@@ -80,7 +80,7 @@ def test_variation_is_the_sum_that_the_paper_writes(height, width, channels):
             below = x[k, v + 1, u] - x[k, v, u] if v + 1 < height else 0.0
             total += (right**2 + below**2) ** (beta / 2)
         expected = total / (height * width * TYPICAL_GRADIENT**beta)
-        found = BoundedVariation(beta=beta)(torch.from_numpy(x)[None], CENTRE[:channels])
+        found = TotalVariation(beta=beta)(torch.from_numpy(x)[None], CENTRE[:channels])
         np.testing.assert_allclose(float(found), expected, rtol=1e-5)
 
 
@@ -93,12 +93,12 @@ def test_range_is_the_mean_that_the_paper_writes():
 def test_sparser_priors_prefer_one_jump_to_many_small_ones():
     ramp = torch.linspace(0, 1, 16, dtype=torch.float64).expand(1, 1, 16, 16)
     step = (ramp > 0.5).double()
-    ratios = [float(p(step, CENTRE[:1]) / p(ramp, CENTRE[:1])) for p in (BoundedVariation(2.0), BoundedVariation(1.0))]
+    ratios = [float(p(step, CENTRE[:1]) / p(ramp, CENTRE[:1])) for p in (TotalVariation(2.0), TotalVariation(1.0))]
     assert ratios[1] == pytest.approx(1, rel=0.01) and ratios[0] > 10
     assert float(HyperLaplacian()(step, CENTRE[:1])) < float(HyperLaplacian()(ramp, CENTRE[:1]))
 
 
-@pytest.mark.parametrize(("make", "value"), [(BoundedRange, 1.5), (BoundedVariation, 0.5), (HyperLaplacian, 1.5)])
+@pytest.mark.parametrize(("make", "value"), [(BoundedRange, 1.5), (TotalVariation, 0.5), (HyperLaplacian, 1.5)])
 def test_exponents_out_of_range_are_refused(make, value):
     with pytest.raises(ValueError, match=str(value)):
         make(value)

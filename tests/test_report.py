@@ -102,7 +102,7 @@ def test_steps_that_were_taken_back_do_not_hide_the_curves(tmp_path):
     history = {"objective": falling.copy(), "data": falling / 2, "error": np.full((60, 1), 0.1)}
     history["objective"][[1, 30]] = 1e9
     numbers = np.ones(1)
-    facts = {"recipe": {"weight": 0.0}, "descriptor": HOG().to_config()}
+    facts = {"recipe": {"data_weight": 0.0}, "descriptor": HOG().to_config()}
     Result(np.zeros((1, 8, 8), np.float32), numbers, numbers, "done", history=history, provenance=facts).save(tmp_path)
     lines = re.findall(r'<polyline class="c." points="([^"]*)"', write_report(tmp_path).read_text())
     assert [len(line.split()) for line in lines] == [58, 58]

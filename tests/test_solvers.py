@@ -87,11 +87,14 @@ def test_compiled_updates_are_those_of_torch(solver):
 
 
 def test_iterates_stay_where_the_projection_puts_them(solver):
-    if solver.func is LBFGS:
-        return
-    evaluate, _ = quadratic(2)
+    evaluate, minimum = quadratic(2)
     s = solver()
+    if not s.projects:
+        with pytest.raises(ValueError, match="cannot keep coordinates inside a bound"):
+            s.begin(start(), project=lambda z: z.clamp(-0.01, 0.01))
+        return
     s.begin(start(), project=lambda z: z.clamp(-0.01, 0.01))
+    assert minimum.abs().max() > 0.01
     for _ in range(10):
         s.tell(*evaluate(s.point))
         assert s.point.abs().max() <= 0.01

@@ -10,7 +10,8 @@ from tests.tiny_networks import tiny
 from unfeature.features.networks.cnn import CNN
 from unfeature.features.networks.multi_layer import Layers
 from unfeature.inversion.objectives import Euclidean, Gram, gram_matrix
-from unfeature.inversion.texture import OverLayers, style_transfer, synthesize, texture_recipe
+from unfeature.inversion.recipes import TEXTURE_PRESETS
+from unfeature.inversion.texture import OverLayers, style_transfer, synthesize
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +24,8 @@ def phi(network):
     return Layers(network, ["conv1", "relu2"])
 
 
-def short(steps=30, preset="best"):
-    recipe = texture_recipe(preset)
+def short(phi, steps=30, preset="best"):
+    recipe = TEXTURE_PRESETS[preset](phi)
     return replace(recipe, stages=(replace(recipe.stages[0], steps=steps),))
 
 
@@ -50,7 +51,7 @@ def test_weights_of_layers_and_objectives_add_up(phi):
 @pytest.mark.parametrize("preset", ["best", "gatys2015"])
 def test_a_texture_has_the_correlations_of_its_image(phi, photograph, preset):
     image = photograph("camera", side=40)
-    result = synthesize(phi, image, size=(32, 36), preset=short(preset=preset), starts=2)
+    result = synthesize(phi, image, size=(32, 36), preset=short(phi, preset=preset), starts=2)
     assert result.images.shape == (2, 32, 36, 3)
     assert np.abs(result.images[0] - result.images[1]).max() > 0.01
     for layer in phi.layers:
@@ -65,8 +66,8 @@ def test_a_texture_has_the_correlations_of_its_image(phi, photograph, preset):
 
 def test_a_style_moves_towards_the_other_image(phi, photograph):
     content, style = photograph(side=40, grey=False), photograph("camera", side=36)
-    plain = style_transfer(phi, content, style, style_weight=0.0, preset=short())
-    styled = style_transfer(phi, content, style, style_layers=["conv1"], style_weight=10.0, preset=short())
+    plain = style_transfer(phi, content, style, style_weight=0.0, preset=short(phi))
+    styled = style_transfer(phi, content, style, style_layers=["conv1"], style_weight=10.0, preset=short(phi))
     name = "Gram conv1"
     assert styled.provenance["distances"][name][0] < 0.5 * plain.provenance["distances"][name][0]
     assert plain.provenance["distances"]["Euclidean relu2"][0] < styled.provenance["distances"]["Euclidean relu2"][0]

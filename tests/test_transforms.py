@@ -1,10 +1,10 @@
-"""Transforms: sizes, samples that do not mix, gradients, and the canvas of decorrelated colours."""
+"""Transforms: sizes, samples that do not mix, gradients, and the parameterization by decorrelated colours."""
 
 import numpy as np
 import pytest
 import torch
 
-from unfeature.inversion.parameterizations import Colours, Frame
+from unfeature.inversion.parameterizations import Colours, ImageSpec
 from unfeature.inversion.views import Jitter, Pad, Rotate, Scale, robustness, view
 
 
@@ -81,16 +81,16 @@ def test_jitter_needs_room():
 @pytest.mark.parametrize("channels", [1, 3])
 def test_colours_are_read_back_and_stay_in_range(channels):
     centre = torch.full((channels, 1, 1), 0.4, dtype=torch.float64)
-    canvas = Colours(Frame(20, 24, centre), margin=4)
+    colours = Colours(ImageSpec(20, 24, centre), margin=4)
     x = images(2, 20, 24)[:, :channels] * 0.9 + 0.05
-    torch.testing.assert_close(canvas.render(canvas.coordinates(x)), x)
-    drawn = canvas.render(100 * canvas.start([0]))
+    torch.testing.assert_close(colours.render(colours.coordinates(x)), x)
+    drawn = colours.render(100 * colours.start([0]))
     assert float(drawn.min()) >= 0 and float(drawn.max()) <= 1
 
 
 def test_colours_start_near_the_centre_and_mostly_in_brightness():
     centre = torch.tensor([0.4, 0.5, 0.6], dtype=torch.float64).view(3, 1, 1)
-    x = Colours(Frame(64, 64, centre)).render(Colours(Frame(64, 64, centre)).start([0]))
+    x = Colours(ImageSpec(64, 64, centre)).render(Colours(ImageSpec(64, 64, centre)).start([0]))
     torch.testing.assert_close(x.mean((0, 2, 3)), centre.flatten(), atol=0.15, rtol=0)
     correlation = np.corrcoef(x[0].flatten(1).numpy())
     assert correlation[0, 1] > 0.7

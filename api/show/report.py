@@ -117,8 +117,8 @@ def _charts(history: dict[str, Any], recipe: dict[str, Any] | None, best: int) -
     measured = curves.pop("error", np.full(len(steps), np.nan))
     kept = _kept(curves["objective"])
     curves = {name: np.where(kept, values, np.nan) for name, values in curves.items()}
-    if recipe and recipe["weight"] and "data" in curves and np.isfinite(measured).any():
-        optimised = np.sqrt(np.maximum(curves["data"], 0) / recipe["weight"])
+    if recipe and recipe["data_weight"] and "data" in curves and np.isfinite(measured).any():
+        optimised = np.sqrt(np.maximum(curves["data"], 0) / recipe["data_weight"])
         series = [Series("in the objective", steps, optimised), Series("measured", steps, measured, dots=True)]
         charts.append(line_chart(series, "gradient evaluations", "relative error", log=True))
     series = [Series(name.replace("_", " "), steps, values) for name, values in curves.items()]

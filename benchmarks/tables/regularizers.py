@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from unfeature.features.base import Representation
-from unfeature.inversion.priors import BoundedRange, BoundedVariation
+from unfeature.inversion.priors import BoundedRange, TotalVariation
 from unfeature.inversion.recipes import Recipe, Stage, ijcv2016
+from unfeature.inversion.schedules import schedule_for
+from unfeature.inversion.views import random_shifts
 
 from ..measures import measures
 from ..page import CENTRED, CORRELATION, ERROR, NATURALNESS, SECONDS, SSIM
@@ -54,7 +56,7 @@ class Regularizers(CodeStudy):
 def variant(phi: Representation, beta: float | None, jitter: bool) -> Recipe:
     """The published recipe with other priors, all stages with the same jitter; beta None is without priors."""
     recipe = ijcv2016(phi)
-    extent = (phi.jitter or max(round(phi.stride / 4), 1)) if jitter else 1
-    stages: tuple[Stage, ...] = tuple(replace(stage, jitter=extent) for stage in recipe.stages)
-    priors = () if beta is None else (BoundedRange(), BoundedVariation(beta=beta))
+    extent = (schedule_for(phi).jitter or max(round(phi.stride / 4), 1)) if jitter else 1
+    stages: tuple[Stage, ...] = tuple(replace(stage, transforms=random_shifts(extent)) for stage in recipe.stages)
+    priors = () if beta is None else (BoundedRange(), TotalVariation(beta=beta))
     return replace(recipe, name=f"ijcv2016, β {beta}, jitter {extent}", priors=priors, stages=stages)

@@ -135,9 +135,9 @@ def ours(phi: Representation, image: Image, device: str, batch: int = 1, who: st
 def under_torch(call: Call) -> Call:
     """The same under the backend "torch"."""
 
-    def timed() -> Any:
+    def timed(**settings: Any) -> Any:
         with backend("torch"):
-            return call()
+            return call(**settings)
 
     return timed
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from unfeature.features.base import code_to_tensor, image_to_tensor
 from unfeature.features.gradients.hog import HOG
-from unfeature.inversion.invert import with_contrast
 from unfeature.inversion.maximize import maximize
 from unfeature.inversion.recipes import PRESETS, recipe_for
+from unfeature.inversion.search import with_contrast
 from unfeature.show.pictures import glyph
 
 from ..page import EVALUATIONS, SECONDS, Metric, Page, Sheet, every_image, groups

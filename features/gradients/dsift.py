@@ -95,7 +95,6 @@ class DSIFT(Representation):
     """
 
     in_channels = (1,)
-    first_spread = 0.03
 
     def __init__(self, bin_size: int = 8, step: int | None = None, bounds: Bounds | None = None,
                  window: Window | None = None, window_size: float = 2.0, geometry: tuple[int, int, int] = (4, 4, 8),

@@ -90,7 +90,6 @@ class HOG(Representation):
         self.orientations = check_count("orientations", orientations)
         self.scale, self.softness = check_positive("scale", scale), check_not_negative("softness", softness)
         self.bilinear, self.texture = bool(bilinear), bool(texture)
-        self.variation = 0.5 if bilinear else 1.0
         self.stride = self.cell_size
         self.receptive_field = 4 * self.cell_size + 2 - self.cell_size % 2
         self._trim = 1 if variant == "dpm" else 0

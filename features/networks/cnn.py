@@ -11,13 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .layer_stack import SIZE_TO_MEASURE_WITH
 from .network_code import NetworkCode
 from .preprocessing import Order
 
 SIDES = [8 * 2**k for k in range(11)]
-DATA_WEIGHTS = ((0.5, 300.0), (1.0, 100.0))
-LEAST_DATA_WEIGHT = 20.0
 
 
 class CNN(NetworkCode):
@@ -64,11 +61,6 @@ class CNN(NetworkCode):
         SHA-256 of the weights that the layer depends on.
     centre : tuple of float
         The network's mean colour, RGB in [0, 1]; mid-grey if it subtracts none.
-    jitter : int
-        max(round(stride / 4), 1), as published.
-    data_weight : float
-        300 where a position sees less than half of the side of the network's image, 100 where it sees less than the
-        whole, 20 beyond. The papers sweep 1, 20, 100 and 300, and show shallow layers with 300 and deep ones with less.
 
     Raises
     ------
@@ -100,13 +92,6 @@ class CNN(NetworkCode):
                          input_size=input_size, leak=leak, stride=stride, receptive_field=receptive_field,
                          precision=precision, sha256=sha256)
         self.layer = layer
-        self.data_weight = self._usual_data_weight()
-
-    def _usual_data_weight(self) -> float:
-        """C by how much of the image a position sees."""
-        height, width = self.layer_stack.preprocessing.input_size or SIZE_TO_MEASURE_WITH
-        share = self.receptive_field / max(height, width)
-        return next((weight for bound, weight in DATA_WEIGHTS if share < bound), LEAST_DATA_WEIGHT)
 
     def forward(self, x: Tensor) -> Tensor:
         """The layer's output, (N, D, h, w) or (N, D)."""

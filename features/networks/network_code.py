@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -54,7 +53,6 @@ class NetworkCode(Representation):
         self.in_channels = (channels, 1) if channels > 1 else (1,)
         self.centre = preprocessing.colour
         self.input_size = preprocessing.input_size
-        self.jitter = max(math.floor(stride / 4 + 0.5), 1)
 
     def leaky(self: Self, slope: float) -> Self:
         """A copy with shared weights and leaky ReLU gradients of this slope, or of its own slope if that is larger.

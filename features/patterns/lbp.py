@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d, logsigmoid, one_hot, pad
 
-from ..base import Representation, Sharpening
+from ..base import Representation
 from ..checks import check_count, check_not_negative, check_positive
 from ..device_constants import constant
 
@@ -64,8 +64,6 @@ class LBP(Representation):
     arcs: Tensor
     labels: Tensor
     contrast_invariant = True
-    sharpening: Sharpening = ((40, 0.2), (60, 0.1), (60, 0.05), (80, 0.025), (100, 0.0125), (100, 0.006), (60, 0.003))
-    quick_sharpening: Sharpening = ((20, 0.2), (20, 0.05), (20, 0.0125))
 
     def __init__(self, points: int = 8, radius: float = 1.0, cell_size: int = 8,
                  rotation_invariant: bool = True, softness: float = 0.0) -> None:

@@ -18,8 +18,6 @@ BagAssignment = Literal["hard", "soft", "llc", "straight-through"]
 Pooling = Literal["sum", "max"]
 Normalisation = Literal["l1", "l2", "power", "none"]
 
-HARD_STAGES = ((100, 0.5), (100, 0.3), (60, 0.15), (40, 0.07))
-SOFT_STAGES = ((60, 0.5), (80, 0.25), (100, 0.1), (60, 0.02))
 
 
 class BoVW(AssignedCode):
@@ -84,7 +82,6 @@ class BoVW(AssignedCode):
             raise ValueError(f"ridge, the regularisation λ of llc, is positive, got {ridge}")
         self.pooling, self.normalisation, self.ridge = pooling, normalisation, ridge
         self.square_root, self.region_dimension = normalisation == "power", len(self.codebook)
-        self.sharpening = HARD_STAGES if assignment in ("hard", "straight-through") else SOFT_STAGES
 
     def assignment_weights(self, local: Tensor) -> Tensor:
         """Weights (N, P, K) of the words for descriptors (N, P, D); they sum to 1 over the words."""

@@ -13,8 +13,6 @@ from .vocabulary import Mixture, signed_root
 from .word_code import Level, Region, WordCode
 
 WARMTH = 20.0
-STAGES = ((50, 1.0), (60, 0.7), (80, 0.5), (80, 0.35), (80, 0.25), (80, 0.15), (80, 0.1), (80, 0.05), (40, 0.02))
-QUICK_STAGES = ((30, 1.0), (30, 0.5), (30, 0.25), (30, 0.1))
 
 
 class Fisher(WordCode):
@@ -59,8 +57,6 @@ class Fisher(WordCode):
 
     variances: Tensor
     priors: Tensor
-    sharpening = STAGES
-    quick_sharpening = QUICK_STAGES
 
     def __init__(self, words: Mixture, levels: tuple[Level, ...] = (1,), square_root: bool = True,
                  normalise_code: bool = True, softening: float = 0.0, temperature: float = 1.0) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from torch.utils.checkpoint import checkpoint
 
-from ..base import Representation, Sharpening
+from ..base import Representation
 from ..device_constants import cached_on_device, constant
 from .vocabulary import Vocabulary, check_choice
 
@@ -25,8 +25,6 @@ Assignment = Literal["hard", "soft", "straight-through"]
 
 LARGEST_BLOCK = 2**25
 TINY = 1e-12
-STAGES = ((60, 0.5), (100, 0.35), (100, 0.25), (100, 0.18), (80, 0.12), (60, 0.08), (60, 0.0))
-QUICK_STAGES = ((30, 0.5), (30, 0.3), (30, 0.15), (10, 0.08))
 
 
 class WordCode(Representation):
@@ -45,10 +43,6 @@ class WordCode(Representation):
     region_dimension: int
     square_root: bool = False
     normalise_code: bool = True
-    data_weight = 1e4
-    sharpening: Sharpening = STAGES
-    quick_sharpening: Sharpening = QUICK_STAGES
-    first_spread = 0.01
 
     def __init__(self, words: Vocabulary, levels: tuple[Level, ...], softening: float = 0.0) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """Descent on batches of independent problems, by ask and tell: one `tell` is one gradient evaluation a sample.
 
-A solver shows in `point` where it wants the objective next, and takes value and gradient there with `tell`. No
-operation mixes samples, so that a batch runs exactly as its samples would alone. `best` is what to return.
+`point` is where the solver asks for the objective; `tell` takes value and gradient there and moves it. No operation
+mixes samples, so that a batch runs exactly as its samples would alone. `best` is the result.
 """
 
 from __future__ import annotations
@@ -14,16 +14,25 @@ from torch import Tensor
 
 from unfeature.features.backend import scalars, uses_compiled
 
+Projection = Callable[[Tensor], Tensor]
+
 
 class Solver(ABC):
-    """One run of a descent. Call `begin`, then `tell` as often as the budget allows."""
+    """One run of a descent. Call `begin`, then `tell` as often as the budget allows.
+
+    ``projects`` says whether the solver keeps iterates inside a bound; `begin` refuses a projection otherwise.
+    """
 
     point: Tensor
+    projects: bool = True
 
-    def begin(self, start: Tensor, project: Callable[[Tensor], Tensor] = lambda z: z) -> None:
-        """Start from z (N, ...); project maps each iterate to the nearest that is allowed."""
-        self.point = project(start)
-        self.project = project
+    def begin(self, start: Tensor, project: Projection | None = None) -> None:
+        """Start from z (N, ...); project, if given, maps each iterate to the nearest one inside the bound."""
+        if project is not None and not self.projects:
+            raise ValueError(f"{type(self).__name__} cannot keep coordinates inside a bound: use AdaGrad, Adam or "
+                             "Momentum, or a parameterization without a bound, such as Pixels(bound=None) or Fourier")
+        self.project = project or (lambda z: z)
+        self.point = self.project(start)
         self.rate = 1.0
 
     @abstractmethod
@@ -41,7 +50,7 @@ class Solver(ABC):
         return False
 
     def next_stage(self, rate: float, changed: bool) -> None:
-        """A new stage begins: steps are scaled by rate, and `changed` says whether the objective is another one."""
+        """Enter a stage whose steps are scaled by rate; `changed` says whether its objective is another one."""
         self.rate = rate
 
 
@@ -64,7 +73,7 @@ class Momentum(Solver):
         self.step = step
         self.memory = memory
 
-    def begin(self, start: Tensor, project: Callable[[Tensor], Tensor] = lambda z: z) -> None:
+    def begin(self, start: Tensor, project: Projection | None = None) -> None:
         """Start at rest."""
         super().begin(start, project)
         self.velocity = torch.zeros_like(start)
@@ -77,7 +86,7 @@ class Momentum(Solver):
 
 
 class AdaGrad(Solver):
-    r"""AdaGrad that forgets, with momentum.
+    r"""AdaGrad with forgetting and momentum.
 
     G ← μ G + g²,  d ← μ d − step · g / (damping / (rate · P) + √G),  z ← z + d
 
@@ -100,11 +109,10 @@ class AdaGrad(Solver):
         self.damping = damping
         self.memory = memory
 
-    def begin(self, start: Tensor, project: Callable[[Tensor], Tensor] = lambda z: z) -> None:
+    def begin(self, start: Tensor, project: Projection | None = None) -> None:
         """Start at rest, with no history."""
         super().begin(start, project)
-        self.squares = torch.zeros_like(start)
-        self.velocity = torch.zeros_like(start)
+        self.squares, self.velocity = torch.zeros_like(start), torch.zeros_like(start)
 
     def tell(self, value: Tensor, gradient: Tensor) -> None:
         """One step."""
@@ -127,13 +135,13 @@ class AdaGrad(Solver):
 
 
 class Adam(Solver):
-    r"""Adam: steps of like length in every coordinate, from running means of g and g².
+    r"""Adam: steps of similar length in every coordinate, from running means of g and g².
 
     Parameters
     ----------
     step : float
     memory : tuple of float
-        Forgetting factors of the two means.
+        Decay rates of the two means.
 
     Notes
     -----
@@ -144,21 +152,20 @@ class Adam(Solver):
         self.step = step
         self.memory = memory
 
-    def begin(self, start: Tensor, project: Callable[[Tensor], Tensor] = lambda z: z) -> None:
+    def begin(self, start: Tensor, project: Projection | None = None) -> None:
         """Start with no history."""
         super().begin(start, project)
-        self.mean = torch.zeros_like(start)
-        self.squares = torch.zeros_like(start)
-        self.steps = 0
+        self.mean, self.squares = torch.zeros_like(start), torch.zeros_like(start)
+        self.evaluations = 0
 
     def tell(self, value: Tensor, gradient: Tensor) -> None:
         """One step."""
-        self.steps += 1
+        self.evaluations += 1
         first, second = self.memory
         self.mean.mul_(first).add_(gradient, alpha=1 - first)
         self.squares.mul_(second).addcmul_(gradient, gradient, value=1 - second)
-        scale = (self.squares / (1 - second**self.steps)).sqrt_().add_(1e-8)
-        move = self.mean / scale * (-self.rate * self.step / (1 - first**self.steps))
+        scale = (self.squares / (1 - second**self.evaluations)).sqrt_().add_(1e-8)
+        move = self.mean / scale * (-self.rate * self.step / (1 - first**self.evaluations))
         self.point = self.project(self.point + move)
 
 

@@ -1,13 +1,16 @@
-"""Each descriptor says in which stages its stand-in is sharpened, and codes of words are inverted so."""
+"""Recipes follow the schedule of each kind of code, as recorded, and codes of words are inverted with theirs."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import unfeature
+from tests.contract_list import REPRESENTATIONS
 from unfeature.features.gradients.dsift import DSIFT
 from unfeature.features.gradients.hog import HOG
 from unfeature.features.words.bovw import BoVW
@@ -15,8 +18,10 @@ from unfeature.features.words.fisher import Fisher
 from unfeature.features.words.super_vector import SuperVector
 from unfeature.features.words.vlad import VLAD
 from unfeature.features.words.vocabulary import Mixture, Vocabulary
-from unfeature.inversion.recipes import best, fast
+from unfeature.inversion.recipes import CARICATURE_PRESETS, MAXIMIZATION_PRESETS, PRESETS, best, fast
+from unfeature.inversion.schedules import Schedule, schedule_for
 
+RECORDED = json.loads((Path(__file__).parent / "golden" / "recipes.json").read_text())
 LOCAL = DSIFT(bin_size=3, step=2)
 
 
@@ -35,14 +40,34 @@ def stages(recipe):
     return [(stage.steps, stage.softness) for stage in recipe.stages]
 
 
-def test_presets_take_the_stages_of_the_descriptor(words):
-    assert stages(best(HOG())) == [(60, s) for s in (0.5, 0.2, 0.1, 0.05, 0.025)]
-    assert stages(fast(HOG())) == [(20, s) for s in (0.4, 0.15, 0.04)]
-    phi = VLAD(words)
-    assert stages(best(phi)) == [*phi.sharpening[:-1], (phi.sharpening[-1][0], None)]
-    assert stages(fast(phi)) == list(phi.quick_sharpening)
-    assert best(phi).weight == phi.data_weight != best(HOG()).weight
-    assert BoVW(words).sharpening != BoVW(words, "soft").sharpening
+@pytest.mark.parametrize("name", RECORDED["descriptors"])
+def test_recipes_are_those_recorded(name):
+    phi = REPRESENTATIONS[name]()
+    families = {"": PRESETS, "maximize ": MAXIMIZATION_PRESETS, "caricature ": CARICATURE_PRESETS}
+    for prefix, presets in families.items():
+        for preset, make in presets.items():
+            recorded = RECORDED["recipes"][RECORDED["descriptors"][name][prefix + preset]]
+            assert json.loads(json.dumps(make(phi).describe())) == recorded, prefix + preset
+
+
+def test_presets_follow_the_schedule(words):
+    assert stages(best(HOG())) == list(Schedule().softness) == [(60, s) for s in (0.5, 0.2, 0.1, 0.05, 0.025)]
+    assert stages(fast(HOG())) == list(Schedule().quick_softness) == [(20, s) for s in (0.4, 0.15, 0.04)]
+    phi, schedule = VLAD(words), schedule_for(VLAD(words))
+    assert stages(best(phi)) == [*schedule.softness[:-1], (schedule.softness[-1][0], None)]
+    assert stages(fast(phi)) == list(schedule.quick_softness)
+    assert best(phi).data_weight == schedule.data_weight != best(HOG()).data_weight
+    assert schedule_for(BoVW(words)).softness != schedule_for(BoVW(words, "soft")).softness
+
+
+def test_a_class_takes_the_schedule_of_its_nearest_base_unless_it_has_its_own():
+    class Toy(HOG):
+        pass
+
+    assert schedule_for(Toy(bilinear=True)) == schedule_for(HOG(bilinear=True)) == Schedule(tv_weight=0.5)
+    schedule_for.register(Toy, lambda phi: Schedule(data_weight=7.0, softness=((5, 0.5), (3, 0.0))))
+    assert best(Toy()).data_weight == 7.0 and stages(best(Toy())) == [(5, 0.5), (3, None)]
+    assert schedule_for(HOG()) == Schedule()
 
 
 def test_a_code_is_contrast_invariant_as_its_descriptor_is(words):

@@ -1,0 +1,103 @@
+"""What the recipes need to know of each kind of code: how its surrogate is sharpened, weights, jitter."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import singledispatch
+from typing import TYPE_CHECKING, Any
+
+from unfeature.features.base import Representation
+
+if TYPE_CHECKING:
+    from unfeature.features.networks.cnn import CNN
+    from unfeature.features.networks.network_code import NetworkCode
+
+Softness = tuple[tuple[int, float], ...]
+
+UNKNOWN_INPUT_SIZE = (224, 224)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How one kind of code is inverted.
+
+    Attributes
+    ----------
+    softness : tuple of (int, float)
+        Gradient evaluations at each softness of the surrogate in `best`, the softest first; 0 is the descriptor itself.
+    quick_softness : tuple of (int, float)
+        The same for `fast`.
+    tv_weight : float
+        Weight of the total variation in `best`. Where codes are fitted closely, a large one trades noise for long
+        false ramps.
+    init_std : float
+        Standard deviation of the Fourier coefficients of the noise that `best` starts from.
+    data_weight : float
+        C of the papers, the weight of the code's relative error against the priors.
+    jitter : int, optional
+        T, for networks: the published settings show Φ windows at T × T random offsets. None for other codes.
+    """
+
+    softness: Softness = ((60, 0.5), (60, 0.2), (60, 0.1), (60, 0.05), (60, 0.025))
+    quick_softness: Softness = ((20, 0.4), (20, 0.15), (20, 0.04))
+    tv_weight: float = 1.0
+    init_std: float = 0.3
+    data_weight: float = 100.0
+    jitter: int | None = None
+
+
+@singledispatch
+def schedule_for(phi: Representation) -> Schedule:
+    """The schedule of a descriptor: that of its class or nearest base class, else the default one.
+
+    Register one for a class of your own::
+
+        @schedule_for.register
+        def _(phi: Toy) -> Schedule:
+            return Schedule(data_weight=300.0)
+
+    The package's own classes are found by name, because importing all of them takes 0.3 s.
+    """
+    names = (base.__name__ for base in type(phi).__mro__)
+    return next((SCHEDULES[name](phi) for name in names if name in SCHEDULES), Schedule())
+
+
+WORDS = Schedule(
+    softness=((60, 0.5), (100, 0.35), (100, 0.25), (100, 0.18), (80, 0.12), (60, 0.08), (60, 0.0)),
+    quick_softness=((30, 0.5), (30, 0.3), (30, 0.15), (10, 0.08)), init_std=0.01, data_weight=1e4)
+HARD_BOVW = replace(WORDS, softness=((100, 0.5), (100, 0.3), (60, 0.15), (40, 0.07)))
+SOFT_BOVW = replace(WORDS, softness=((60, 0.5), (80, 0.25), (100, 0.1), (60, 0.02)))
+FISHER = replace(
+    WORDS, quick_softness=((30, 1.0), (30, 0.5), (30, 0.25), (30, 0.1)),
+    softness=((50, 1.0), (60, 0.7), (80, 0.5), (80, 0.35), (80, 0.25), (80, 0.15), (80, 0.1), (80, 0.05), (40, 0.02)))
+LBP = Schedule(
+    softness=((40, 0.2), (60, 0.1), (60, 0.05), (80, 0.025), (100, 0.0125), (100, 0.006), (60, 0.003)),
+    quick_softness=((20, 0.2), (20, 0.05), (20, 0.0125)))
+
+
+def _network(phi: NetworkCode) -> Schedule:
+    """T = max(round(stride / 4), 1), as published."""
+    return Schedule(jitter=max(math.floor(phi.stride / 4 + 0.5), 1))
+
+
+def _cnn(phi: CNN) -> Schedule:
+    """C by the share of the network's image that a position sees: 300 below half, 100 below the whole, 20 beyond.
+
+    Mahendran & Vedaldi 2016 sweep 1, 20, 100 and 300, and show shallow layers with 300 and deep ones with less.
+    """
+    share = phi.receptive_field / max(phi.input_size or UNKNOWN_INPUT_SIZE)
+    return replace(_network(phi), data_weight=300.0 if share < 0.5 else 100.0 if share < 1 else 20.0)
+
+
+SCHEDULES: dict[str, Callable[[Any], Schedule]] = {
+    "HOG": lambda phi: Schedule(tv_weight=0.5 if phi.bilinear else 1.0),
+    "DSIFT": lambda phi: Schedule(init_std=0.03),
+    "LBP": lambda phi: LBP,
+    "WordCode": lambda phi: WORDS,
+    "BoVW": lambda phi: HARD_BOVW if phi.assignment in ("hard", "straight-through") else SOFT_BOVW,
+    "Fisher": lambda phi: FISHER,
+    "NetworkCode": _network,
+    "CNN": _cnn,
+}
