@@ -28,8 +28,10 @@ def __getattr__(name: str) -> Any:
     if name.startswith("__"):
         raise AttributeError(name)
     from unfeature.catalogue import load
+    from unfeature.features import DESCRIPTORS
 
-    return load(__name__, name, _homes())
+    added = DESCRIPTORS.class_names()
+    return DESCRIPTORS[added[name]] if name in added else load(__name__, name, _homes())
 
 
 def __dir__() -> list[str]:

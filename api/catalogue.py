@@ -20,8 +20,8 @@ from typing import Any, Generic, TypeVar
 T = TypeVar("T")
 
 
-class Catalogue(MutableMapping[str, type[T]], Generic[T]):
-    """Classes of one kind, such as ``"feature"``, by their command-line names, from the stub of a package.
+class Catalogue(MutableMapping[str, T], Generic[T]):
+    """Classes, or functions, of one kind, such as ``"feature"``, by command-line name, from the stub of a package.
 
     ``catalogue["toy"] = Toy`` adds an entry for the life of the process; it then behaves as the others do.
     """
@@ -29,15 +29,15 @@ class Catalogue(MutableMapping[str, type[T]], Generic[T]):
     def __init__(self, kind: str, package: str) -> None:
         self.kind = kind
         self._homes = {command_name(name): (module, name) for name, module in read_stub(package).items()}
-        self._loaded: dict[str, type[T]] = {}
+        self._loaded: dict[str, T] = {}
 
-    def __getitem__(self, name: str) -> type[T]:
+    def __getitem__(self, name: str) -> T:
         if name not in self._loaded:
             module, attribute = self._homes[name]
             self._loaded[name] = getattr(import_module(module), attribute)
         return self._loaded[name]
 
-    def __setitem__(self, name: str, entry: type[T]) -> None:
+    def __setitem__(self, name: str, entry: T) -> None:
         self._loaded[name] = entry
 
     def __delitem__(self, name: str) -> None:
@@ -52,7 +52,7 @@ class Catalogue(MutableMapping[str, type[T]], Generic[T]):
     def __contains__(self, name: object) -> bool:
         return name in self._homes or name in self._loaded
 
-    def find(self, name: str) -> type[T]:
+    def find(self, name: str) -> T:
         """The entry of this name; a ValueError for an unknown one lists the names and suggests the nearest."""
         if name not in self:
             raise ValueError(f"unknown {self.kind} {name!r}: one of {', '.join(self)}{suggestion(name, self)}")
@@ -72,10 +72,10 @@ class Catalogue(MutableMapping[str, type[T]], Generic[T]):
 
     def class_names(self) -> dict[str, str]:
         """The command-line name of each class, by the name of the class."""
-        added = {entry.__name__: name for name, entry in self._loaded.items()}
+        added = {str(getattr(entry, "__name__", name)): name for name, entry in self._loaded.items()}
         return {attribute: name for name, (_, attribute) in self._homes.items()} | added
 
-    def attribute(self, class_name: str) -> type[T]:
+    def attribute(self, class_name: str) -> T:
         """The class of this name, as a package's ``__getattr__`` needs it."""
         names = self.class_names()
         if class_name not in names:

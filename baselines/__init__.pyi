@@ -10,7 +10,7 @@ from unfeature.baselines.ridge import Ridge as Ridge
 from unfeature.baselines.upconv import Upconv as Upconv
 from unfeature.catalogue import Catalogue
 
-METHODS: Catalogue[Baseline]
+METHODS: Catalogue[type[Baseline]]
 LEARNED_AS: dict[str, str]
 
 def find(name: str) -> type[Baseline]: ...

@@ -8,4 +8,4 @@ from unfeature.benchmarks.tables.starts import Starts as Starts
 from unfeature.benchmarks.tables.templates import Templates as Templates
 from unfeature.catalogue import Catalogue
 
-TABLES: Catalogue[Study]
+TABLES: Catalogue[type[Study]]

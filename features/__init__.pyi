@@ -12,4 +12,4 @@ from unfeature.features.words.fisher import Fisher as Fisher
 from unfeature.features.words.super_vector import SuperVector as SuperVector
 from unfeature.features.words.vlad import VLAD as VLAD
 
-DESCRIPTORS: Catalogue[Representation]
+DESCRIPTORS: Catalogue[type[Representation]]

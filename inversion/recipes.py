@@ -13,6 +13,7 @@ import numpy as np
 from unfeature.catalogue import suggestion
 from unfeature.features.base import Representation
 
+from . import PRESETS
 from .parameterizations import Colours, Fourier, ImageSpec, Parameterization, Pixels
 from .priors import TYPICAL_COLOUR, BoundedRange, Prior, TotalVariation
 from .schedules import Schedule, Softness, schedule_for
@@ -237,9 +238,9 @@ def gatys2015(phi: Representation) -> Recipe:
     return Recipe("gatys2015", partial(Pixels, bound=None), LBFGS, (), (Stage(500),), 1000.0)
 
 
-Presets = Mapping[str, Callable[[Representation], Recipe]]
+Preset = Callable[[Representation], Recipe]
+Presets = Mapping[str, Preset]
 
-PRESETS: Presets = {"best": best, "fast": fast, "ijcv2016": ijcv2016, "cvpr2015": cvpr2015}
 MAXIMIZATION_PRESETS: Presets = {"best": maximization, "ijcv2016": maximization_ijcv2016}
 CARICATURE_PRESETS: Presets = {name: partial(_caricature, make) for name, make in MAXIMIZATION_PRESETS.items()}
 TEXTURE_PRESETS: Presets = {"best": texture, "gatys2015": gatys2015}

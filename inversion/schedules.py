@@ -60,7 +60,7 @@ def schedule_for(phi: Representation) -> Schedule:
 
     The package's own classes are found by name, because importing all of them takes 0.3 s.
     """
-    names = (base.__name__ for base in type(phi).__mro__)
+    names = (base.__name__ for base in type(phi).__mro__ if base.__module__.startswith("unfeature."))
     return next((SCHEDULES[name](phi) for name in names if name in SCHEDULES), Schedule())
 
 

@@ -30,7 +30,7 @@ from unfeature.benchmarks.tasks import Outcome, Plan, Record, Row, Store, Task, 
 from unfeature.cli import main
 from unfeature.features import DESCRIPTORS
 from unfeature.features.base import Representation
-from unfeature.inversion.recipes import PRESETS
+from unfeature.inversion import PRESETS
 from unfeature.io.images import bundled, read_image, resize_longer, write_png
 
 SHORT = ("--features", "hog,hogb", "--methods", "best,ijcv2016", "--side", 64, "--steps", 30)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from torch.nn.functional import avg_pool2d
@@ -11,6 +13,7 @@ from tests.contract import CHECKS
 from unfeature import features
 from unfeature.features import DESCRIPTORS
 from unfeature.features.base import Representation
+from unfeature.inversion import PRESETS
 
 
 class Toy(Representation):
@@ -46,7 +49,7 @@ def test_contract(toy, check):
 
 
 def test_it_is_found_by_its_names():
-    assert DESCRIPTORS["toy"] is DESCRIPTORS.find("toy") is features.Toy is Toy
+    assert DESCRIPTORS["toy"] is DESCRIPTORS.find("toy") is features.Toy is uf.Toy is Toy
     assert DESCRIPTORS.class_names()["Toy"] == "toy"
     with pytest.raises(ValueError, match=r"unknown feature 'tou'.*did you mean 'toy'"):
         DESCRIPTORS.find("tou")
@@ -74,3 +77,14 @@ def test_centres_are_those_of_the_cells(toy):
     rows, columns = toy.position_centres(27, 30)
     np.testing.assert_allclose(rows, 1.5 + 4 * np.arange(6), atol=1e-9)
     np.testing.assert_allclose(columns, 1.5 + 4 * np.arange(7), atol=1e-9)
+
+
+def test_a_preset_added_at_run_time_is_found(toy):
+    PRESETS["short"] = lambda phi: replace(PRESETS["fast"](phi), name="short")
+    try:
+        result = uf.invert(toy, toy(np.full((12, 12), 0.4, np.float32)), preset="short", steps=3)
+    finally:
+        del PRESETS["short"]
+    assert result.provenance["method"] == "short"
+    with pytest.raises(ValueError, match=r"unknown preset 'fist'.*did you mean 'fast'"):
+        uf.invert(toy, toy(np.full((12, 12), 0.4, np.float32)), preset="fist")

@@ -11,12 +11,13 @@ from tests.tiny_networks import tiny
 from unfeature.features.base import Representation
 from unfeature.features.gradients.hog import HOG
 from unfeature.features.networks.cnn import CNN
+from unfeature.inversion import PRESETS
 from unfeature.inversion.engine import descend, staged
 from unfeature.inversion.invert import invert
 from unfeature.inversion.objectives import Euclidean, Gram, InnerProduct, Objective
 from unfeature.inversion.parameterizations import Fourier, ImageSpec, Pixels
 from unfeature.inversion.priors import BoundedRange, TotalVariation
-from unfeature.inversion.recipes import PRESETS, Stage, ijcv2016, recipe_for
+from unfeature.inversion.recipes import Stage, ijcv2016, recipe_for
 from unfeature.inversion.schedules import Schedule, schedule_for
 from unfeature.inversion.solvers.first_order import Momentum
 from unfeature.inversion.solvers.lbfgs import LBFGS

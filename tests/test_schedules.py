@@ -18,7 +18,8 @@ from unfeature.features.words.fisher import Fisher
 from unfeature.features.words.super_vector import SuperVector
 from unfeature.features.words.vlad import VLAD
 from unfeature.features.words.vocabulary import Mixture, Vocabulary
-from unfeature.inversion.recipes import CARICATURE_PRESETS, MAXIMIZATION_PRESETS, PRESETS, best, fast
+from unfeature.inversion import PRESETS
+from unfeature.inversion.recipes import CARICATURE_PRESETS, MAXIMIZATION_PRESETS, best, fast
 from unfeature.inversion.schedules import Schedule, schedule_for
 
 RECORDED = json.loads((Path(__file__).parent / "golden" / "recipes.json").read_text())

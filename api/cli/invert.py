@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unfeature.baselines import METHODS
+from unfeature.inversion import PRESETS
 from unfeature.io.files import folder_for_results, load_array
 
 from .feature_command import FeatureCommand
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 @click.command("invert", cls=FeatureCommand)
 @click.argument("source", metavar="PHOTOGRAPH|CODE.npy", type=FILE)
-@shared("preset", "steps", "data_weight", preset="best, fast, ijcv2016 or cvpr2015 [best].",
+@shared("preset", "steps", "data_weight", preset=f"{', '.join(PRESETS)} [best].",
         data_weight="Weight of the code against the priors [the feature's].")
 @click.option("--init", metavar="FILE", type=FILE,
               help="Start from a picture, an image.npy, or a model of `unfeature learn upconv`, .npz.")

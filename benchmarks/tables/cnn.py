@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from unfeature.features.networks.cnn import CNN
-from unfeature.inversion.recipes import PRESETS
+from unfeature.inversion import PRESETS
 from unfeature.show.curves import Series, line_chart
 
 from ..measures import interval, measures

@@ -10,7 +10,7 @@ import torch
 
 from unfeature.features.base import Representation
 from unfeature.features.masks import centre_mask, channel_mask
-from unfeature.inversion.recipes import PRESETS
+from unfeature.inversion import PRESETS
 
 from ..measures import measures
 from ..page import CORRELATION, ERROR, SECONDS, SSIM, Metric

@@ -15,7 +15,7 @@ from unfeature.baselines import METHODS
 from unfeature.baselines.keypoints import Keypoints, SIFTKeypoints
 from unfeature.features.base import Representation
 from unfeature.features.words.vocabulary import Vocabulary
-from unfeature.inversion.recipes import PRESETS
+from unfeature.inversion import PRESETS
 from unfeature.io.images import list_images
 
 from .. import protocol

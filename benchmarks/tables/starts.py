@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from unfeature.inversion.recipes import PRESETS
+from unfeature.inversion import PRESETS
 
 from ..measures import measures
 from ..page import Metric

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from unfeature.features.base import code_to_tensor, image_to_tensor
 from unfeature.features.gradients.hog import HOG
+from unfeature.inversion import PRESETS
 from unfeature.inversion.maximize import maximize
-from unfeature.inversion.recipes import PRESETS, recipe_for
+from unfeature.inversion.recipes import recipe_for
 from unfeature.inversion.search import with_contrast
 from unfeature.show.pictures import glyph
 
