@@ -32,14 +32,17 @@ def _gather(cells, f, layout, weights, values):
 def _inverse_norms(values, epsilon, least, inverse):
     """1 / √(‖v‖² + ε²) of the columns v of (D, w); or VLFeat's 1 / (‖v‖ + ε), which takes ‖v‖² ≤ least > 0 for 0."""
     inverse[:] = 0
-    for row in values:
+    for k in range(values.shape[0]):
+        row = values[k]
         for g in range(row.shape[0]):
             inverse[g] += row[g] * row[g]
     one, zero = epsilon / epsilon, epsilon - epsilon
     for g in range(inverse.shape[0]):
         square = inverse[g]
-        length = zero if square <= least else math.sqrt(square)
-        inverse[g] = one / (length + epsilon if least > 0 else math.sqrt(square + epsilon * epsilon))
+        if least > 0:
+            inverse[g] = one / ((zero if square <= least else math.sqrt(square)) + epsilon)
+        else:
+            inverse[g] = one / math.sqrt(square + epsilon * epsilon)
 
 
 @jit
@@ -63,9 +66,9 @@ def describe(cells, layout, weights, renormalise, constants, code, total, first,
         for f in range(band * count // bands, (band + 1) * count // bands):
             _gather(cells[n], f, layout, weights, values)
             total[n, f] = 0
-            for row in values:
+            for k in range(dimensions):
                 for g in range(wide):
-                    total[n, f, g] += row[g]
+                    total[n, f, g] += values[k, g]
             _inverse_norms(values, epsilon, least, inverse)
             _scale_and_clamp(values, inverse, clamp, leak, clamped)
             if renormalise:
@@ -115,9 +118,9 @@ def describe_derivative(cells, layout, weights, renormalise, constants, by_code,
     epsilon, second_epsilon, clamp, leak, least = constants
     nothing = least - least
     dimensions, count, wide = by_code.shape[1:]
-    matrices, rows = np.empty((3, dimensions, wide), cells.dtype), np.empty((3, wide), cells.dtype)
-    values, clamped, upstream = matrices[0], matrices[1], matrices[2]
-    inverse, second, dot = rows[0], rows[1], rows[2]
+    shape = (dimensions, wide)
+    values, clamped, upstream = np.empty(shape, cells.dtype), np.empty(shape, cells.dtype), np.empty(shape, cells.dtype)
+    inverse, second, dot = np.empty(wide, cells.dtype), np.empty(wide, cells.dtype), np.empty(wide, cells.dtype)
     for n in range(first, last):
         for f in range(count):
             _gather(cells[n], f, layout, weights, values)
