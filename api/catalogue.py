@@ -1,8 +1,8 @@
 """Catalogues: the descriptors, baselines and tables by name, each imported when it is first asked for.
 
 A catalogue reads its entries from the stub of a package, ``__init__.pyi``. One line there,
-``from unfeature.features.gradients.hog import HOG as HOG``, gives a class its public name for people and type checkers,
-and its name on the command line, ``hog``.
+``from unfeature.features.gradients.hog import HOG as HOG``, gives a class its public name and, for the command line,
+the name ``hog``.
 """
 
 from __future__ import annotations

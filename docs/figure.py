@@ -39,8 +39,7 @@ def stretched(image: np.ndarray) -> np.ndarray:
 def main(path: str) -> None:
     """Write the picture."""
     rows = [row(name) for name in NAMES]
-    pictures = [picture for found, _ in rows for picture in found]
-    labels = [label for _, said in rows for label in said]
+    pictures, labels = ([one for found in part for one in found] for part in zip(*rows, strict=True))
     write_png(path, uf.to_grey(uf.sheet(pictures, labels, columns=4, side=216)))
 
 

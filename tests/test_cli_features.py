@@ -19,7 +19,7 @@ import unfeature as uf
 from unfeature.baselines import METHODS
 from unfeature.baselines.base import Baseline
 from unfeature.cli import cli, main
-from unfeature.cli.options import Values
+from unfeature.cli.options import values
 from unfeature.cli.signatures import SPELLING, first_sentences, option_type, options_of
 from unfeature.features import DESCRIPTORS
 from unfeature.features.base import Representation
@@ -54,7 +54,7 @@ def built(monkeypatch):
 
     def build(feature, *arguments):
         found = []
-        module = sys.modules["unfeature.cli.encode"]
+        module = sys.modules["unfeature.cli.invert"]
         monkeypatch.setattr(module, "read_photograph", lambda path, phi, *rest: found.append(phi) or 1 / 0)
         with pytest.raises(ZeroDivisionError):
             cli.main(["features", "a.png", "--feature", feature, "-o", "a.npy", *map(str, arguments)],
@@ -127,7 +127,7 @@ def test_every_option_is_a_parameter_and_explains_itself():
 
 @pytest.mark.parametrize(("text", "levels"), [("1", (1,)), ("1,2,4", (1, 2, 4)), ("1,3x1", (1, (3, 1)))])
 def test_pyramids_are_read(text, levels):
-    assert Values(pairs=True).convert(text, None, None) == levels
+    assert values(pairs=True).convert(text, None, None) == levels
 
 
 def test_types_of_options():

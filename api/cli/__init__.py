@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
 from .bench import bench
-from .encode import encode
-from .invert import invert
-from .keypoints import keypoints
+from .invert import features, invert, keypoints
 from .learn import learn
 from .maximize import caricature, maximize
-from .options import Commands
-from .report import report
+from .options import FILE, Commands
 
 EPILOG = """\b
 Examples:
@@ -36,7 +34,16 @@ def cli() -> None:
     """Turn image features back into images."""
 
 
-for command in (invert, encode, keypoints, maximize, caricature, learn, report, bench):
+@cli.command()
+@click.argument("folder", type=FILE)
+def report(folder: Path) -> None:
+    """Write FOLDER/report.html, one self-contained page about the result in FOLDER, and print where it is."""
+    from unfeature.show.report import write_report
+
+    click.echo(write_report(folder))
+
+
+for command in (invert, features, keypoints, maximize, caricature, learn, bench):
     cli.add_command(command)
 
 

@@ -1,28 +1,46 @@
-"""``unfeature invert``: the image of a photograph's feature, or of a stored code."""
+"""``unfeature features``, ``invert`` and ``keypoints``: from a photograph to its feature, and back."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 from numpy.typing import NDArray
 
 from unfeature.baselines import METHODS
 from unfeature.inversion import PRESETS
-from unfeature.io.files import folder_for_results, load_array
+from unfeature.io.files import load_array, save_array
 
+from .common import LONGER_SIDE, read_photograph, run, with_photograph
 from .feature_command import FeatureCommand
-from .options import FILE, LONGER_SIDE, Name, shared
-from .photographs import read_photograph
-from .progress import step_bar
+from .options import FILE, Name, shared
 
 if TYPE_CHECKING:
     from unfeature.features.base import Representation
     from unfeature.inversion.result import Result
+
+Size = tuple[int, int]
+
+
+@click.command("features", cls=FeatureCommand)
+@click.argument("photograph", type=FILE)
+@shared("size", size="Longer side to resize the photograph to [its own].")
+@click.option("--colour", is_flag=True, help="Encode in colour, if the feature takes colour.")
+@click.option("-o", "--output", type=FILE, required=True, help="The .npy file to write.")
+def features(photograph: Path, phi: Representation, colour: bool, output: Path, size: int | Size | None = None) -> None:
+    """Write the feature of a photograph as a .npy file, positions first and channels last.
+
+    \b
+    Examples:
+      unfeature features photo.jpg --feature hog -o code.npy
+      unfeature features photo.jpg --feature hog --variant dpm --colour --size 256 -o code.npy
+    """
+    code = phi(read_photograph(photograph, phi, size, colour))
+    save_array(output, code)
+    click.echo(f"{phi!r}: {' × '.join(map(str, code.shape))} in {output}")
 
 
 @click.command("invert", cls=FeatureCommand)
@@ -36,7 +54,8 @@ if TYPE_CHECKING:
 @shared("seed", "starts", "memory", "size", "output", "quiet",
         size=f"Longer side to reduce a photograph to [{LONGER_SIDE}]; HEIGHTxWIDTH of a code's image [the smallest].")
 @click.option("--colour", is_flag=True, help="Encode the photograph in colour, if the feature takes colour.")
-def invert(source: Path, phi: Representation, output: Path, quiet: bool, **settings: Any) -> None:
+def invert(source: Path, phi: Representation, output: Path, quiet: bool, colour: bool, size: int | Size | None = None,
+           **settings: Any) -> None:
     """Find an image whose feature equals that of a photograph, or a code stored as .npy.
 
     The folder receives preimage.png, image.npy (the exact values), code.npy, glyph.png (a picture of the code),
@@ -48,57 +67,17 @@ def invert(source: Path, phi: Representation, output: Path, quiet: bool, **setti
       unfeature invert photo.jpg --feature hog --bilinear --preset fast --size 192
       unfeature invert code.npy --feature hog --variant dpm --starts 4
     """
-    photograph, code, size = _read(source, phi, settings.pop("size"), settings.pop("colour"))
-    find = _finder(phi, size, **settings)
-    with folder_for_results(output), step_bar(quiet) as progress:
-        result = find(code, progress)
-    result = with_photograph(result, source, photograph)
-    page = save(output, phi, code, result, photograph)
-    click.echo(f"{summary(result)}\n{page}")
+    photograph, code, size = _read(source, phi, size, colour)
+    result = with_photograph(run(_search(phi, code, size, **settings), output, quiet), source, photograph)
+    correlation = result.provenance.get("photograph", {}).get("correlation")
+    correlated = "" if correlation is None else f"correlation {correlation:.3f}, "
+    page = _save(output, phi, code, result, photograph)
+    click.echo(f"relative error {result.error:.4f}, {correlated}{result.provenance['seconds']:.1f} s: {result.status}\n"
+               f"{page}")
 
 
-def _finder(phi: Representation, size: tuple[int, int] | None, method: str | None, model: Path | None, seed: int,
-            starts: int, init: Path | None, **settings: Any) -> Callable[[NDArray[Any], Callable[[Any], None]], Result]:
-    """The function that inverts a code; files are read and settings checked before anything is written."""
-    settings = {name: value for name, value in settings.items() if value is not None}
-    if method is None:
-        if model is not None:
-            raise ValueError("--model belongs to --method: name the method that it was learned for")
-        from unfeature.inversion.invert import invert as find_image
-
-        start = _start(init, phi, size, seed)
-        settings |= {"size": size, "starts": starts, "seed": seed}
-        return lambda code, progress: find_image(phi, code, start=start(code), progress=progress, **settings)
-    given = [*settings, *(["init"] if init is not None else [])]
-    if given:
-        raise ValueError(f"--{given[0].replace('_', '-')} belongs to pre-images: leave it out with --method {method}")
-    kind = METHODS[method]
-    if kind.learned and model is None:
-        raise ValueError(f"--method {method} needs --model: learn one with `unfeature learn`")
-    baseline = kind.of(phi) if model is None else kind.load(model, phi)
-    return lambda code, progress: baseline.invert(phi, code, size=size, count=starts, seed=seed)
-
-
-def _start(path: Path | None, phi: Representation, size: tuple[int, int] | None, seed: int
-           ) -> Callable[[NDArray[Any]], NDArray[Any] | None]:
-    """The image to start from, as a function of the code."""
-    if path is None:
-        return lambda code: None
-    if path.suffix == ".npz":
-        from unfeature.baselines.upconv import Upconv
-
-        model = Upconv.load(path, phi)
-        return lambda code: model.start(phi, code, size=size, seed=seed)
-    stored = load_array(path) if path.suffix == ".npy" else read_photograph(path, phi, None)[None]
-    image = stored[0] if len(stored) == 1 else stored
-    if size is not None and image.shape[:2] != size:
-        raise ValueError(f"{path} has {image.shape[0]}x{image.shape[1]} pixels, but the image to find has "
-                         f"{size[0]}x{size[1]}: resize it")
-    return lambda code: image
-
-
-def _read(source: Path, phi: Representation, size: int | tuple[int, int] | None, colour: bool
-          ) -> tuple[NDArray[Any] | None, NDArray[Any], tuple[int, int] | None]:
+def _read(source: Path, phi: Representation, size: int | Size | None, colour: bool
+          ) -> tuple[NDArray[Any] | None, NDArray[Any], Size | None]:
     """The photograph if there is one, the code, and the size of the image to find if it is known."""
     if source.suffix != ".npy":
         photograph = read_photograph(source, phi, size or LONGER_SIDE, colour)
@@ -109,35 +88,91 @@ def _read(source: Path, phi: Representation, size: int | tuple[int, int] | None,
     return None, code[0] if code.ndim in (2, 4) and len(code) == 1 else code, size
 
 
-def with_photograph(result: Result, source: Path, photograph: NDArray[Any] | None) -> Result:
-    """The result with facts about the photograph: its name, size, and correlation with the image found."""
-    if photograph is None:
-        return result
-    facts = {"name": source.name, "height": photograph.shape[0], "width": photograph.shape[1]}
-    if photograph.shape == result.image.shape and photograph.std() > 0 and result.image.std() > 0:
-        facts["correlation"] = float(np.corrcoef(photograph.ravel(), result.image.ravel())[0, 1])
-    return replace(result, provenance={**result.provenance, "photograph": facts})
+def _search(phi: Representation, code: NDArray[Any], size: Size | None, seed: int, starts: int,
+            method: str | None = None, model: Path | None = None, **settings: Any
+            ) -> Callable[[Callable[[Any], None]], Result]:
+    """The search for the image of a code; files are read and settings checked before anything is written."""
+    if method is None:
+        if model is not None:
+            raise ValueError("--model belongs to --method: name the method that it was learned for")
+        from unfeature.inversion.invert import invert as find
+
+        start = _start(settings.pop("init", None), phi, code, size, seed)
+        found = partial(find, phi, code, size=size, start=start, starts=starts, seed=seed, **settings)
+        return lambda progress: found(progress=progress)
+    if settings:
+        first = min(settings, key=["preset", "steps", "data_weight", "memory", "init"].index)
+        raise ValueError(f"--{first.replace('_', '-')} belongs to pre-images: leave it out with --method {method}")
+    kind = METHODS[method]
+    if kind.learned and model is None:
+        raise ValueError(f"--method {method} needs --model: learn one with `unfeature learn`")
+    baseline = kind.of(phi) if model is None else kind.load(model, phi)
+    return lambda progress: baseline.invert(phi, code, size=size, count=starts, seed=seed)
 
 
-def save(folder: Path, phi: Representation, code: NDArray[Any], result: Result, photograph: NDArray[Any] | None
-         ) -> Path:
+def _start(path: Path | None, phi: Representation, code: NDArray[Any], size: Size | None, seed: int
+           ) -> NDArray[Any] | None:
+    """The image to start from."""
+    if path is None:
+        return None
+    if path.suffix == ".npz":
+        from unfeature.baselines.upconv import Upconv
+
+        return Upconv.load(path, phi).start(phi, code, size=size, seed=seed)
+    stored = load_array(path) if path.suffix == ".npy" else read_photograph(path, phi, None)[None]
+    image = stored[0] if len(stored) == 1 else stored
+    if size is not None and image.shape[:2] != size:
+        raise ValueError(f"{path} has {image.shape[0]}x{image.shape[1]} pixels, but the image to find has "
+                         f"{size[0]}x{size[1]}: resize it")
+    return image
+
+
+def _save(folder: Path, phi: Representation, code: NDArray[Any], result: Result, photograph: NDArray[Any] | None
+          ) -> Path:
     """Write the result, its pictures and its page; return the page."""
     from unfeature.io.images import write_png
     from unfeature.show.pictures import glyph, present_words
     from unfeature.show.report import write_report
 
-    for stale in [folder / "original.png", folder / "words.png", *folder.glob("preimage*.png")]:
-        stale.unlink(missing_ok=True)
     pictures = {"original": photograph, "glyph": glyph(phi, code), "words": present_words(phi, code)}
     for name, image in pictures.items():
-        if image is not None:
+        if image is None:
+            (folder / f"{name}.png").unlink(missing_ok=True)
+        else:
             write_png(folder / f"{name}.png", image)
     result.save(folder)
     return write_report(folder)
 
 
-def summary(result: Result) -> str:
-    """One line: error, correlation, time and status."""
-    correlation = result.provenance.get("photograph", {}).get("correlation")
-    correlated = "" if correlation is None else f"correlation {correlation:.3f}, "
-    return f"relative error {result.error:.4f}, {correlated}{result.provenance['seconds']:.1f} s: {result.status}"
+@click.command("keypoints")
+@click.argument("source", metavar="PHOTOGRAPH|KEYPOINTS.npz", type=FILE)
+@click.option("--model", metavar="FILE", type=FILE, required=True,
+              help="A database, from `unfeature learn keypoints`.")
+@click.option("--size", type=click.IntRange(1), metavar="PIXELS", default=LONGER_SIDE,
+              help=f"Longer side to reduce a photograph to [{LONGER_SIDE}].")
+@click.option("--most", type=click.IntRange(0), default=0, help="Largest number of keypoints, the strongest [all].")
+@shared("output")
+def keypoints(source: Path, model: Path, size: int, most: int, output: Path) -> None:
+    """Find an image with the SIFT keypoints of a photograph, or with stored ones.
+
+    The folder receives preimage.png, image.npy, result.json, report.html and keypoints.npz, which the command also
+    takes in place of a photograph; for a photograph also original.png.
+
+    \b
+    Examples:
+      unfeature learn keypoints photographs/ -o database.npz
+      unfeature keypoints photo.jpg --model database.npz -o out/
+    """
+    from unfeature.baselines.keypoints import Keypoints, KeypointSet, SIFTKeypoints
+    from unfeature.io.images import write_png
+    from unfeature.show.report import write_report
+
+    phi = SIFTKeypoints(most)
+    photograph = None if source.suffix == ".npz" else read_photograph(source, phi, size)
+    found = KeypointSet.load(source) if photograph is None else phi(photograph)
+    result = with_photograph(Keypoints.load(model).invert(phi, found), source, photograph)
+    if photograph is not None:
+        write_png(output / "original.png", photograph)
+    found.save(output / "keypoints.npz")
+    result.save(output)
+    click.echo(f"{len(found)} keypoints, {result.provenance['seconds']:.1f} s\n{write_report(output)}")

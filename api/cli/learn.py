@@ -2,35 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from unfeature.baselines import LEARNED_AS, METHODS
+from unfeature.features import DESCRIPTORS
 from unfeature.io.images import list_images
 
+from .common import progress_bar, read_photograph
 from .feature_command import FeatureCommand
 from .options import FILE, SEED, Commands
-from .photographs import read_photograph
-from .progress import image_bar
 from .signatures import options_of, take_values
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from unfeature.features.base import Representation
 
-STREAM = ("images", "phi", "seed", "side", "memory", "output", "progress")
-IMAGES = click.argument("images", metavar="IMAGES...", nargs=-1, required=True, type=FILE)
-SIDE = click.option("--side", type=click.IntRange(1), metavar="PIXELS", help="Longer side to resize to [as they are].")
-OUTPUT = click.option("-o", "--output", type=FILE, required=True, help="The .npz file to write.")
+SIDE, SIZE = (click.Option([flag], type=click.IntRange(1), metavar="PIXELS",
+                           help="Longer side to resize to [as they are].") for flag in ("--side", "--size"))
+OUTPUT = click.Option(["-o", "--output"], type=FILE, required=True, help="The .npz file to write.")
+IMAGES = click.Argument(["images"], metavar="IMAGES...", nargs=-1, required=True, type=FILE)
+STREAM = [
+    OUTPUT,
+    click.Option(["--seed"], type=SEED, default=0, show_default=True, help="Seed of all that is drawn at random."),
+    click.Option(["--memory"], default="2GB", show_default=True, help="Memory budget of learning."),
+]
+WORDS = [
+    click.Option(["--count", "words"], type=click.IntRange(1), default=1000, show_default=True,
+                 help="Words, or components."),
+    click.Option(["--gmm", "kind"], flag_value="gmm",
+                 help="Learn a mixture of Gaussians, for Fisher vectors, instead of k-means."),
+    click.Option(["--root"], is_flag=True, help="Learn words of root-SIFT."),
+    click.Option(["--samples"], type=click.IntRange(1), metavar="N",
+                 help="Descriptors to cluster [400 for each word]."),
+]
 
 
 class Learn(Commands):
-    """A group with a command for each method that learns, made from its signature when it is called."""
+    """The commands of words and statistics, and one for each method that learns, from its signature when called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The methods that learn, by the names of their models, and the commands of their own."""
@@ -69,86 +82,53 @@ def _summary(name: str) -> str:
     return METHODS.outline(LEARNED_AS.get(name, name))[0].split("\n\n")[0].replace("\n", " ")
 
 
-def _files(given: tuple[Path, ...]) -> list[Path]:
-    """The images that are given, and those of the folders that are given."""
-    return [file for path in given for file in ([path] if path.is_file() else list_images(path))]
+def _command(name: str, feature: str, text: str, options: Sequence[click.Parameter], function: Callable[..., Any]
+             ) -> click.Command:
+    """The command that calls ``function(images, phi, output=…, progress=…)`` with the values of the options."""
 
+    def command(images: tuple[Path, ...], output: Path, phi: Any = None, **settings: Any) -> None:
+        files = [file for path in images for file in ([path] if path.is_file() else list_images(path))]
+        with progress_bar("image") as progress:
+            function(files, phi, output=output, progress=progress, **settings)
+        click.echo(output)
 
-def _stream(function: Callable[..., None]) -> Callable[..., None]:
-    """Add what all models are learned with."""
-    for option in (
-        click.option("--memory", default="2GB", show_default=True, help="Memory budget of learning."),
-        click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of all that is drawn at random."),
-        OUTPUT,
-        IMAGES,
-    ):
-        function = option(function)
-    return function
+    parts: dict[str, Any] = {"callback": command, "help": text, "params": [*options, IMAGES]}
+    return FeatureCommand(name, feature=feature, **parts) if feature in DESCRIPTORS else click.Command(name, **parts)
 
 
 def _model_command(name: str) -> click.Command:
     """The command that learns a model, with the options of its method's ``learn``."""
     method = METHODS[LEARNED_AS.get(name, name)]
-    options = options_of(method.learn, [method.learn], without=STREAM)
+    shared = ("images", "phi", "seed", "side", "memory", "output", "progress")
+    options = options_of(method.learn, [method.learn], without=shared)
 
-    @click.command(name, cls=FeatureCommand, feature="hog", help=f"Learn from images: {_summary(name)}")
-    @SIDE
-    @_stream
-    def command(images: tuple[Path, ...], phi: Representation, output: Path, **settings: Any) -> None:
-        given = take_values(options, settings, name) | {k: v for k, v in settings.items() if v is not None}
-        with image_bar() as progress:
-            method.learn(_files(images), phi, output=output, progress=progress, **given)
-        click.echo(output)
+    def function(images: list[Path], phi: Any, **settings: Any) -> None:
+        from unfeature.baselines.keypoints import SIFTKeypoints
 
-    command.params[1:1] = options
-    return command
+        method.learn(images, phi or SIFTKeypoints(), **take_values(options, settings, name), **settings)
+
+    return _command(name, method.feature, f"Learn from images: {_summary(name)}", [*options, SIDE, *STREAM], function)
 
 
-@learn.command("keypoints")
-@click.option("--per-image", type=click.IntRange(1), default=500, show_default=True,
-              help="Keypoints of each image, the strongest.")
-@SIDE
-@_stream
-def keypoints(images: tuple[Path, ...], output: Path, **settings: Any) -> None:
-    """Learn a database of patches at SIFT keypoints, for `unfeature keypoints`."""
-    from unfeature.baselines.keypoints import Keypoints, SIFTKeypoints
-
-    with image_bar() as progress:
-        Keypoints.learn(_files(images), SIFTKeypoints(), output=output, progress=progress, **settings)
-    click.echo(output)
-
-
-@learn.command("words", cls=FeatureCommand, feature="dsift")
-@click.option("--count", type=click.IntRange(1), default=1000, show_default=True, help="Words, or components.")
-@click.option("--gmm", is_flag=True, help="Learn a mixture of Gaussians, for Fisher vectors, instead of k-means.")
-@click.option("--root", is_flag=True, help="Learn words of root-SIFT.")
-@click.option("--samples", type=click.IntRange(1), metavar="N", help="Descriptors to cluster [400 for each word].")
-@_stream
-def words(images: tuple[Path, ...], phi: Representation, output: Path, count: int, gmm: bool, **settings: Any) -> None:
-    """Learn visual words of a feature."""
+def _words(images: list[Path], phi: Representation, output: Path, **settings: Any) -> None:
     from unfeature.features.words.vocabulary import Vocabulary
 
-    with image_bar() as progress:
-        Vocabulary.learn(_files(images), phi, words=count, kind="gmm" if gmm else "kmeans", progress=progress,
-                         **settings).save(output)
-    click.echo(output)
+    Vocabulary.learn(images, phi, **settings).save(output)
 
 
-@learn.command("statistics", cls=FeatureCommand, feature="cnn")
-@click.option("--size", type=click.IntRange(1), metavar="PIXELS", help="Longer side to resize to [as they are].")
-@OUTPUT
-@IMAGES
-def statistics(images: tuple[Path, ...], phi: Representation, output: Path, size: int | None) -> None:
-    """Collect the mean, standard deviation and maximum of each channel of a layer over images."""
-    from unfeature.features.channel_statistics import statistics as collect
+def _statistics(images: list[Path], phi: Representation, output: Path, progress: Callable[[int, int], None],
+                size: int | None = None) -> None:
+    from unfeature.features.channel_statistics import statistics
 
-    files = _files(images)
-    with image_bar() as progress:
+    def photographs() -> Iterator[NDArray[Any]]:
+        for done, path in enumerate(images, start=1):
+            yield read_photograph(path, phi, size)
+            progress(done, len(images))
 
-        def photographs() -> Iterator[NDArray[np.float32]]:
-            for done, path in enumerate(files, start=1):
-                yield read_photograph(path, phi, size)
-                progress(done, len(files))
+    statistics(phi, photographs()).save(output)
 
-        collect(phi, photographs()).save(output)
-    click.echo(output)
+
+learn.add_command(_command("words", "dsift", "Learn visual words of a feature.", [*WORDS, *STREAM], _words))
+learn.add_command(_command(
+    "statistics", "cnn", "Collect the mean, standard deviation and maximum of each channel of a layer over images.",
+    [SIZE, OUTPUT], _statistics))

@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from unfeature.io.files import folder_for_results, load_array
+from unfeature.io.files import load_array
 
+from .common import LONGER_SIDE, read_photograph, run
 from .feature_command import FeatureCommand
-from .options import FILE, LONGER_SIDE, Values, shared
-from .photographs import read_photograph
-from .progress import step_bar
+from .options import FILE, shared, values
 
 if TYPE_CHECKING:
     from unfeature.features.base import Representation
     from unfeature.inversion.result import Result
 
-INDICES = Values()
+INDICES = values()
 
 
 @click.command("maximize", cls=FeatureCommand, feature="cnn")
@@ -30,10 +29,9 @@ INDICES = Values()
 @click.option("--statistics", metavar="FILE", type=FILE,
               help="Statistics of the channels, from `unfeature learn statistics` [responses to noise].")
 @shared("preset", "steps", "data_weight", "seed", "starts", "memory", "size", "output", "quiet",
-        preset="best or ijcv2016 [best].", data_weight="Weight of the response against the priors [the feature's].",
-        size="Side of the image, or HEIGHTxWIDTH [as large as the response needs].")
-def maximize(phi: Representation, output: Path, quiet: bool, size: int | tuple[int, int] | None,
-             statistics: Path | None, template: Path | None, **settings: Any) -> None:
+        preset="best or ijcv2016 [best].", size="Side of the image, or HEIGHTxWIDTH [as large as the response needs].")
+def maximize(phi: Representation, output: Path, quiet: bool, size: int | tuple[int, int] | None = None,
+             statistics: Path | None = None, template: Path | None = None, **settings: Any) -> None:
     """Find images to which a channel, a neuron, a class or a template responds most.
 
     The folder receives preimage.png (or one for each image), image.npy and result.json.
@@ -49,10 +47,9 @@ def maximize(phi: Representation, output: Path, quiet: bool, size: int | tuple[i
 
     known = None if statistics is None else Statistics.load(statistics, phi)
     direction = None if template is None else load_array(template)
-    given = {name: value for name, value in settings.items() if value is not None}
-    with folder_for_results(output), step_bar(quiet) as progress:
-        result = find(phi, direction=direction, statistics=known, progress=progress,
-                      size=(size, size) if isinstance(size, int) else size, **given)
+    sides = (size, size) if isinstance(size, int) else size
+    result = run(lambda progress: find(phi, direction=direction, statistics=known, progress=progress, size=sides,
+                                       **settings), output, quiet)
     _save(result, output)
 
 
@@ -64,10 +61,9 @@ def maximize(phi: Representation, output: Path, quiet: bool, size: int | tuple[i
               help="Ratio of one size to the next.")
 @shared("preset", "steps", "data_weight", "seed", "size", "output", "quiet", preset="best or ijcv2016 [best].",
         steps="Gradient evaluations at each size [the preset's].", seed="Seed of the jitter.",
-        data_weight="Weight of the response against the priors [the feature's].",
         size=f"Longer side to reduce the photograph to [{LONGER_SIDE}].")
-def caricature(photograph: Path, phi: Representation, output: Path, quiet: bool, size: int | tuple[int, int] | None,
-               **settings: Any) -> None:
+def caricature(photograph: Path, phi: Representation, output: Path, quiet: bool,
+               size: int | tuple[int, int] = LONGER_SIDE, **settings: Any) -> None:
     """Change a photograph so that the responses of a feature grow.
 
     \b
@@ -77,17 +73,12 @@ def caricature(photograph: Path, phi: Representation, output: Path, quiet: bool,
     """
     from unfeature.inversion.caricature import caricature as find
 
-    image = read_photograph(photograph, phi, size or LONGER_SIDE)
-    given = {name: value for name, value in settings.items() if value is not None}
-    with folder_for_results(output), step_bar(quiet) as progress:
-        result = find(phi, image, progress=progress, **given)
-    _save(result, output)
+    image = read_photograph(photograph, phi, size)
+    _save(run(lambda progress: find(phi, image, progress=progress, **settings), output, quiet), output)
 
 
 def _save(result: Result, folder: Path) -> None:
     """Write the images, and print how strongly they respond."""
-    for stale in folder.glob("preimage*.png"):
-        stale.unlink()
     result.save(folder)
     responses = ", ".join(f"{response:.4g}" for response in result.provenance["responses"])
     click.echo(f"response {responses}, {result.provenance['seconds']:.1f} s: {result.status}\n{folder}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ import click
 
 from unfeature.catalogue import suggestion
 
-LONGER_SIDE = 256
 SEED = click.IntRange(0, 2**32 - 1)
 FILE = click.Path(path_type=Path)
 
@@ -47,61 +47,54 @@ class Name(click.ParamType):  # type: ignore[type-arg]
         return value
 
 
-class Size(click.ParamType):  # type: ignore[type-arg]
-    """``256``, the longer side in pixels, or ``192x256``, height and width."""
+class Parsed(click.ParamType):  # type: ignore[type-arg]
+    """Values of a kind, such as ``"file"``, given by the function that reads their text."""
 
-    name = "pixels"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """An int, or a tuple of two."""
-        if not isinstance(value, str):
-            return value
-        match = re.fullmatch(r"(\d+)(?:[x×,](\d+))?", value.strip())
-        if match is None or 0 in (numbers := tuple(int(n) for n in match.groups() if n)):
-            self.fail(f"{value!r} is not a size: give the longer side, as 256, or height and width, as 192x256")
-        return numbers[0] if len(numbers) == 1 else numbers
-
-
-class Values(click.ParamType):  # type: ignore[type-arg]
-    """``0,5,7``: values separated by commas; where pairs are allowed, also ``1,3x1``."""
-
-    name = "a,b,…"
-
-    def __init__(self, element: Callable[[str], Any] = int, pairs: bool = False) -> None:
-        self.element, self.pairs = element, pairs
+    def __init__(self, name: str, read: Callable[[str], Any]) -> None:
+        self.name, self.read = name, read
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """A tuple of values, or of values and pairs."""
-        if not isinstance(value, str):
-            return value
+        """The value of a text; a default passes through."""
+        return self.read(value) if isinstance(value, str) else value
+
+
+def _size(text: str) -> int | tuple[int, ...]:
+    match = re.fullmatch(r"(\d+)(?:[x×,](\d+))?", text.strip())
+    if match is None or 0 in (numbers := tuple(int(n) for n in match.groups() if n)):
+        raise click.BadParameter(f"{text!r} is not a size: give the longer side, as 256, "
+                                 "or height and width, as 192x256")
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
+def values(element: Callable[[str], Any] = int, pairs: bool = False) -> Parsed:
+    """The kind of ``0,5,7``, a tuple of values; where pairs are allowed, also of ``1,3x1``."""
+
+    def read(text: str) -> tuple[Any, ...]:
         try:
-            return tuple(self._read(part) for part in value.split(","))
+            parts = [part.split("x") if pairs else [part] for part in text.split(",")]
+            return tuple(element(part[0]) if len(part) == 1 else (int(part[0]), int(part[1])) for part in parts)
         except ValueError:
-            example = "1,2 or 1,3x1" if self.pairs else "0,5,7"
-            return self.fail(f"{value!r} is not a list of numbers: separate them by commas, as {example}", param, ctx)
+            raise click.BadParameter(f"{text!r} is not a list of numbers: separate them by commas, as "
+                                     f"{'1,2 or 1,3x1' if pairs else '0,5,7'}") from None
 
-    def _read(self, part: str) -> Any:
-        if self.pairs and "x" in part:
-            rows, columns = part.split("x")
-            return int(rows), int(columns)
-        return self.element(part)
+    return Parsed("a,b,…", read)
 
 
-SHARED: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
-    "preset": (("--preset",), {"help": "Published settings [best]."}),
-    "steps": (("--steps",), {"type": click.IntRange(1), "help": "Gradient evaluations [the preset's]."}),
-    "data_weight": (("--data-weight", "--C", "data_weight"), {"type": click.FloatRange(0, min_open=True)}),
-    "seed": (("--seed",), {"type": SEED, "default": 0, "show_default": True,
-                           "help": "Seed of the noise to start from."}),
-    "starts": (("--starts",), {"type": click.IntRange(1), "default": 1, "show_default": True,
-                               "help": "Number of starts, each from other noise."}),
-    "memory": (("--memory",), {"metavar": "AMOUNT", "help": "Memory budget, as 2GB [all starts at once]."}),
-    "size": (("--size",), {"type": Size()}),
-    "output": (("-o", "--output"), {"type": FILE, "default": "out", "show_default": True,
-                                    "help": "Folder of the results."}),
-    "quiet": (("--quiet",), {"is_flag": True, "help": "Show no progress bar."}),
+SHARED: dict[str, Callable[..., Any]] = {
+    "preset": partial(click.option, "--preset"),
+    "steps": partial(click.option, "--steps", type=click.IntRange(1), help="Gradient evaluations [the preset's]."),
+    "data_weight": partial(click.option, "--data-weight", "--C", "data_weight", type=click.FloatRange(0, min_open=True),
+                           help="Weight of the response against the priors [the feature's]."),
+    "seed": partial(click.option, "--seed", type=SEED, default=0, show_default=True,
+                    help="Seed of the noise to start from."),
+    "starts": partial(click.option, "--starts", type=click.IntRange(1), default=1, show_default=True,
+                      help="Number of starts, each from other noise."),
+    "memory": partial(click.option, "--memory", metavar="AMOUNT", help="Memory budget, as 2GB [all starts at once]."),
+    "size": partial(click.option, "--size", type=Parsed("pixels", _size)),
+    "output": partial(click.option, "-o", "--output", type=FILE, default="out", show_default=True,
+                      help="Folder of the results."),
+    "quiet": partial(click.option, "--quiet", is_flag=True, help="Show no progress bar."),
 }
-"""The options of the searches: flags and settings, by parameter."""
 
 
 def shared(*names: str, **help_texts: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -109,8 +102,7 @@ def shared(*names: str, **help_texts: str) -> Callable[[Callable[..., Any]], Cal
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         for name in reversed(names):
-            flags, settings = SHARED[name]
-            function = click.option(*flags, **settings | {"help": help_texts.get(name, settings.get("help"))})(function)
+            function = SHARED[name](**({"help": help_texts[name]} if name in help_texts else {}))(function)
         return function
 
     return decorate

@@ -7,22 +7,21 @@ import re
 import sys
 import types
 import typing
+from collections import ChainMap
 from collections.abc import Callable, Container, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import click
 
-from .options import Name, Values
+from .options import Name, Parsed, values
 
-SPELLING = {
+SPELLING = {  # the parameters whose options do not have their names
     "network": "--net",
     "colour": "--colour-space",
     "bilinear": "--bilinear/--hard",
     "rotation_invariant": "--rotation-invariant/--oriented",
 }
-"""The parameters whose options do not have their names."""
-
 PLAIN: dict[Any, click.ParamType] = {  # type: ignore[type-arg]
     bool: click.BOOL, int: click.INT, float: click.FLOAT, str: click.STRING, Path: click.Path(path_type=Path),
 }
@@ -34,8 +33,7 @@ class ParameterOption(click.Option):
     def __init__(self, parameter: inspect.Parameter, kind: click.ParamType, sentence: str, taken: Container[str]):  # type: ignore[type-arg]
         self.parameter, self.needed = parameter.name, parameter.default is parameter.empty
         plain = f"{'feature-' if parameter.name in taken else ''}{parameter.name.replace('_', '-')}"
-        usual = f"--{plain}/--no-{plain}" if kind is click.BOOL else f"--{plain}"
-        flags = SPELLING.get(parameter.name, usual)
+        flags = SPELLING.get(parameter.name, f"--{plain}/--no-{plain}" if kind is click.BOOL else f"--{plain}")
         default = "" if self.needed else _written(parameter.default, flags)
         text = " ".join(part for part in (sentence, f"[{default}]" if default else "") if part)
         super().__init__([flags], type=kind, default=None, help=text or None)
@@ -48,14 +46,11 @@ def options_of(function: Callable[..., Any], documented: Iterable[Any], taken: C
     A parameter whose values a command line cannot give has no option, nor have those in `without`. The options of those
     in `taken` begin with ``--feature-``, since the command has options of these names.
     """
-    sentences: dict[str, str] = {}
-    for documenting in documented:
-        sentences = first_sentences(documenting.__doc__ or "") | sentences
+    sentences = ChainMap(*(first_sentences(documenting.__doc__ or "") for documenting in documented))
     names = vars(sys.modules[function.__module__])
-    parameters = [p for p in inspect.signature(function).parameters.values() if p.name not in without]
-    kinds = [option_type(_evaluated(p.annotation, names)) for p in parameters]
     return [ParameterOption(p, kind, sentences.get(p.name, ""), taken)
-            for p, kind in zip(parameters, kinds, strict=True) if kind is not None]
+            for p in inspect.signature(function).parameters.values()
+            if p.name not in without and (kind := option_type(_evaluated(p.annotation, names))) is not None]
 
 
 def option_type(annotation: Any) -> click.ParamType | None:  # type: ignore[type-arg]
@@ -73,23 +68,10 @@ def option_type(annotation: Any) -> click.ParamType | None:  # type: ignore[type
     if origin in (tuple, Sequence):
         elements = {part for member in members for part in (get_args(member) or (member,))}
         pairs = any(get_origin(part) is tuple for part in elements)
-        return Values(next((e for e in (float, int, str) if e in elements), int), pairs)
+        return values(next((e for e in (float, int, str) if e in elements), int), pairs)
     if isinstance(annotation, type) and hasattr(annotation, "load"):
-        return Loaded(annotation.load)
+        return Parsed("file", annotation.load)
     return PLAIN.get(annotation)
-
-
-class Loaded(click.ParamType):  # type: ignore[type-arg]
-    """A file, given to the function that reads it."""
-
-    name = "file"
-
-    def __init__(self, load: Callable[[str], Any]) -> None:
-        self.load = load
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """What the file holds."""
-        return self.load(value) if isinstance(value, str) else value
 
 
 def first_sentences(docstring: str) -> dict[str, str]:
@@ -98,23 +80,19 @@ def first_sentences(docstring: str) -> dict[str, str]:
 
     found: dict[str, str] = {}
     for entry in parse(inspect.cleandoc(docstring), DocstringStyle.NUMPYDOC).params:
+        sentence = re.split(r"(?<=[.!?])\s", " ".join((entry.description or "").split()), maxsplit=1)[0]
         for name in entry.arg_name.split(", "):
-            found.setdefault(name, _first_sentence(entry.description or ""))
+            found.setdefault(name, sentence.replace("`", ""))
     return found
 
 
 def take_values(options: Sequence[ParameterOption], arguments: dict[str, Any], owner: str) -> dict[str, Any]:
     """Take the values of options given out of a command's arguments; ValueError if a needed one is missing."""
-    values = {option.parameter: arguments.pop(str(option.name)) for option in options}
+    taken = {option.parameter: arguments.pop(str(option.name), None) for option in options}
     for option in options:
-        if option.needed and values[option.parameter] is None:
+        if option.needed and taken[option.parameter] is None:
             raise ValueError(f"{owner} needs {option.opts[0]}: {option.help or 'it has no default'}")
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _first_sentence(text: str) -> str:
-    sentence = re.split(r"(?<=[.!?])\s", " ".join(text.split()), maxsplit=1)[0]
-    return sentence.replace("`", "")
+    return {name: value for name, value in taken.items() if value is not None}
 
 
 def _written(default: Any, flags: str) -> str:

@@ -21,12 +21,8 @@ HEADER = "__unfeature__"
 def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a hidden, empty file beside `path`, with its suffix; rename it to `path` when the block ends.
 
-    A missing folder is created. If the block raises, the file is removed and `path` stays as it was.
-
-    Raises
-    ------
-    ValueError
-        If the folder cannot be made or written to, or `path` is a folder.
+    A missing folder is created. If the block raises, the file is removed and `path` stays as it was. A ValueError says
+    that the folder cannot be made or written to, or that `path` is a folder.
     """
     path = Path(path)
     make_folder(path.parent)
@@ -49,10 +45,10 @@ def make_folder(folder: str | Path) -> Path:
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
-        raise ValueError(f"cannot make the folder {folder}: a file of that name is in the way") from error
     except OSError as error:
-        raise ValueError(f"cannot make the folder {folder}: {error.strerror or error}; choose another place") from error
+        reason = ("a file of that name is in the way" if isinstance(error, FileExistsError)
+                  else f"{error.strerror or error}; choose another place")
+        raise ValueError(f"cannot make the folder {folder}: {reason}") from error
     return folder
 
 
@@ -110,43 +106,24 @@ def load_array(path: str | Path) -> NDArray[Any]:
 
 
 def save_arrays(path: str | Path, kind: str, meta: dict[str, Any], **arrays: Any) -> None:
-    """Write named arrays of numbers or strings as one .npz file, atomically and without pickle.
+    """Write named arrays of numbers or strings as one .npz file of a `kind`, atomically and without pickle.
 
-    Equal contents give equal bytes.
-
-    Parameters
-    ----------
-    path : str or Path
-        Written under exactly this name.
-    kind : str
-        What the file holds, such as ``"vocabulary"``; `load_arrays` expects the same.
-    meta : dict
-        A description that JSON can hold.
-
-    Raises
-    ------
-    ValueError
-        If an array holds Python objects, the description is not JSON, or the path cannot be written.
+    Equal contents give equal bytes. Python objects, and a description `meta` that is not JSON, are ValueErrors.
     """
     plain = {name: _plain(f"array {name!r}", array) for name, array in arrays.items()}
     try:
         header = json.dumps({"kind": kind, "meta": meta})
     except (TypeError, ValueError) as error:
         raise ValueError(f"the description of a {kind} file must be JSON: {error}") from error
-    stored: dict[str, Any] = {HEADER: np.frombuffer(header.encode(), dtype=np.uint8), **plain}
+    plain = {HEADER: np.frombuffer(header.encode(), dtype=np.uint8), **plain}
     with atomic(path) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, **stored)
+        np.savez(stream, **plain)  # type: ignore[arg-type]
 
 
 def load_arrays(path: str | Path, kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Read what `save_arrays` wrote: the description and the arrays.
 
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the file is foreign, truncated, damaged, of another kind, or holds a pickle, which is never loaded.
+    A file that is foreign, damaged, of another kind, or holds a pickle, which is never loaded, is a ValueError.
     """
     path = existing_file(path)
     try:

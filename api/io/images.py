@@ -33,15 +33,12 @@ def read_image(path: str | Path, grey: bool = False) -> NDArray[np.float32]:
 
     Returns
     -------
-    ndarray (H, W, 3) or (H, W), float32
-        A grey file gives (H, W).
+    ndarray (H, W, 3), or (H, W) for a grey file, float32
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the file is not an image, is truncated, or holds floats outside [0, 1].
+    FileNotFoundError, ValueError
+        If there is no such file; if it is not an image, is truncated, or holds floats outside [0, 1].
     """
     from PIL import Image, ImageOps
 
@@ -108,25 +105,16 @@ def resize_longer(image: NDArray[Any], side: int) -> NDArray[np.float32]:
     a = _floats(image)
     if a.ndim not in (2, 3) or a.size == 0:
         raise ValueError(f"an image has shape (H, W) or (H, W, C), got {a.shape}")
-    height, width = a.shape[:2]
-    scale = side / max(height, width)
-    shape = (max(1, round(height * scale)), max(1, round(width * scale)))
-    if shape == (height, width):
-        return a
-    return np.asarray(resize(a, shape, order=1, anti_aliasing=True), dtype=np.float32)
+    scale = side / max(a.shape[:2])
+    shape = tuple(max(1, round(length * scale)) for length in a.shape[:2])
+    return a if shape == a.shape[:2] else np.asarray(resize(a, shape, order=1, anti_aliasing=True), dtype=np.float32)
 
 
 def list_images(folder: str | Path) -> list[Path]:
     """Paths of the image files in a folder and its sub-folders, sorted.
 
-    Hidden files and folders are left out; links to folders are followed, but each folder is read once.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such folder.
-    ValueError
-        If it is a file, a folder cannot be read, or there are no images.
+    Hidden files and folders are left out; links to folders are followed, but each folder is read once. A folder that
+    is missing is a FileNotFoundError; one that cannot be read, or holds no images, is a ValueError.
     """
     folder = Path(folder)
     if not folder.exists():
@@ -165,9 +153,7 @@ def _visible_files(folder: Path) -> tuple[list[Path], int]:
 def to_bytes(image: NDArray[Any]) -> NDArray[np.uint8]:
     """Values clipped to [0, 1], scaled to 0–255 and rounded; uint8 passes through."""
     a = np.asarray(image)
-    if a.dtype == np.uint8:
-        return a
-    return np.asarray(np.rint(np.clip(np.nan_to_num(a), 0, 1) * 255), dtype=np.uint8)
+    return a if a.dtype == np.uint8 else np.rint(np.clip(np.nan_to_num(a), 0, 1) * 255).astype(np.uint8)
 
 
 def write_png(path: str | Path, image: NDArray[Any]) -> None:

@@ -8,13 +8,7 @@ UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 def bytes_of(memory: int | str) -> int:
-    """A number of bytes, or text such as ``"2GB"`` or ``"500 MB"``, as a number of bytes.
-
-    Raises
-    ------
-    ValueError
-        If it cannot be read as an amount, or is none.
-    """
+    """A number of bytes, or text such as ``"2GB"`` or ``"500 MB"``, as a number of bytes; ValueError for others."""
     match = re.fullmatch(r"\s*([\d.]+(?:E[+-]?\d+)?)\s*([KMGT]?)(?:I?B)?\s*", str(memory).upper())
     try:
         amount = float(match[1]) * UNITS[match[2]] if match else 0.0

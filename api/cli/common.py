@@ -1,0 +1,70 @@
+"""What the commands share: photographs as a feature takes them, progress bars, and results with their facts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unfeature.io.files import folder_for_results
+
+if TYPE_CHECKING:
+    from unfeature.baselines.stream import Encoder
+    from unfeature.inversion.result import Result
+
+LONGER_SIDE = 256
+
+
+def read_photograph(path: Path, phi: Encoder, size: int | tuple[int, int] | None, colour: bool = False) -> NDArray[Any]:
+    """A photograph with the channels that phi prefers, or in colour, its longer side resized to `size`."""
+    from unfeature.io.images import read_image, resize_longer
+
+    if isinstance(size, tuple):
+        raise ValueError(f"--size {size[0]}x{size[1]} is for stored codes; for a photograph give its longer side")
+    channels = 3 if colour else phi.in_channels[0]
+    if channels not in phi.in_channels:
+        raise ValueError(f"{type(phi).__name__} does not take colour: leave --colour out")
+    image = read_image(path, grey=channels == 1)
+    image = image if size is None else resize_longer(image, size)
+    return np.repeat(image[..., None], 3, axis=2) if channels == 3 and image.ndim == 2 else image
+
+
+@contextmanager
+def progress_bar(unit: str, quiet: bool = False) -> Iterator[Callable[..., None]]:
+    """A progress bar, on a terminal only; its callback takes a search's `Progress`, or how many of all are done."""
+    from tqdm import tqdm
+
+    with tqdm(unit=unit, dynamic_ncols=True, disable=True if quiet else None) as bar:
+
+        def show(done: Any, total: int | None = None) -> None:
+            if not isinstance(done, int):
+                bar.set_postfix_str(f"error {done.error:.4f}", refresh=False)
+                done, total = done.step, done.steps
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield show
+
+
+def run(search: Callable[[Callable[[Any], None]], Result], folder: Path, quiet: bool) -> Result:
+    """Run a search, given its progress callback; its folder is made first, and images of an earlier run removed."""
+    with folder_for_results(folder), progress_bar("step", quiet) as progress:
+        result = search(progress)
+    for stale in folder.glob("preimage*.png"):
+        stale.unlink()
+    return result
+
+
+def with_photograph(result: Result, source: Path, photograph: NDArray[Any] | None) -> Result:
+    """The result with facts about the photograph: its name, size, and correlation with the image found."""
+    if photograph is None:
+        return result
+    facts = {"name": source.name, "height": photograph.shape[0], "width": photograph.shape[1]}
+    if photograph.shape == result.image.shape and photograph.std() > 0 and result.image.std() > 0:
+        facts["correlation"] = float(np.corrcoef(photograph.ravel(), result.image.ravel())[0, 1])
+    return replace(result, provenance={**result.provenance, "photograph": facts})
