@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+import re
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from itertools import chain
 
 import torch
 import torch.nn.functional as F
@@ -14,28 +16,14 @@ from unfeature.catalogue import suggestion
 
 from .preprocessing import Preprocessing
 
-NamedLayers = list[tuple[str, nn.Module]]
-
-IMAGENET_COLOUR = (123.68, 116.779, 103.939)
-DEEP_COMPRESSION_COLOUR = (104.0, 117.0, 123.0)
-
 
 class Network(nn.Sequential):
-    """A chain of named layers, in the order in which they run, and its preprocessing.
-
-    `name` is for descriptions and messages, `paths` maps torchvision's module paths to layers, and `classes` names the
-    outputs of the last layer.
-    """
+    """A chain of named layers and its preprocessing; `paths` maps torchvision's module paths to layers."""
 
     def __init__(self, layers: Mapping[str, nn.Module], name: str, preprocessing: Preprocessing,
-                 paths: Mapping[str, str] | None = None, classes: Iterable[str] = ()) -> None:
-        super().__init__()
-        for layer, module in layers.items():
-            self.add_module(layer, module)
-        self.name = name
-        self.preprocessing = preprocessing
-        self.paths = dict(paths or {})
-        self.classes = tuple(classes)
+                 paths: Mapping[str, str] | None = None) -> None:
+        super().__init__(OrderedDict(layers))
+        self.name, self.preprocessing, self.paths = name, preprocessing, dict(paths or {})
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -98,9 +86,7 @@ class ClippedAvgPool2d(nn.Module):
 
     def __init__(self, kernel_size: tuple[int, int], stride: tuple[int, int], pads: tuple[int, int, int, int]) -> None:
         super().__init__()
-        self.kernel_size = kernel_size
-        self.stride = stride
-        self.pads = pads
+        self.kernel_size, self.stride, self.pads = kernel_size, stride, pads
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, h, w) → (N, C, h', w')."""
@@ -109,115 +95,46 @@ class ClippedAvgPool2d(nn.Module):
         return total / area
 
 
-class _EightLayers(NamedTuple):
-    """A network of Krizhevsky's family: five convolutions and three fully connected layers."""
-
-    convs: tuple[tuple[int, int, int, int, int], ...]  # channels, kernel, stride, pad, groups
-    pools: tuple[tuple[int, int], ...]                 # kernel, stride of pool1, pool2, pool5
-    lrn: tuple[int, float, float, float] | None        # window, torch's α, β, k
-    size: int
-    pool_first: bool = False
-    ceil: bool = True
+def _very_deep(*depths: int) -> str:
+    blocks = ((*(f"conv{block}_{i} {channels} 3 1 1" for i in range(1, depth + 1)), f"pool{block} 2 2")
+              for block, (depth, channels) in enumerate(zip(depths, (64, 128, 256, 512, 512), strict=True), start=1))
+    return ", ".join([*chain.from_iterable(blocks), "fc6 4096 7, fc7 4096 1, fc8 1000 1"])
 
 
-_ALEX = ((96, 11, 4, 0, 1), (256, 5, 1, 2, 2), (384, 3, 1, 1, 1), (384, 3, 1, 1, 2), (256, 3, 1, 1, 2))
-_FAST = ((64, 11, 4, 0, 1), (256, 5, 1, 2, 1), (256, 3, 1, 1, 1), (256, 3, 1, 1, 1), (256, 3, 1, 1, 1))
-_MEDIUM = ((96, 7, 2, 0, 1), (256, 5, 2, 1, 1), (512, 3, 1, 1, 1), (512, 3, 1, 1, 1), (512, 3, 1, 1, 1))
-_SLOW = ((96, 7, 2, 0, 1), (256, 5, 1, 0, 1), (512, 3, 1, 1, 1), (512, 3, 1, 1, 1), (512, 3, 1, 1, 1))
-_ONE_TOWER = ((64, 11, 4, 2, 1), (192, 5, 1, 2, 1), (384, 3, 1, 1, 1), (256, 3, 1, 1, 1), (256, 3, 1, 1, 1))
-_CAFFE_LRN = (5, 1e-4, 0.75, 1.0)
-_VGG_LRN = (5, 5e-4, 0.75, 2.0)
-_THIRDS = ((3, 2), (3, 2), (3, 2))
+_ALEXNET = """conv1 96 11 4, {}, conv2 256 5 1 2 2, {}, conv3 384 3 1 1, conv4 384 3 1 1 2, conv5 256 3 1 1 2, pool5 3 2,
+    fc6 4096 6, fc7 4096 1, fc8 1000 1"""
+_SQUEEZENET = """conv1 96 7 2, pool1 3 2, fire2 16 64, fire3 16 64, fire4 32 128, pool4 3 2, fire5 32 128, fire6 48 192,
+    fire7 48 192, fire8 64 256, pool8 3 2, fire9 64 256, conv_final 1000 1 1 {}, pool_final"""
 
-_EIGHTS = {
-    "alexnet": _EightLayers(_ALEX, _THIRDS, _CAFFE_LRN, 227),
-    "caffenet": _EightLayers(_ALEX, _THIRDS, _CAFFE_LRN, 227, pool_first=True),
-    "vgg-f": _EightLayers(_FAST, _THIRDS, _VGG_LRN, 224),
-    "vgg-m": _EightLayers(_MEDIUM, _THIRDS, _VGG_LRN, 224),
-    "vgg-s": _EightLayers(_SLOW, ((3, 3), (2, 2), (3, 3)), _VGG_LRN, 224),
-    "torchvision-alexnet": _EightLayers(_ONE_TOWER, _THIRDS, None, 224, ceil=False),
+# conv and fc: channels, kernel, stride = 1, padding = 0, groups = 1, each with a ReLU but for fc8; pool: kernel, stride;
+# fire: squeezed and expanded channels; a softmax comes last
+NETWORKS = {
+    "alexnet": _ALEXNET.format("norm1, pool1 3 2", "norm2, pool2 3 2"),
+    "caffenet": _ALEXNET.format("pool1 3 2, norm1", "pool2 3 2, norm2"),
+    "vgg-f": """conv1 64 11 4, norm1, pool1 3 2, conv2 256 5 1 2, norm2, pool2 3 2, conv3 256 3 1 1, conv4 256 3 1 1,
+        conv5 256 3 1 1, pool5 3 2, fc6 4096 6, fc7 4096 1, fc8 1000 1""",
+    "vgg-m": """conv1 96 7 2, norm1, pool1 3 2, conv2 256 5 2 1, norm2, pool2 3 2, conv3 512 3 1 1, conv4 512 3 1 1,
+        conv5 512 3 1 1, pool5 3 2, fc6 4096 6, fc7 4096 1, fc8 1000 1""",
+    "vgg-s": """conv1 96 7 2, norm1, pool1 3 3, conv2 256 5, norm2, pool2 2 2, conv3 512 3 1 1, conv4 512 3 1 1,
+        conv5 512 3 1 1, pool5 3 3, fc6 4096 6, fc7 4096 1, fc8 1000 1""",
+    "torchvision-alexnet": """conv1 64 11 4 2, pool1 3 2, conv2 192 5 1 2, pool2 3 2, conv3 384 3 1 1, conv4 256 3 1 1,
+        conv5 256 3 1 1, pool5 3 2, fc6 4096 6, fc7 4096 1, fc8 1000 1""",
+    **dict.fromkeys(("vgg-vd-16", "torchvision-vgg16"), _very_deep(2, 2, 3, 3, 3)),
+    **dict.fromkeys(("vgg-vd-19", "torchvision-vgg19"), _very_deep(2, 2, 4, 4, 4)),
+    "squeezenet1_0": _SQUEEZENET.format(1),
+    "torchvision-squeezenet1_0": _SQUEEZENET.format(0),
 }
-_VERY_DEEP = {"vgg-vd-16": (2, 2, 3, 3, 3), "vgg-vd-19": (2, 2, 4, 4, 4),
-              "torchvision-vgg16": (2, 2, 3, 3, 3), "torchvision-vgg19": (2, 2, 4, 4, 4)}
-_FIRES = {2: (96, 16, 64), 3: (128, 16, 64), 4: (128, 32, 128), 5: (256, 32, 128), 6: (256, 48, 192),
-          7: (384, 48, 192), 8: (384, 64, 256), 9: (512, 64, 256)}
-
-NETWORKS = (*_EIGHTS, *_VERY_DEEP, "squeezenet1_0", "torchvision-squeezenet1_0")
 ALIASES = {"vgg16": "torchvision-vgg16", "vgg19": "torchvision-vgg19"}
 
 
-def _conv_relu(name: str, inputs: int, row: tuple[int, int, int, int, int]) -> NamedLayers:
-    channels, kernel, stride, pad, groups = row
-    conv = nn.Conv2d(inputs, channels, kernel, stride, pad, groups=groups)
-    return [(f"conv{name}", conv), (f"relu{name}", nn.ReLU(inplace=True))]
-
-
-def _classifier(inputs: int, kernel: int) -> NamedLayers:
-    relu6, relu7 = nn.ReLU(inplace=True), nn.ReLU(inplace=True)
-    return [("fc6", nn.Conv2d(inputs, 4096, kernel)), ("relu6", relu6), ("fc7", nn.Conv2d(4096, 4096, 1)),
-            ("relu7", relu7), ("fc8", nn.Conv2d(4096, 1000, 1)), ("prob", nn.Softmax(dim=1))]
-
-
-def _eight_layers(spec: _EightLayers) -> NamedLayers:
-    layers: NamedLayers = []
-    inputs = 3
-    for i, row in enumerate(spec.convs, start=1):
-        layers += _conv_relu(str(i), inputs, row)
-        inputs = row[0]
-        if i in (1, 2, 5):
-            kernel, stride = spec.pools[(1, 2, 5).index(i)]
-            ends: NamedLayers = [(f"pool{i}", nn.MaxPool2d(kernel, stride, ceil_mode=spec.ceil))]
-            if spec.lrn is not None and i != 5:
-                size, alpha, beta, k = spec.lrn
-                ends.insert(spec.pool_first, (f"norm{i}", LocalNorm(size, alpha, beta, k)))
-            layers += ends
-    return layers + _classifier(inputs, 6)
-
-
-def _very_deep_layers(depths: tuple[int, ...], ceil: bool) -> NamedLayers:
-    layers: NamedLayers = []
-    inputs = 3
-    for block, (depth, channels) in enumerate(zip(depths, (64, 128, 256, 512, 512), strict=True), start=1):
-        for i in range(1, depth + 1):
-            layers += _conv_relu(f"{block}_{i}", inputs, (channels, 3, 1, 1, 1))
-            inputs = channels
-        layers.append((f"pool{block}", nn.MaxPool2d(2, 2, ceil_mode=ceil)))
-    return layers + _classifier(inputs, 7)
-
-
-def _squeezenet_layers(border: int) -> NamedLayers:
-    layers = _conv_relu("1", 3, (96, 7, 2, 0, 1))
-    for i, widths in _FIRES.items():
-        if i in (2, 5, 9):
-            layers.append((f"pool{i - 1}", nn.MaxPool2d(3, 2, ceil_mode=True)))
-        layers.append((f"fire{i}", Fire(*widths)))
-    return [*layers, ("conv_final", nn.Conv2d(512, 1000, 1, padding=border)), ("relu_final", nn.ReLU(inplace=True)),
-            ("pool_final", nn.AdaptiveAvgPool2d(1)), ("prob", nn.Softmax(dim=1))]
-
-
-def _torchvision_paths(name: str, layers: NamedLayers) -> dict[str, str]:
-    """Torchvision's module paths of the layers, for networks that torchvision has."""
-    if name in _EIGHTS and name != "torchvision-alexnet":
-        return {}
-    names = [n for n, _ in layers]
-    first = names.index("conv_final" if "squeezenet" in name else "fc6")
-    paths = {f"features.{i}": n for i, n in enumerate(names[:first])}
-    if "squeezenet" in name:
-        return paths | {f"classifier.{i}": n for i, n in enumerate(names[first:-1], start=1)}
-    indices = (1, 2, 4, 5, 6) if name == "torchvision-alexnet" else (0, 1, 3, 4, 6)
-    return paths | {f"classifier.{i}": n for i, n in zip(indices, names[first:-1], strict=True)}
-
-
 def network(name: str) -> Network:
-    """A published network without its weights.
+    """A published network without its weights; the name is one of `NETWORKS` or `ALIASES`, or a ValueError lists them.
 
     Layers have the published names: conv1, relu1, norm1, pool1, … fc8, prob; for SqueezeNet conv1, pool1,
     fire2 … fire9, conv_final, pool_final. Fully connected layers are convolutions over the whole map, so networks take
     larger images too. ``torchvision-…`` are torchvision's variants: another AlexNet (one tower, no normalisation) and
-    other pooling and padding at the border; they expect RGB in [0, 1].
-
-    The name is one of `NETWORKS` or `ALIASES`; a ValueError for another lists them. The network is in evaluation mode,
-    its weights on torch's meta device (shapes without memory) until `weights.load_network` or `randomise` fills them.
+    other pooling and padding at the border; they expect RGB in [0, 1]. The network is in evaluation mode, its weights
+    on torch's meta device (shapes without memory) until `weights.load_network` or `randomise` fills them.
 
     Krizhevsky et al., NIPS 2012; Chatfield et al., BMVC 2014 (VGG-F, M, S); Simonyan & Zisserman, ICLR 2015 (VGG-VD);
     Iandola et al., arXiv 1602.07360 (SqueezeNet).
@@ -228,36 +145,64 @@ def network(name: str) -> Network:
         raise ValueError(f"no network is called {name!r}: one of {', '.join(known)}, or a torch module"
                          f"{suggestion(name, known)}")
     with torch.device("meta"):
-        if name in _EIGHTS:
-            layers = _eight_layers(_EIGHTS[name])
-        elif name in _VERY_DEEP:
-            layers = _very_deep_layers(_VERY_DEEP[name], ceil=not name.startswith("torchvision"))
+        layers = dict(_layers(name))
+    return Network(layers, name, _preprocessing(name), _torchvision_paths(name, list(layers))).eval()
+
+
+def _layers(name: str) -> Iterator[tuple[str, nn.Module]]:
+    inputs, rounds_up = 3, not name.startswith("torchvision") or "squeezenet" in name
+    for row in NETWORKS[name].split(","):
+        layer, *numbers = row.split()
+        values = [int(number) for number in numbers]
+        if layer.startswith("norm"):
+            caffe = name in ("alexnet", "caffenet")
+            yield layer, LocalNorm(5, 1e-4, 0.75, 1.0) if caffe else LocalNorm(5, 5e-4, 0.75, 2.0)
+        elif layer == "pool_final":
+            yield layer, nn.AdaptiveAvgPool2d(1)
+        elif layer.startswith("pool"):
+            yield layer, nn.MaxPool2d(values[0], values[1], ceil_mode=rounds_up)
+        elif layer.startswith("fire"):
+            yield layer, Fire(inputs, *values)
+            inputs = 2 * values[1]
         else:
-            layers = _squeezenet_layers(border=0 if name.startswith("torchvision") else 1)
-    return Network(dict(layers), name, _preprocessing(name), _torchvision_paths(name, layers)).eval()
+            channels, kernel, stride, padding, groups = values + [1, 0, 1][len(values) - 2:]
+            yield layer, nn.Conv2d(inputs, channels, kernel, stride, padding, groups=groups)
+            if layer != "fc8":
+                yield re.sub("conv|fc", "relu", layer), nn.ReLU(inplace=True)
+            inputs = channels
+    yield "prob", nn.Softmax(dim=1)
+
+
+def _torchvision_paths(name: str, layers: list[str]) -> dict[str, str]:
+    """Torchvision's module paths of the layers, for networks that torchvision has."""
+    if "norm1" in layers:
+        return {}
+    first = layers.index("conv_final" if "squeezenet" in name else "fc6")
+    indices = (1, 2, 3) if "squeezenet" in name else (1, 2, 4, 5, 6) if "alexnet" in name else (0, 1, 3, 4, 6)
+    paths = [*(f"features.{i}" for i in range(first)), *(f"classifier.{i}" for i in indices)]
+    return dict(zip(paths, layers[:-1], strict=True))
 
 
 def _preprocessing(name: str) -> Preprocessing:
     if name.startswith("torchvision"):
         return Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), input_size=(224, 224))
-    if name == "squeezenet1_0":
-        return Preprocessing(DEEP_COMPRESSION_COLOUR, scale=255.0, order="BGR", input_size=(227, 227))
-    size = _EIGHTS[name].size if name in _EIGHTS else 224
-    return Preprocessing(IMAGENET_COLOUR, scale=255.0, input_size=(size, size))
+    side = 227 if name in ("alexnet", "caffenet", "squeezenet1_0") else 224
+    deep_compression = name == "squeezenet1_0"
+    return Preprocessing((104.0, 117.0, 123.0) if deep_compression else (123.68, 116.779, 103.939), scale=255.0,
+                         order="BGR" if deep_compression else "RGB", input_size=(side, side))
 
 
 def randomise(module: nn.Module, seed: int) -> nn.Module:
-    """Fill a module's weights with He's normal draws, variance 2 / fan-in, and its biases with zeros.
+    """Fill a module's weights, in place, with He's normal draws (variance 2 / fan-in), and its biases with zeros.
 
-    The draws come from the seed, on the CPU, so they are the same on every device. The module is changed and returned,
-    on the CPU if it was on the meta device.
+    The draws come from the seed, on the CPU: they are the same on every device. From the meta device the module moves
+    to the CPU.
     """
     if any(parameter.is_meta for parameter in module.parameters()):
         module.to_empty(device="cpu")
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in module.parameters():
-            fan_in = math.prod(parameter.shape[1:])
-            std = math.sqrt(2 / fan_in) if parameter.ndim > 1 else 0.0
+            std = math.sqrt(2 / math.prod(parameter.shape[1:])) if parameter.ndim > 1 else 0.0
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * std)
     return module
