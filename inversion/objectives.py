@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -39,7 +39,9 @@ class Objective(ABC):
         """The objective of some of the samples."""
         part = copy.copy(self)
         for name in self.per_sample:
-            setattr(part, name, _rows(getattr(self, name), samples))
+            values = getattr(self, name)
+            if isinstance(values, Tensor) and values.ndim and len(values) > 1:  # otherwise it belongs to all
+                setattr(part, name, values[samples])
         return part
 
 
@@ -50,23 +52,9 @@ class Euclidean(Objective):
 
     where μ_c(φ) is the mean of max(φ_c m_c, 0) over positions.
 
-    Parameters
-    ----------
-    target : Tensor (N, D, h, w) or (N, D)
-        φ₀, one code a sample.
-    mask : Tensor, optional
-        m ≥ 0, broadcastable to the target; 1 everywhere by default.
-    spatial_mean_weight : float
-        w; 0, as published, by default. Codes without positions have no such term.
-
-    Raises
-    ------
-    ValueError
-        If a target is zero wherever its mask is not, so that there is nothing to invert.
-
-    Notes
-    -----
-    Source: Mahendran & Vedaldi 2016, §3.1. 0 is a perfect match, 1 the value of a zero code.
+    φ₀ is the target, (N, D, h, w) or (N, D), and m ≥ 0 a mask, broadcastable to it. 0 is a perfect match, 1 the value
+    of a zero code. Source: Mahendran & Vedaldi 2016, §3.1. Differs: the term of the means, whose w is 0 by default and
+    always for codes without positions.
     """
 
     per_sample = ("target", "mask", "energy", "mean", "mean_energy")
@@ -123,16 +111,8 @@ class InnerProduct(Objective):
 
     ℓ(φ) = −⟨φ, φ₀⟩ / Z
 
-    Parameters
-    ----------
-    direction : Tensor (N, ...) or (1, ...)
-        φ₀, broadcastable to the codes: one-hot for a neuron or a channel, a code's positive part for a caricature.
-    scale : float or Tensor (N,)
-        Z, the response that counts as one.
-
-    Notes
-    -----
-    Source: Mahendran & Vedaldi 2016, §3.1.
+    φ₀, (N, ...) or (1, ...), is one-hot for a neuron and a code's positive part for a caricature. Z, a number or (N,),
+    is the response that counts as one. Source: Mahendran & Vedaldi 2016, §3.1.
     """
 
     per_sample = ("direction", "scale")
@@ -153,14 +133,8 @@ class Gram(Objective):
 
     ℓ(φ) = ‖G(φ) − G(φ₀)‖² / ‖G(φ₀)‖²,  G(φ)_cd = 1/(hw) Σ_uv φ_c(u, v) φ_d(u, v)
 
-    Parameters
-    ----------
-    target : Tensor (N, D, h, w)
-        φ₀; its height and width need not be those of the codes.
-
-    Notes
-    -----
-    Source: Gatys, Ecker & Bethge 2015. Differs: relative to the target's energy, so that layers weigh alike.
+    The height and width of the target φ₀, (N, D, h, w), need not be those of the codes. Source: Gatys, Ecker & Bethge
+    2015. Differs: relative to the target's energy, so that layers weigh alike.
     """
 
     per_sample = ("target", "energy")
@@ -201,8 +175,3 @@ def squared_norm(code: Tensor) -> Tensor:
 def _mean_response(code: Tensor) -> Tensor:
     """μ of codes with positions, (N, D, h, w) → (N, D)."""
     return code.clamp_min(0).mean((2, 3))
-
-
-def _rows(values: Any, samples: slice) -> Any:
-    """The rows of some samples; one row, or a number, belongs to all."""
-    return values[samples] if isinstance(values, Tensor) and values.ndim and len(values) > 1 else values

@@ -7,7 +7,6 @@ their constants on the 0–255 scale; here, as everywhere, images are in [0, 1].
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,9 +33,18 @@ class Prior(ABC):
 
     def with_gradient(self, x: Tensor, centre: Tensor, gradient: Tensor) -> Tensor:
         """The prior of each sample, (N,), whose derivative by x is added to gradient (N, C, H, W), in place."""
-        values, slope = value_and_gradient(lambda leaf: self(leaf, centre), x)
-        gradient += slope
+        one_pass = self._one_pass(x, centre) if uses_compiled(x) and gradient.is_contiguous() else None
+        if one_pass is None:
+            values, slope = value_and_gradient(lambda leaf: self(leaf, centre), x)
+            gradient += slope
+        else:
+            values, (kernel, *operands) = x.new_zeros(len(x)), one_pass
+            kernel(x.detach().contiguous().numpy(), *operands, gradient.numpy(), values.numpy())
         return values
+
+    def _one_pass(self, x: Tensor, centre: Tensor) -> tuple[Any, ...] | None:
+        """A compiled pass that adds the derivative to the gradient, and its operands; None for autograd."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -68,16 +76,12 @@ class BoundedRange(Prior):
         squared = ((x - centre) / self.typical).square().sum(1)
         return self.weight * squared.pow(self.alpha / 2).flatten(1).mean(1)
 
-    def with_gradient(self, x: Tensor, centre: Tensor, gradient: Tensor) -> Tensor:
-        """As for every prior, in one compiled pass on the CPU."""
-        if not (uses_compiled(x) and gradient.is_contiguous()):
-            return super().with_gradient(x, centre, gradient)
+    def _one_pass(self, x: Tensor, centre: Tensor) -> tuple[Any, ...]:
         from .compiled import range_with_gradient
 
         scale = self.weight / (self.typical**self.alpha * x.shape[2] * x.shape[3])
         numbers = scalars(x, self.alpha / 2 - 1, scale, self.alpha * scale)
-        colour = centre.expand(x.shape[1], 1, 1).flatten().numpy()
-        return _in_one_pass(range_with_gradient, x, gradient, colour, *numbers)
+        return range_with_gradient, centre.expand(x.shape[1], 1, 1).flatten().numpy(), *numbers
 
 
 @dataclass(frozen=True)
@@ -107,22 +111,17 @@ class TotalVariation(Prior):
 
     def __call__(self, x: Tensor, centre: Tensor) -> Tensor:
         """R of each sample, (N,)."""
-        pixels = x.shape[2] * x.shape[3]
+        if self.beta != 2:
+            return _smoothed_variation(x / self.typical, 1e-6, self.beta, self.weight)
         across, down = _forward_differences(x / self.typical)
-        if self.beta == 2:
-            total = across.square().flatten(1).sum(1) + down.square().flatten(1).sum(1)
-        else:
-            total = (_squared_gradient(across, down) + 1e-6).pow(self.beta / 2).flatten(1).sum(1)
-        return total * (self.weight / pixels)
+        total = across.square().flatten(1).sum(1) + down.square().flatten(1).sum(1)
+        return total * (self.weight / (x.shape[2] * x.shape[3]))
 
-    def with_gradient(self, x: Tensor, centre: Tensor, gradient: Tensor) -> Tensor:
-        """As for every prior; for β = 2 in one compiled pass on the CPU."""
-        if self.beta != 2 or not (uses_compiled(x) and gradient.is_contiguous()):
-            return super().with_gradient(x, centre, gradient)
+    def _one_pass(self, x: Tensor, centre: Tensor) -> tuple[Any, ...] | None:
         from .compiled import variation_with_gradient
 
         scale = self.weight / (self.typical**2 * x.shape[2] * x.shape[3])
-        return _in_one_pass(variation_with_gradient, x, gradient, *scalars(x, scale))
+        return (variation_with_gradient, *scalars(x, scale)) if self.beta == 2 else None
 
 
 @dataclass(frozen=True)
@@ -151,23 +150,16 @@ class HyperLaplacian(Prior):
 
     def __call__(self, x: Tensor, centre: Tensor) -> Tensor:
         """R of each sample, (N,)."""
-        pixels = x.shape[2] * x.shape[3]
-        squared = _squared_gradient(*_forward_differences(x / self.typical))
-        return (squared + 0.01).pow(self.gamma / 2).flatten(1).sum(1) * (self.weight / pixels)
-
-
-def _in_one_pass(kernel: Callable[..., None], x: Tensor, gradient: Tensor, *operands: Any) -> Tensor:
-    """Values, one a sample, of a kernel that adds its derivative to the gradient."""
-    values = x.new_zeros(len(x))
-    kernel(x.detach().contiguous().numpy(), *operands, gradient.numpy(), values.numpy())
-    return values
+        return _smoothed_variation(x / self.typical, 0.01, self.gamma, self.weight)
 
 
 def _forward_differences(x: Tensor) -> tuple[Tensor, Tensor]:
     return x[..., :, 1:] - x[..., :, :-1], x[..., 1:, :] - x[..., :-1, :]
 
 
-def _squared_gradient(across: Tensor, down: Tensor) -> Tensor:
-    right = torch.nn.functional.pad(across.square(), (0, 1))
-    below = torch.nn.functional.pad(down.square(), (0, 0, 0, 1))
-    return right + below
+def _smoothed_variation(x: Tensor, smoothing: float, exponent: float, weight: float) -> Tensor:
+    """w/(HW) Σ (squared gradient + smoothing)^{exponent/2} of each sample, (N,)."""
+    across, down = _forward_differences(x)
+    pad = torch.nn.functional.pad
+    squared = pad(across.square(), (0, 1)) + pad(down.square(), (0, 0, 0, 1))
+    return (squared + smoothing).pow(exponent / 2).flatten(1).sum(1) * (weight / (x.shape[2] * x.shape[3]))

@@ -6,13 +6,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import singledispatch
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from unfeature.features.base import Representation
-
-if TYPE_CHECKING:
-    from unfeature.features.networks.cnn import CNN
-    from unfeature.features.networks.network_code import NetworkCode
 
 Softness = tuple[tuple[int, float], ...]
 
@@ -25,10 +21,9 @@ class Schedule:
 
     Attributes
     ----------
-    softness : tuple of (int, float)
-        Gradient evaluations at each softness of the surrogate in `best`, the softest first; 0 is the descriptor itself.
-    quick_softness : tuple of (int, float)
-        The same for `fast`.
+    softness, quick_softness : tuple of (int, float)
+        Gradient evaluations at each softness of the surrogate in `best` and `fast`, the softest first; 0 is the
+        descriptor itself.
     tv_weight : float
         Weight of the total variation in `best`. Where codes are fitted closely, a large one trades noise for long
         false ramps.
@@ -77,12 +72,12 @@ LBP = Schedule(
     quick_softness=((20, 0.2), (20, 0.05), (20, 0.0125)))
 
 
-def _network(phi: NetworkCode) -> Schedule:
+def _network(phi: Representation) -> Schedule:
     """T = max(round(stride / 4), 1), as published."""
     return Schedule(jitter=max(math.floor(phi.stride / 4 + 0.5), 1))
 
 
-def _cnn(phi: CNN) -> Schedule:
+def _cnn(phi: Representation) -> Schedule:
     """C by the share of the network's image that a position sees: 300 below half, 100 below the whole, 20 beyond.
 
     Mahendran & Vedaldi 2016 sweep 1, 20, 100 and 300, and show shallow layers with 300 and deep ones with less.

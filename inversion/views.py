@@ -37,8 +37,7 @@ class Pad(Transform):
 
     def __call__(self, x: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
         """Images with a border."""
-        pads = (self.pixels,) * 4
-        return nn.functional.pad(x, pads, "reflect" if self.value is None else "constant", self.value)
+        return nn.functional.pad(x, (self.pixels,) * 4, "reflect" if self.value is None else "constant", self.value)
 
     @property
     def shrinkage(self) -> int:
@@ -83,8 +82,7 @@ class Scale(Transform):
 
     def __call__(self, x: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
         """The magnified images; what they do not cover is reflected."""
-        factors = _uniform(self.least, self.most, generators)
-        return _resampled(x, [(1 / factor, 0.0) for factor in factors])
+        return _resampled(x, [(1 / factor, 0.0) for factor in _uniform(self.least, self.most, generators)])
 
 
 @dataclass(frozen=True)
@@ -131,8 +129,7 @@ def centre_crop(x: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _uniform(least: float, most: float, generators: Sequence[torch.Generator]) -> list[float]:
-    draws = [float(torch.rand((), generator=g, dtype=torch.float64)) for g in generators]
-    return [least + (most - least) * draw for draw in draws]
+    return [least + (most - least) * float(torch.rand((), generator=g, dtype=torch.float64)) for g in generators]
 
 
 def _resampled(x: Tensor, rotations: Sequence[tuple[float, float]]) -> Tensor:

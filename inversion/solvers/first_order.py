@@ -1,13 +1,14 @@
-"""Descent on batches of independent problems, by ask and tell: one `tell` is one gradient evaluation a sample.
+"""Descent on batches of independent problems: one `tell` is one gradient evaluation a sample.
 
-`point` is where the solver asks for the objective; `tell` takes value and gradient there and moves it. No operation
-mixes samples, so that a batch runs exactly as its samples would alone. `best` is the result.
+`point` is where the solver needs the objective; `tell` takes value and gradient there and moves it. No operation mixes
+samples, so that a batch runs exactly as its samples would alone. `best` is the result.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -54,7 +55,26 @@ class Solver(ABC):
         self.rate = rate
 
 
-class Momentum(Solver):
+class FirstOrder(Solver):
+    """A solver whose step is a function of the gradient and of running means, which are zero at the start."""
+
+    def begin(self, start: Tensor, project: Projection | None = None) -> None:
+        """Start at rest, with no history."""
+        super().begin(start, project)
+        self.velocity, self.squares = torch.zeros_like(start), torch.zeros_like(start)
+        self.evaluations = 0
+
+    def tell(self, value: Tensor, gradient: Tensor) -> None:
+        """One step."""
+        self.evaluations += 1
+        self.point = self.project(self.point + self._step(gradient, gradient.shape[-1] * gradient.shape[-2]))
+
+    @abstractmethod
+    def _step(self, gradient: Tensor, pixels: int) -> Tensor: ...
+
+
+@dataclass(eq=False)
+class Momentum(FirstOrder):
     """Gradient descent with momentum: d ← μ d − rate · step · P · g, z ← z + d.
 
     Parameters
@@ -69,23 +89,16 @@ class Momentum(Solver):
     Source: Mahendran & Vedaldi 2015, §3.3.
     """
 
-    def __init__(self, step: float, memory: float = 0.9):
-        self.step = step
-        self.memory = memory
+    step: float
+    memory: float = 0.9
 
-    def begin(self, start: Tensor, project: Projection | None = None) -> None:
-        """Start at rest."""
-        super().begin(start, project)
-        self.velocity = torch.zeros_like(start)
-
-    def tell(self, value: Tensor, gradient: Tensor) -> None:
-        """One step."""
-        step = self.rate * self.step * pixels(gradient)
-        self.velocity = self.memory * self.velocity - step * gradient
-        self.point = self.project(self.point + self.velocity)
+    def _step(self, gradient: Tensor, pixels: int) -> Tensor:
+        self.velocity = self.memory * self.velocity - self.rate * self.step * pixels * gradient
+        return self.velocity
 
 
-class AdaGrad(Solver):
+@dataclass(eq=False)
+class AdaGrad(FirstOrder):
     r"""AdaGrad with forgetting and momentum.
 
     G ← μ G + g²,  d ← μ d − step · g / (damping / (rate · P) + √G),  z ← z + d
@@ -104,28 +117,21 @@ class AdaGrad(Solver):
     G is never reset; d is reset when the rate changes. Source: Mahendran & Vedaldi 2016, §3.4.
     """
 
-    def __init__(self, step: float, damping: float, memory: float = 0.9):
-        self.step = step
-        self.damping = damping
-        self.memory = memory
+    step: float
+    damping: float
+    memory: float = 0.9
 
-    def begin(self, start: Tensor, project: Projection | None = None) -> None:
-        """Start at rest, with no history."""
-        super().begin(start, project)
-        self.squares, self.velocity = torch.zeros_like(start), torch.zeros_like(start)
-
-    def tell(self, value: Tensor, gradient: Tensor) -> None:
-        """One step."""
-        damping = self.damping / (self.rate * pixels(gradient))
+    def _step(self, gradient: Tensor, pixels: int) -> Tensor:
+        damping = self.damping / (self.rate * pixels)
         if uses_compiled(gradient):
-            from .compiled import adagrad
+            from ..compiled import adagrad
 
             flat = (a.view(-1).numpy() for a in (gradient.contiguous(), self.squares, self.velocity))
             adagrad(*flat, *scalars(gradient, self.memory, damping, self.step))
         else:
             self.squares.mul_(self.memory).addcmul_(gradient, gradient)
             self.velocity.mul_(self.memory).addcdiv_(gradient, self.squares.sqrt().add_(damping), value=-self.step)
-        self.point = self.project(self.point + self.velocity)
+        return self.velocity
 
     def next_stage(self, rate: float, changed: bool) -> None:
         """Another rate starts from rest."""
@@ -134,7 +140,8 @@ class AdaGrad(Solver):
         super().next_stage(rate, changed)
 
 
-class Adam(Solver):
+@dataclass(eq=False)
+class Adam(FirstOrder):
     r"""Adam: steps of similar length in every coordinate, from running means of g and g².
 
     Parameters
@@ -148,27 +155,12 @@ class Adam(Solver):
     Source: Kingma & Ba 2015.
     """
 
-    def __init__(self, step: float, memory: tuple[float, float] = (0.9, 0.999)):
-        self.step = step
-        self.memory = memory
+    step: float
+    memory: tuple[float, float] = (0.9, 0.999)
 
-    def begin(self, start: Tensor, project: Projection | None = None) -> None:
-        """Start with no history."""
-        super().begin(start, project)
-        self.mean, self.squares = torch.zeros_like(start), torch.zeros_like(start)
-        self.evaluations = 0
-
-    def tell(self, value: Tensor, gradient: Tensor) -> None:
-        """One step."""
-        self.evaluations += 1
+    def _step(self, gradient: Tensor, pixels: int) -> Tensor:
         first, second = self.memory
-        self.mean.mul_(first).add_(gradient, alpha=1 - first)
+        self.velocity.mul_(first).add_(gradient, alpha=1 - first)
         self.squares.mul_(second).addcmul_(gradient, gradient, value=1 - second)
         scale = (self.squares / (1 - second**self.evaluations)).sqrt_().add_(1e-8)
-        move = self.mean / scale * (-self.rate * self.step / (1 - first**self.evaluations))
-        self.point = self.project(self.point + move)
-
-
-def pixels(z: Tensor) -> int:
-    """How many pixels the coordinates z (N, C, H, W) have."""
-    return z.shape[-1] * z.shape[-2]
+        return self.velocity / scale * (-self.rate * self.step / (1 - first**self.evaluations))

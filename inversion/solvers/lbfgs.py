@@ -80,7 +80,7 @@ class LBFGS(Solver):
 
     def tell(self, value: Tensor, gradient: Tensor) -> None:
         """Accept each sample's trial point, or backtrack."""
-        from .compiled import armijo_test
+        from ..compiled import armijo_test
 
         g = gradient.reshape(self.iterate.shape)
         trial = self.point.reshape(g.shape)
@@ -98,7 +98,7 @@ class LBFGS(Solver):
 
     def _start_line_searches(self, chosen: NDArray[np.bool_]) -> None:
         """Start searches of the chosen samples, along the gradient where the history gives no descent direction."""
-        from .compiled import start_line_search
+        from ..compiled import start_line_search
 
         first_length = self.first_step * self.direction.shape[1] ** 0.5
         while chosen.any():
@@ -131,7 +131,7 @@ class History:
     def update(self, trial: Tensor, iterate: Tensor, gradient: Tensor, previous: Tensor, chosen: NDArray[np.bool_],
                restarted: bool) -> None:
         """Add s = trial − iterate and y = gradient − previous of the chosen samples, unless they have restarted."""
-        from .compiled import difference_pair, update_history
+        from ..compiled import difference_pair, update_history
 
         rows = self.basis.shape[1]
         slot = (self.ring["newest"] + 1) % (rows // 2)
@@ -152,7 +152,7 @@ class History:
         """Directions (N, M): −H g of the chosen samples, else those given. Slopes are updated in place."""
         weights = torch.from_numpy(self.weights).to(gradient)
         if uses_compiled(gradient):
-            from .compiled import apply_inverse_hessian
+            from ..compiled import apply_inverse_hessian
 
             operands = (operand.contiguous().numpy() for operand in (self.basis, weights, gradient))
             apply_inverse_hessian(*operands, chosen, direction.numpy(), slopes)
