@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from unfeature.features.base import Representation
 
 if TYPE_CHECKING:
-    from unfeature.features.networks.cnn import CNN
-    from unfeature.features.networks.network_code import NetworkCode
+    from unfeature.features.networks.cnn import CNN, NetworkCode
 
 Softness = tuple[tuple[int, float], ...]
 
