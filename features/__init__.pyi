@@ -4,7 +4,7 @@ from unfeature.features.gradients.dsift import DSIFT as DSIFT
 from unfeature.features.gradients.hog import HOG as HOG
 from unfeature.features.gradients.phow import PHOW as PHOW
 from unfeature.features.networks.cnn import CNN as CNN
-from unfeature.features.networks.multi_layer import Layers as Layers
+from unfeature.features.networks.cnn import Layers as Layers
 from unfeature.features.patterns.brief import BRIEF as BRIEF
 from unfeature.features.patterns.lbp import LBP as LBP
 from unfeature.features.words.bovw import BoVW as BoVW

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unfeature.features.networks.multi_layer import Layers
+from unfeature.features.networks.cnn import Layers
 
 from .engine import Progress
 from .objectives import Euclidean, Gram, Objective

@@ -17,8 +17,7 @@ from unfeature.features.base import Representation
 from unfeature.features.gradients.dsift import DSIFT
 from unfeature.features.gradients.hog import HOG
 from unfeature.features.gradients.phow import PHOW
-from unfeature.features.networks.cnn import CNN
-from unfeature.features.networks.multi_layer import Layers
+from unfeature.features.networks.cnn import CNN, Layers
 from unfeature.features.patterns.brief import BRIEF
 from unfeature.features.patterns.lbp import LBP
 from unfeature.features.words.bovw import BoVW

@@ -22,8 +22,7 @@ from unfeature.features.backend import backend
 from unfeature.features.base import Representation
 from unfeature.features.gradients.dsift import DSIFT
 from unfeature.features.gradients.hog import HOG
-from unfeature.features.networks.cnn import CNN
-from unfeature.features.networks.multi_layer import Layers
+from unfeature.features.networks.cnn import CNN, Layers
 from unfeature.features.patterns.brief import BRIEF
 from unfeature.inversion.caricature import caricature
 from unfeature.inversion.invert import invert

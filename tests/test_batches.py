@@ -8,8 +8,7 @@ import torch
 
 from tests.tiny_networks import tiny
 from unfeature.features.gradients.hog import HOG
-from unfeature.features.networks.cnn import CNN
-from unfeature.features.networks.multi_layer import Layers
+from unfeature.features.networks.cnn import CNN, Layers
 from unfeature.inversion.caricature import caricature
 from unfeature.inversion.invert import invert
 from unfeature.inversion.maximize import maximize

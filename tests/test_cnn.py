@@ -16,10 +16,9 @@ from tests.tiny_networks import Residual, tiny
 from unfeature.features.base import Representation
 from unfeature.features.channel_statistics import Statistics, statistics
 from unfeature.features.masks import centre_mask, channel_mask, group_mask, neuron
-from unfeature.features.networks.cnn import CNN
+from unfeature.features.networks.cnn import CNN, Layers
 from unfeature.features.networks.hooks import run
 from unfeature.features.networks.layer_stack import LayerStack
-from unfeature.features.networks.multi_layer import Layers
 from unfeature.features.networks.preprocessing import Preprocessing
 from unfeature.features.networks.zoo import network, randomise
 from unfeature.inversion.recipes import best, ijcv2016

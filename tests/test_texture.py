@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from tests.tiny_networks import tiny
-from unfeature.features.networks.cnn import CNN
-from unfeature.features.networks.multi_layer import Layers
+from unfeature.features.networks.cnn import CNN, Layers
 from unfeature.inversion.objectives import Euclidean, Gram, gram_matrix
 from unfeature.inversion.recipes import TEXTURE_PRESETS
 from unfeature.inversion.texture import OverLayers, style_transfer, synthesize

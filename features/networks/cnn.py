@@ -1,20 +1,95 @@
-"""Any layer of any convolutional network as an image code."""
+"""Any layer of any convolutional network as an image code, and several layers of one network as one code."""
 
 from __future__ import annotations
 
+import copy
+import json
+import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .network_code import NetworkCode
-from .preprocessing import Order
+from ..base import Representation
+from .layer_stack import LayerStack, load_module
+from .preprocessing import Order, preprocessing_of
+from .zoo import Network
+
+Self = TypeVar("Self", bound="NetworkCode")
 
 SIDES = [8 * 2**k for k in range(11)]
+
+
+class NetworkCode(Representation):
+    """A code that a `LayerStack` computes from images in [0, 1]; parameters and attributes are those of `CNN`."""
+
+    network: str | nn.Module
+
+    def __init__(self, network: str | nn.Module, layers: Sequence[str], weights: str | Path | None = None, *,
+                 mean: float | Sequence[float] | None = None, std: float | Sequence[float] | None = None,
+                 scale: float | None = None, order: Order | None = None, input_size: tuple[int, int] | None = None,
+                 leak: float = 0.0, stride: int | None = None, receptive_field: int | None = None,
+                 precision: Literal["bfloat16"] | None = None, sha256: str | None = None) -> None:
+        super().__init__()
+        module = load_module(network, weights)
+        preprocessing = preprocessing_of(module, mean, std, scale, order, input_size)
+        self.layer_stack = LayerStack(module, layers, preprocessing=preprocessing, leak=leak, precision=precision)
+        self.__dict__["network"] = network  # not registered as a submodule: it belongs to the user
+        self.layers, self.weights, self.sha256 = tuple(layers), None if weights is None else str(weights), sha256
+        self.mean, self.std, self.scale, self.order = mean, std, scale, order
+        self.leak, self.precision = leak, precision
+        self._given = {"stride": stride, "receptive_field": receptive_field, "input_size": input_size}
+        self.fingerprint, kind = self.layer_stack.fingerprint, type(module)
+        self._name = module.name if isinstance(module, Network) else f"{kind.__module__}.{kind.__qualname__}"
+        if sha256 not in (None, self.fingerprint):
+            raise ValueError(f"the weights of {self._name} are not those described: their fingerprint up to "
+                             f"{', '.join(layers)} is {self.fingerprint}, expected {sha256}")
+        if stride is None or receptive_field is None:
+            fields = [self.layer_stack.field(layer) for layer in layers]
+            stride = stride or max(field.stride for field in fields)
+            receptive_field = receptive_field or int(max(field.size for field in fields))
+        self.stride, self.receptive_field = stride, receptive_field
+        self.centre, self.input_size = preprocessing.colour, preprocessing.input_size
+        self.in_channels = (len(self.centre), 1) if len(self.centre) > 1 else (1,)
+
+    def leaky(self: Self, slope: float) -> Self:
+        """A copy with shared weights and ReLU gradients of at least this slope; itself if no ReLUs are modules."""
+        layer_stack = self.layer_stack.leaky(max(self.leak, slope))
+        if layer_stack is self.layer_stack:
+            return self
+        twin = copy.copy(self)
+        twin._modules, twin.leak = {**self._modules, "layer_stack": layer_stack}, layer_stack.leak
+        return twin
+
+    def params(self) -> dict[str, Any]:
+        """The arguments that rebuild this descriptor."""
+        return super().params() | self._given
+
+    def replace(self: Self, **changes: Any) -> Self:
+        """A copy with some arguments changed; another layer or network has another fingerprint."""
+        if changes.keys() & {"network", "layer", "layers", "weights"}:
+            changes.setdefault("sha256", None)
+        return super().replace(**changes)
+
+    def to_config(self) -> dict[str, Any]:
+        """A JSON-able description, with the fingerprint of the weights in place of their file.
+
+        `from_config` takes the file, ``weights=…``, or the module, ``network=…``, and checks the fingerprint.
+        """
+        config = {"type": type(self).__name__, **self.params(), **vars(self.layer_stack.preprocessing),
+                  "network": self._name, "weights": None, "sha256": self.fingerprint}
+        return dict(json.loads(json.dumps(config)))
+
+    def __repr__(self) -> str:
+        network = repr(self.network) if isinstance(self.network, str) else f"<{self._name}>"
+        options = (f"{name}={value!r}" for name, value in self.params().items()
+                   if name not in ("network", "sha256") and value not in (None, 0.0))
+        return f"{type(self).__name__}({', '.join([network, *options])})"
 
 
 class CNN(NetworkCode):
@@ -31,8 +106,7 @@ class CNN(NetworkCode):
     layer : str
         A layer by name (``"conv1"``, ``"fire2"``) or module path (``"features.10"``).
     weights : path, optional
-        File of a published network's weights: .mat, .pth or .safetensors.
-        See `unfeature.features.networks.weights.load_network`.
+        File of a published network's weights, .mat, .pth or .safetensors: `features.networks.weights.load_network`.
     mean : float or sequence of float, optional
         Mean of the training images, on the network's scale and in its channel order; one value, or one per channel.
     std : float or sequence of float, optional
@@ -111,19 +185,18 @@ class CNN(NetworkCode):
         return rows, columns
 
     def image_size_for(self, code_shape: tuple[int, ...]) -> tuple[int, int]:
-        """The size that the network was trained with if its code has this shape, else the smallest such size.
+        """The network's training size if its code has this shape, else the smallest such size.
 
-        If no size up to 8192 pixels has a code of this shape, a ValueError.
+        ValueError if no size up to 8192 pixels has it.
         """
-        nominal = self.layer_stack.preprocessing.input_size
-        if nominal is not None and self.output_shape(*nominal) == tuple(code_shape):
-            return nominal
+        if self.input_size is not None and self.output_shape(*self.input_size) == tuple(code_shape):
+            return self.input_size
         if len(code_shape) != 3:
             return super().image_size_for(code_shape)
         height, width = (self._smallest_side(axis, code_shape[axis]) for axis in (1, 2))
-        if self.output_shape(height, width) != tuple(code_shape):
+        if (found := self.output_shape(height, width)) != tuple(code_shape):
             raise ValueError(f"no image has a code of shape {tuple(code_shape)} at layer {self.layer}: one of "
-                             f"{height}×{width} has {self.output_shape(height, width)}")
+                             f"{height}×{width} has {found}")
         return height, width
 
     def _smallest_side(self, axis: int, positions: int) -> int:
@@ -131,13 +204,55 @@ class CNN(NetworkCode):
 
         def suffices(side: int) -> bool:
             try:
-                shape = self.output_shape(side, side)
+                return self.output_shape(side, side)[axis] >= positions
             except ValueError:
                 return False
-            return (shape[axis] if len(shape) == 3 else 1) >= positions
 
         upper = next((side for side in SIDES if suffices(side)), None)
         if upper is None:
             raise ValueError(f"no image up to {SIDES[-1]} pixels has {positions} positions along an axis at layer "
                              f"{self.layer}")
         return bisect_left(range(upper), True, key=suffices)
+
+
+class Layers(NetworkCode):
+    r"""Several layers of a network, from one forward pass, as one code without positions.
+
+    Φ(x) = (layer₁(x), layer₂(x), …), each flattened; `split` separates them.
+
+    Parameters
+    ----------
+    network : str or Module
+        A published network by name, or a torch module in evaluation mode.
+    layers : sequence of str
+        Layers by name or module path, each once.
+    weights : path, optional
+        File of a published network's weights.
+    mean, std, scale, order, input_size, leak, precision, sha256 : optional
+        Preprocessing and options of the network, as for `CNN`.
+    stride, receptive_field : int, optional
+        Pixels; by default the largest of the layers.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        As for `CNN`.
+
+    Notes
+    -----
+    Shape: x (N, 3, H, W) in [0, 1] → (N, D), D the sum of the layers' sizes.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """All layers, flattened and concatenated, (N, D)."""
+        return torch.cat([code.flatten(1) for code in self.layer_stack.forward(x).values()], 1)
+
+    def output_shape(self, height: int, width: int) -> tuple[int, ...]:
+        """Shape (D,) of the code; ValueError for an image that the network cannot take."""
+        return (sum(math.prod(shape) for shape in self.layer_stack.output_shapes(height, width).values()),)
+
+    def split(self, code: Tensor, height: int, width: int) -> dict[str, Tensor]:
+        """The code (N, D) of height × width images as the layers' codes (N, D, h, w) by name."""
+        shapes = self.layer_stack.output_shapes(height, width)
+        parts = code.split([math.prod(shape) for shape in shapes.values()], 1)
+        return {name: part.unflatten(1, shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}

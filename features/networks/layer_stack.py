@@ -20,14 +20,11 @@ from .receptive_field import Field, derive, measure
 from .weights import load_network
 from .zoo import Network, resolve
 
-SIZE_TO_MEASURE_WITH = (224, 224)
-
 
 class LayerStack(nn.Module):
     r"""Several layers of one network, from one forward pass.
 
-    The network is copied and frozen; it runs only up to the last of the layers. The original module is never changed,
-    and has no hooks.
+    The network is copied and frozen, and runs only up to the last of the layers. The original module is never changed.
 
     Parameters
     ----------
@@ -45,11 +42,8 @@ class LayerStack(nn.Module):
 
     Raises
     ------
-    ValueError
-        For an unknown network or layer, a module in training mode, a missing preprocessing, or weights that do not fit
-        or are not finite.
-    FileNotFoundError
-        For missing weights; the message says where published ones are.
+    ValueError, FileNotFoundError
+        As for `CNN`.
     """
 
     def __init__(self, network: str | nn.Module, layers: Sequence[str], weights: str | Path | None = None, *,
@@ -71,8 +65,8 @@ class LayerStack(nn.Module):
         _check_weights(self.model)
         self.fingerprint = _fingerprint(self.model)
         self._twins: dict[tuple[str, torch.dtype], nn.Module] = {}
-        self._shapes: dict[tuple[int, int], list[tuple[int, ...]]] = {}
-        if leak and not _made_leaky(self.model, leak):
+        self._shapes: dict[tuple[int, int], dict[str, tuple[int, ...]]] = {}
+        if leak and not _make_leaky(self.model, leak):
             raise ValueError("leak needs ReLUs that are modules (torch.nn.ReLU), and there is none up to "
                              f"{', '.join(self.layers)}: leave it at 0")
         if published:
@@ -84,7 +78,7 @@ class LayerStack(nn.Module):
         if leak == self.leak:
             return self
         model = frozen(self.model)
-        if not _made_leaky(model, leak):
+        if not _make_leaky(model, leak):
             return self
         twin = copy.copy(self)
         twin._modules, twin._twins, twin.leak = {"model": model}, {}, leak
@@ -113,8 +107,7 @@ class LayerStack(nn.Module):
 
     def _model_for(self, x: Tensor) -> nn.Module:
         """The network on the device and in the precision of x."""
-        weight = self._weight
-        if (weight.device, weight.dtype) == (x.device, x.dtype):
+        if (self._weight.device, self._weight.dtype) == (x.device, x.dtype):
             return self.model
         key = (str(x.device), x.dtype)
         if key not in self._twins:
@@ -123,14 +116,14 @@ class LayerStack(nn.Module):
 
     def output_shapes(self, height: int, width: int) -> dict[str, tuple[int, ...]]:
         """The shape (D, h, w) or (D,) of every layer's code; ValueError for a size that the network cannot take."""
-        if (height, width) not in self._shapes:
-            codes = self._probe(self._blank(height, width)).values()
-            self._shapes[height, width] = [tuple(code.shape[1:]) for code in codes]
-        return dict(zip(self.layers, self._shapes[height, width], strict=True))
-
-    def _blank(self, height: int, width: int) -> Tensor:
         if min(height, width) < 1:
             raise ValueError(f"an image has at least one pixel, got {height}×{width}")
+        if (height, width) not in self._shapes:
+            codes = self._probe(self._grey(height, width))
+            self._shapes[height, width] = {layer: tuple(code.shape[1:]) for layer, code in codes.items()}
+        return dict(self._shapes[height, width])
+
+    def _grey(self, height: int, width: int) -> Tensor:
         return self._weight.new_full((1, len(self.preprocessing.mean), height, width), 0.5)
 
     @torch.no_grad()
@@ -140,7 +133,7 @@ class LayerStack(nn.Module):
             return self.forward(image)
         except NoCode:
             raise
-        except Exception as error:  # a network of the user's may raise anything
+        except Exception as error:  # a user's network may raise anything
             nominal = self.preprocessing.input_size
             advice = (f"its own size is {nominal[0]}×{nominal[1]}" if nominal else
                       "give the size that it was trained with as input_size=(height, width)")
@@ -149,20 +142,17 @@ class LayerStack(nn.Module):
 
     @torch.no_grad()
     def field(self, layer: str) -> Field:
-        """The receptive fields of a layer: derived from its modules if possible, else measured, else the whole image.
-
-        Raises a ValueError if the network cannot take the image to measure with.
-        """
-        size = self.preprocessing.input_size or SIZE_TO_MEASURE_WITH
+        """A layer's receptive fields: derived from its modules if possible, else measured, else the whole image."""
+        size = self.preprocessing.input_size or (224, 224)
         self.output_shapes(*size)
-        image = self._blank(*size)
+        image = self._grey(*size)
         field, complete = derive(self.model, self.paths[self.layers.index(layer)], image)
         if not complete:
             field = measure(lambda x: self.forward(x)[layer], image) or Field(math.inf, field.stride, field.offset)
         return field if math.isfinite(field.size) else Field(max(size), field.stride, field.offset)
 
 
-def _made_leaky(model: nn.Module, leak: float) -> bool:
+def _make_leaky(model: nn.Module, leak: float) -> bool:
     return swap(model, lambda m: isinstance(m, (nn.ReLU, LeakyReLU)), lambda m: LeakyReLU(leak)) > 0
 
 
@@ -187,8 +177,7 @@ def _truncated(module: nn.Module, paths: Sequence[str]) -> nn.Module:
         return module
     heads = {path.split(".")[0] for path in paths}
     last = max(i for i, name in enumerate(module._modules) if name in heads)
-    names = list(module._modules)[:last + 1]
-    return nn.Sequential(OrderedDict((name, module.get_submodule(name)) for name in names)).eval()
+    return nn.Sequential(OrderedDict(list(module._modules.items())[:last + 1])).eval()
 
 
 def _channels_last(tensor: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ FOR_TRAINING = ("dropout", "softmaxloss", "loss")
 
 
 def read_matconvnet(path: str | Path) -> Network:
-    """Read a SimpleNN network with its preprocessing and class names from a MATLAB v5 or v7 file.
+    """Read a SimpleNN network with its preprocessing from a MATLAB v5 or v7 file.
 
     Both generations are read, bare or in a variable ``net``: ``meta`` and ``weights`` since beta 17, ``normalization``,
     ``filters`` and ``biases`` before. The network takes RGB on 0–255; the mean image is replaced by its spatial mean,
@@ -28,28 +28,23 @@ def read_matconvnet(path: str | Path) -> Network:
 
     Pooling whose padding imitates Caffe's rounding, [0 s−1 0 s−1] with s−1 at most k−1, rounds the output size up for
     every image size; files from before beta 17 state the padding for the network's own image size alone.
-
-    Raises a FileNotFoundError for a missing file, and a ValueError for a truncated or foreign file, another kind of
-    network, an unknown layer type, or weights that do not fit their layer or are not finite.
     """
     path = Path(path)
     variables = _variables(path)
     meta = _struct(variables.get("meta"))
     normalization = _struct(meta.get("normalization", variables.get("normalization")))
     size = [int(n) for n in _numbers(normalization.get("imageSize"))]
-    layers = _read_layers(_cells(variables["layers"]), size[2] if len(size) > 2 else None, path.name)
-    first = next((m for m in nn.ModuleList(layers.values()).modules() if isinstance(m, nn.Conv2d)), None)
-    inputs = first.in_channels if first is not None else 3
+    layers = _read_layers(variables["layers"], size[2] if len(size) > 2 else None, path.name)
+    inputs = next((m.in_channels for m in nn.ModuleList(layers.values()).modules() if isinstance(m, nn.Conv2d)), 3)
     preprocessing = Preprocessing(_mean_colour(normalization.get("averageImage"), inputs), (1.0,) * inputs, 255.0,
                                   input_size=(size[0], size[1]) if len(size) > 1 else None)
-    classes = _struct(meta.get("classes", variables.get("classes"))).get("name")
-    return Network(layers, path.stem, preprocessing, classes=_texts(classes)).eval()
+    return Network(layers, path.stem, preprocessing).eval()
 
 
-def _read_layers(structs: Iterator[Struct], channels: int | None, file: str) -> dict[str, nn.Module]:
-    """The modules of a file's layers by name, for an image with this number of channels, if it is known."""
+def _read_layers(structs: Any, channels: int | None, file: str) -> dict[str, nn.Module]:
+    """The modules, by name, of a cell or struct array of layers; `channels` are the image's, if they are known."""
     layers: dict[str, nn.Module] = {}
-    for i, layer in enumerate(structs, start=1):
+    for i, layer in enumerate(map(_struct, np.asarray(structs).reshape(-1)), start=1):
         kind, name = _text(layer.get("type")), (_text(layer.get("name")) or f"layer{i}").replace(".", "_")
         if kind in FOR_TRAINING:
             continue
@@ -95,11 +90,6 @@ def _struct(value: Any) -> Struct:
     return {name: record[name] for name in array.dtype.names}
 
 
-def _cells(value: Any) -> Iterator[Struct]:
-    """The structs of a cell array, or of a struct array."""
-    return (_struct(item) for item in np.asarray(value).reshape(-1))
-
-
 def _numbers(value: Any) -> NDArray[np.float64]:
     return np.zeros(0) if value is None else np.asarray(value, dtype=np.float64).reshape(-1)
 
@@ -107,10 +97,6 @@ def _numbers(value: Any) -> NDArray[np.float64]:
 def _text(value: Any) -> str:
     array = np.asarray("" if value is None else value).reshape(-1)
     return str(array[0]) if array.size else ""
-
-
-def _texts(value: Any) -> list[str]:
-    return [] if value is None else [_text(item) for item in np.asarray(value).reshape(-1)]
 
 
 def _sides(layer: Struct, field: str, default: int, count: int) -> list[int]:
@@ -122,10 +108,9 @@ def _sides(layer: Struct, field: str, default: int, count: int) -> list[int]:
 
 
 def _conv(layer: Struct, channels: int | None) -> nn.Module:
-    if "weights" in layer:
-        tensors = [np.asarray(item, dtype=np.float32) for item in np.asarray(layer["weights"]).reshape(-1)]
-    else:
-        tensors = [np.asarray(layer[f], dtype=np.float32) for f in ("filters", "biases") if f in layer]
+    stored = (np.asarray(layer["weights"]).reshape(-1) if "weights" in layer
+              else [layer[field] for field in ("filters", "biases") if field in layer])
+    tensors = [np.asarray(item, dtype=np.float32) for item in stored]
     if not tensors or not 2 <= tensors[0].ndim <= 4:
         raise ValueError("it has no filter bank of height × width × inputs × outputs")
     bank = tensors[0].reshape(*tensors[0].shape, *(1,) * (4 - tensors[0].ndim))  # MATLAB drops trailing ones
@@ -186,10 +171,8 @@ BUILDERS: dict[str, Callable[[Struct, int | None], nn.Module]] = {
 def _mean_colour(image: Any, channels: int) -> tuple[float, ...]:
     """The spatial mean of a mean image: (H, W, C), a colour of C numbers, or nothing."""
     array = np.asarray(0.0 if image is None else image, dtype=np.float64)
-    if array.size == 0:
-        array = np.zeros(1)
-    if array.size in (1, channels):
-        return tuple(float(v) for v in np.broadcast_to(array.reshape(-1), channels))
+    if array.size in (0, 1, channels):
+        return tuple(float(v) for v in np.broadcast_to(array.reshape(-1) if array.size else 0.0, channels))
     array = array if array.ndim == 3 else array[..., None]
     if array.ndim != 3 or array.shape[2] != channels:
         raise ValueError(f"the file's mean image has shape {array.shape}, but the network takes {channels} channels")

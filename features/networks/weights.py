@@ -23,34 +23,23 @@ from .zoo import Network, network
 MATCONVNET = "https://www.vlfeat.org/matconvnet/pretrained/"
 TORCHVISION = "https://download.pytorch.org/models/"
 SOURCES = {
-    "alexnet": f"imagenet-caffe-alex.mat from {MATCONVNET}",
-    "caffenet": f"imagenet-caffe-ref.mat from {MATCONVNET}",
-    "vgg-f": f"imagenet-vgg-f.mat from {MATCONVNET}",
-    "vgg-m": f"imagenet-vgg-m.mat from {MATCONVNET}",
-    "vgg-s": f"imagenet-vgg-s.mat from {MATCONVNET}",
-    "vgg-vd-16": f"imagenet-vgg-verydeep-16.mat from {MATCONVNET}",
-    "vgg-vd-19": f"imagenet-vgg-verydeep-19.mat from {MATCONVNET}",
-    "torchvision-alexnet": f"{TORCHVISION}alexnet-owt-7be5be79.pth",
-    "torchvision-vgg16": f"{TORCHVISION}vgg16-397923af.pth",
-    "torchvision-vgg19": f"{TORCHVISION}vgg19-dcbb9e9d.pth",
-    "torchvision-squeezenet1_0": f"{TORCHVISION}squeezenet1_0-b66bff10.pth",
+    **{name: f"imagenet-{file}.mat from {MATCONVNET}" for name, file in (
+        ("alexnet", "caffe-alex"), ("caffenet", "caffe-ref"), ("vgg-f", "vgg-f"), ("vgg-m", "vgg-m"),
+        ("vgg-s", "vgg-s"), ("vgg-vd-16", "vgg-verydeep-16"), ("vgg-vd-19", "vgg-verydeep-19"))},
+    **{f"torchvision-{file.partition('-')[0]}": f"{TORCHVISION}{file}.pth" for file in (
+        "alexnet-owt-7be5be79", "vgg16-397923af", "vgg19-dcbb9e9d", "squeezenet1_0-b66bff10")},
     "squeezenet1_0": "https://github.com/songhan/SqueezeNet-Deep-Compression, as safetensors under torchvision's names",
 }
-SHOWN = 8
 
 
 def load_network(name: str, weights: str | Path | None = None) -> Network:
-    """A published network with its weights, and the preprocessing and classes that its file states.
+    """A published network with its weights and the preprocessing that its file states, in evaluation mode and float32.
 
     ``.mat`` is a MatConvNet SimpleNN file; the network is built from its layers, which must have the shapes of the
     published ones. ``.safetensors``, ``.pth`` and ``.pt`` hold tensors under this package's names (``conv1.weight``) or
     torchvision's (``features.0.weight``). A JSON file of the same name beside it may state the preprocessing:
-    ``{"preprocessing": {"channel_order", "value_range", "scale", "mean", "std", "input_size"}}``. The network is in
-    evaluation mode and float32; half precision is widened. Nothing is ever downloaded.
-
-    Raises a FileNotFoundError for missing weights, which says where published ones are, and a ValueError for an unknown
-    name or kind of file, a file that is truncated or holds more than tensors, and for tensors that are missing,
-    unknown, of another shape or not finite, which are listed.
+    ``{"preprocessing": {"channel_order", "value_range", "scale", "mean", "std", "input_size"}}``. Half precision is
+    widened. Nothing is ever downloaded: the FileNotFoundError for missing weights says where published ones are.
     """
     expected = network(name)
     if weights is None or not Path(weights).is_file():
@@ -69,10 +58,7 @@ def load_network(name: str, weights: str | Path | None = None) -> Network:
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file or a torch state dict, by name; other contents of a pickle are never loaded.
-
-    Raises a ValueError for another kind of file, a truncated one, or one that holds more than tensors.
-    """
+    """The tensors of a safetensors file or a torch state dict, by name; other contents of a pickle are never loaded."""
     path = Path(path)
     if path.suffix == ".safetensors":
         try:
@@ -98,10 +84,7 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
 
 
 def fill(target: Network, tensors: Mapping[str, Tensor], source: str | Path) -> None:
-    """Set a network's weights, under its own names or torchvision's; fully connected layers may be matrices.
-
-    A ValueError lists the tensors that are missing, unknown, of another shape, not floating point or not finite.
-    """
+    """Set a network's weights, under its own names or torchvision's; fully connected layers may be matrices."""
     expected = target.state_dict()
     found = {}
     for key, tensor in tensors.items():
@@ -124,7 +107,7 @@ def _compare(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], name: 
         "not of floating point": [key for key in found if not found[key].is_floating_point()],
         "not finite": [key for key in found if found[key].is_floating_point() and not found[key].isfinite().all()],
     }
-    said = [f"{len(keys)} {what}: {', '.join(keys[:SHOWN])}{', …' if len(keys) > SHOWN else ''}"
+    said = [f"{len(keys)} {what}: {', '.join(keys[:8])}{', …' if len(keys) > 8 else ''}"
             for what, keys in troubles.items() if keys]
     if said:
         raise ValueError(f"the weights in {source} do not fit {name}; {'; '.join(said)}. "

@@ -101,13 +101,13 @@ def _very_deep(*depths: int) -> str:
     return ", ".join([*chain.from_iterable(blocks), "fc6 4096 7, fc7 4096 1, fc8 1000 1"])
 
 
-_ALEXNET = """conv1 96 11 4, {}, conv2 256 5 1 2 2, {}, conv3 384 3 1 1, conv4 384 3 1 1 2, conv5 256 3 1 1 2, pool5 3 2,
-    fc6 4096 6, fc7 4096 1, fc8 1000 1"""
-_SQUEEZENET = """conv1 96 7 2, pool1 3 2, fire2 16 64, fire3 16 64, fire4 32 128, pool4 3 2, fire5 32 128, fire6 48 192,
-    fire7 48 192, fire8 64 256, pool8 3 2, fire9 64 256, conv_final 1000 1 1 {}, pool_final"""
+_ALEXNET = """conv1 96 11 4, {}, conv2 256 5 1 2 2, {}, conv3 384 3 1 1, conv4 384 3 1 1 2, conv5 256 3 1 1 2,
+    pool5 3 2, fc6 4096 6, fc7 4096 1, fc8 1000 1"""
+_SQUEEZENET = """conv1 96 7 2, pool1 3 2, fire2 16 64, fire3 16 64, fire4 32 128, pool4 3 2, fire5 32 128,
+    fire6 48 192, fire7 48 192, fire8 64 256, pool8 3 2, fire9 64 256, conv_final 1000 1 1 {}, pool_final"""
 
-# conv and fc: channels, kernel, stride = 1, padding = 0, groups = 1, each with a ReLU but for fc8; pool: kernel, stride;
-# fire: squeezed and expanded channels; a softmax comes last
+# conv and fc: channels, kernel, stride = 1, padding = 0, groups = 1, each with a ReLU but for fc8;
+# pool: kernel, stride; fire: squeezed and expanded channels; a softmax comes last
 NETWORKS = {
     "alexnet": _ALEXNET.format("norm1, pool1 3 2", "norm2, pool2 3 2"),
     "caffenet": _ALEXNET.format("pool1 3 2, norm1", "pool2 3 2, norm2"),
@@ -117,8 +117,8 @@ NETWORKS = {
         conv5 512 3 1 1, pool5 3 2, fc6 4096 6, fc7 4096 1, fc8 1000 1""",
     "vgg-s": """conv1 96 7 2, norm1, pool1 3 3, conv2 256 5, norm2, pool2 2 2, conv3 512 3 1 1, conv4 512 3 1 1,
         conv5 512 3 1 1, pool5 3 3, fc6 4096 6, fc7 4096 1, fc8 1000 1""",
-    "torchvision-alexnet": """conv1 64 11 4 2, pool1 3 2, conv2 192 5 1 2, pool2 3 2, conv3 384 3 1 1, conv4 256 3 1 1,
-        conv5 256 3 1 1, pool5 3 2, fc6 4096 6, fc7 4096 1, fc8 1000 1""",
+    "torchvision-alexnet": """conv1 64 11 4 2, pool1 3 2, conv2 192 5 1 2, pool2 3 2, conv3 384 3 1 1,
+        conv4 256 3 1 1, conv5 256 3 1 1, pool5 3 2, fc6 4096 6, fc7 4096 1, fc8 1000 1""",
     **dict.fromkeys(("vgg-vd-16", "torchvision-vgg16"), _very_deep(2, 2, 3, 3, 3)),
     **dict.fromkeys(("vgg-vd-19", "torchvision-vgg19"), _very_deep(2, 2, 4, 4, 4)),
     "squeezenet1_0": _SQUEEZENET.format(1),
