@@ -29,26 +29,22 @@ def caricature(
 
     x* = argmin_x −C ⟨Φ(x), Φ₀⟩ + R(x),  Φ₀ = max(Φ(x₀), 0) / ‖max(Φ(x₀), 0)‖²,  from x₀
 
+    Sources: Mahendran & Vedaldi 2016, §7; Mordvintsev, Olah & Tyka 2015 (the octaves).
+
     Parameters
     ----------
-    phi : Representation
-        Φ.
+    phi, data_weight, memory, progress
+        As for `invert`.
     image : ndarray (H, W) or (H, W, C)
         x₀, in [0, 1].
     preset : {"best", "ijcv2016"} or Recipe
-    steps, data_weight, memory
-        As for `invert`; steps are those of each octave.
-    octaves : int
-        Sizes at which the image is changed, the smallest first. Each starts from the image plus what the last one
-        added, as in DeepDream: patterns of many sizes appear.
-    octave_scale : float
-        Ratio of one size to the next.
-    starts : int
+    octaves, octave_scale : int, float
+        Sizes at which the image is changed, the smallest first, and the ratio of one to the next. Each starts from the
+        image plus what the last one added, as in DeepDream: patterns of many sizes appear.
+    steps : int, optional
+        Of each octave.
+    starts, seed : int
         Attempts, from the same image under different random views; recipes without views repeat the first.
-    seed : int
-        Of the random views; attempt j has seed + j.
-    progress : callable, optional
-        Called with a `Progress` after every gradient evaluation of each octave.
 
     Returns
     -------
@@ -59,10 +55,6 @@ def caricature(
     ------
     ValueError
         For an image whose code has no positive entry, or is too small at the smallest octave.
-
-    Notes
-    -----
-    Sources: Mahendran & Vedaldi 2016, §7; Mordvintsev, Olah & Tyka 2015 (the octaves).
     """
     if octaves < 1 or not octave_scale > 1:
         raise ValueError(f"octaves are at least 1 and their ratio above 1, got {octaves} and {octave_scale}")

@@ -21,8 +21,6 @@ from .recipes import Recipe, Stage
 from .solvers.first_order import Solver
 from .views import centre_crop, view
 
-Measure = Callable[[Tensor], Tensor]
-
 
 @dataclass(frozen=True)
 class Progress:
@@ -54,30 +52,14 @@ class Outcome:
 @torch.enable_grad()
 def descend(
     phi: Representation, objective: Objective, recipe: Recipe, size: tuple[int, int], seeds: Sequence[int],
-    like: Tensor, start: Tensor | None = None, flat: Tensor | None = None, measure: Measure | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    like: Tensor, start: Tensor | None = None, flat: Tensor | None = None,
+    measure: Callable[[Tensor], Tensor] | None = None, progress: Callable[[Progress], None] | None = None,
 ) -> Outcome:
     """Minimise C · objective(Φ(x)) + Σ priors(x) over one image for each seed, all at once.
 
-    Parameters
-    ----------
-    phi, objective, recipe, size, seeds, like, progress
-        As for `search`.
-    start : Tensor (N, C, H, W), optional
-        Images to start from, instead of noise.
-    flat : Tensor (N, H, W) of bool, optional
-        Pixels at which the images are known to have no gradient; for recipes without random shifts.
-    measure : callable, optional
-        Error of images (N, C, H, W) → (N,), recorded at the end of each stage.
-
-    Raises
-    ------
-    ValueError
-        For a solver that cannot project and a parameterization with a bound.
-
-    Notes
-    -----
-    A keyboard interrupt ends the run and returns what there is. Non-finite values end it with the last finite image.
+    It starts from noise, or from images (N, C, H, W). Pixels that are flat, bool (N, H, W), are known to have no
+    gradient. The error of images, (N, C, H, W) → (N,), is measured after each stage. A keyboard interrupt ends the run
+    and returns what there is; non-finite values end it with the last finite image.
     """
     run = _Run(phi, objective, recipe, size, seeds, like, start, flat)
     clock = time.perf_counter()
@@ -114,11 +96,8 @@ class _Run:
         self.parameterization = _parameterization(phi, recipe, size, like)
         self.flatten = (lambda x: x) if flat is None or not bool(flat.any()) else FlatRegions(flat)
         self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        if start is None:
-            z = self.parameterization.start(seeds)
-        else:
-            z = self.parameterization.coordinates(_enlarged(start, recipe.extra_pixels))
-        self.solver = self.begin(recipe.solver, z)
+        self.solver = self.begin(recipe.solver, self.parameterization.start(seeds) if start is None else
+                                 self.parameterization.coordinates(_enlarged(start, recipe.extra_pixels)))
         self.finite = self.solver.point
         self.stage, self.staged = Stage(0), (phi, objective)
         self.evaluations = 0
@@ -184,10 +163,7 @@ class _Run:
 
 def staged(phi: Representation, objective: Objective, stage: Stage,
            data_weight: float) -> tuple[Representation, Objective]:
-    """Descriptor and objective of a stage: its surrogate, with a leaky ReLU gradient, and the spatial means.
-
-    C multiplies the whole objective, so that the weight of the spatial means is divided by it.
-    """
+    """Surrogate and objective of a stage. C multiplies the whole objective, so the weight of the means is over C."""
     phi = phi if stage.softness is None else phi.surrogate(stage.softness)
     phi = phi.leaky(stage.leak) if stage.leak else phi
     if stage.spatial_mean_weight and data_weight:

@@ -25,9 +25,8 @@ Code = NDArray[Any] | Tensor | Sequence[NDArray[Any]]
 @torch.inference_mode(False)
 def invert(
     phi: Representation, code: Code, *, preset: str | Recipe = "best", size: tuple[int, int] | None = None,
-    mask: NDArray[Any] | Tensor | None = None,
-    steps: int | None = None, data_weight: float | None = None, starts: int = 1, seed: int = 0,
-    start: NDArray[Any] | Tensor | None = None, memory: int | str | None = None,
+    mask: NDArray[Any] | Tensor | None = None, steps: int | None = None, data_weight: float | None = None,
+    starts: int = 1, seed: int = 0, start: NDArray[Any] | Tensor | None = None, memory: int | str | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Result:
     r"""Find an image whose code is the given one.
@@ -49,10 +48,8 @@ def invert(
         Gradient evaluations in all; the preset's stages are shortened or lengthened in proportion.
     data_weight : float, optional
         C of the papers, the weight of the data term against the priors; by default the preset's.
-    starts : int
-        Attempts at each code, from different noise.
-    seed : int
-        Of the noise; attempt j has seed + j.
+    starts, seed : int
+        Attempts at each code, from different noise; that of attempt j has seed + j.
     start : ndarray or Tensor, optional
         An image to start from, instead of noise: (H, W), (H, W, C), or a batch (N, C, H, W).
     memory : int or str, optional
@@ -84,9 +81,8 @@ def invert(
     if mask is not None:  # what the mask hides may be anything: neither flat, nor of a known contrast
         recipe = replace(recipe, flat_regions=False, contrast=None)
     codes = target.repeat_interleave(starts, 0)
-    objective = Euclidean(codes, _as_mask(mask, target, starts))
-    outcome = search(phi, objective, recipe, size, seeds, codes, codes=codes, start=start, memory=memory,
-                     progress=progress)
+    outcome = search(phi, Euclidean(codes, _as_mask(mask, target, starts)), recipe, size, seeds, codes, codes=codes,
+                     start=start, memory=memory, progress=progress)
     return result_of(phi, recipe, outcome, seed, starts, codes)
 
 
@@ -127,12 +123,10 @@ def _as_mask(mask: NDArray[Any] | Tensor | None, target: Tensor, starts: int) ->
     """One mask for all samples, (1, ...), or one for each."""
     if mask is None:
         return None
-    if isinstance(mask, Tensor):
-        weights = mask.detach().to(target, copy=True)
-    else:
-        array = np.asarray(mask, dtype=np.float64)
-        array = array.reshape((1,) * (target.ndim - 1 - array.ndim) + array.shape)
-        weights = torch.from_numpy(np.moveaxis(array, -1, 0) if array.ndim == 3 else array).to(target)
+    weights = mask.detach() if isinstance(mask, Tensor) else torch.from_numpy(np.asarray(mask, np.float64))
+    if not isinstance(mask, Tensor) and target.ndim == 4 and weights.ndim <= 3:
+        weights = weights.view((1,) * (3 - weights.ndim) + weights.shape).movedim(-1, 0)
+    weights = weights.to(target, copy=True)
     try:
         shape = torch.broadcast_shapes(weights.shape, target.shape)
     except RuntimeError:

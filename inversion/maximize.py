@@ -25,8 +25,7 @@ from .search import result_of, search, seeds_for
 
 Indices = int | Sequence[int]
 Neuron = tuple[int, ...]
-Target = tuple[Tensor, Tensor, tuple[int, int], dict[str, Any]]
-"""Directions (N, D, ...), their Z (N,), the image's size, and the request as plain values."""
+Target = tuple[Tensor, Tensor, tuple[int, int]]  # directions (N, D, ...), their Z (N,), and the image's size
 
 NOISE_IMAGES = 8
 USUAL_AREA = 1e4
@@ -39,9 +38,8 @@ def maximize(
     phi: Representation, *, channel: Indices | None = None, neuron: Neuron | Sequence[Neuron] | None = None,
     class_: Indices | None = None, direction: NDArray[Any] | Tensor | None = None,
     mosaic: Sequence[int] | None = None, size: tuple[int, int] | None = None, statistics: Statistics | None = None,
-    preset: str | Recipe = "best",
-    steps: int | None = None, data_weight: float | None = None, starts: int = 1, seed: int = 0,
-    start: NDArray[Any] | Tensor | None = None, memory: int | str | None = None,
+    preset: str | Recipe = "best", steps: int | None = None, data_weight: float | None = None, starts: int = 1,
+    seed: int = 0, start: NDArray[Any] | Tensor | None = None, memory: int | str | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Result:
     r"""Find an image to which a part of a code responds most.
@@ -52,12 +50,10 @@ def maximize(
     ----------
     phi : Representation
         Φ; a leaky ReLU gradient, ``leak=0.05``, helps networks whose units may start at zero.
-    channel : int or sequence of int, optional
-        The mean response of a channel over all positions; one image for each of several.
+    channel, class_ : int or sequence of int, optional
+        The mean response of a channel, or of a layer's class score, over all positions; one image for each of several.
     neuron : tuple of int, or sequence of such, optional
         (channel, row, column), or (channel,) for the position in the middle.
-    class_ : int or sequence of int, optional
-        As `channel`, for a layer of class scores.
     direction : ndarray (h, w, D) or (D,), or Tensor (D, h, w) or (D,), optional
         Φ₀ itself: a linear template, such as a part filter on HOG, or a direction in the space of channels.
     mosaic : sequence of int, optional
@@ -93,8 +89,18 @@ def maximize(
     Source: Mahendran & Vedaldi 2016, §6. Differs: M without statistics.
     """
     targets = {"channel": channel, "neuron": neuron, "class_": class_, "direction": direction, "mosaic": mosaic}
-    directions, scale, size, request = _target(phi, targets, size, statistics)
-    request["scale"] = scale.tolist()
+    given = [name for name, value in targets.items() if value is not None]
+    if len(given) != 1:
+        raise ValueError(f"give one of channel, neuron, class_, direction and mosaic, got {', '.join(given) or 'none'}")
+    what, value = given[0], targets[given[0]]
+    if what == "direction":
+        (directions, scale, size), value = _template(phi, value, size), list(value.shape)
+    elif what == "mosaic":
+        value = _indices(what, value)
+        directions, scale, size = _mosaic(phi, value, size, statistics)
+    else:
+        directions, scale, size = _units(phi, what, value, size, statistics)
+    request = {what: value, "size": size, "scale": scale.tolist()}
     seeds = seeds_for(seed, starts, len(directions))
     recipe = recipe_for(phi, preset, MAXIMIZATION_PRESETS, steps, data_weight)
     directions, scale = (t.repeat_interleave(starts, 0) for t in (directions, scale))
@@ -129,17 +135,8 @@ def channel_peaks(phi: Representation, size: tuple[int, int], statistics: Statis
     return peaks.clamp_min(0.1 * strongest)
 
 
-def _target(phi: Representation, targets: dict[str, Any], size: tuple[int, int] | None,
-            statistics: Statistics | None) -> Target:
-    given = [name for name, value in targets.items() if value is not None]
-    if len(given) != 1:
-        raise ValueError("give one of channel, neuron, class_, direction and mosaic, "
-                         f"got {', '.join(given) or 'none'}")
-    what, value = given[0], targets[given[0]]
-    if what == "direction":
-        return _template(phi, value, size)
-    if what == "mosaic":
-        return _mosaic(phi, _indices(what, value), size, statistics)
+def _units(phi: Representation, what: str, value: Any, size: tuple[int, int] | None,
+           statistics: Statistics | None) -> Target:
     if what == "neuron":
         places = [_indices(what, place) for place in (value if len(value) and np.ndim(value[0]) else [value])]
         if not {len(place) for place in places} <= {1, 3}:
@@ -153,7 +150,7 @@ def _target(phi: Representation, targets: dict[str, Any], size: tuple[int, int] 
         directions = torch.cat([channel_mask(shape, place) for place in places]) / math.prod(shape[1:])
     peaks = channel_peaks(phi, size, statistics)
     scale = torch.stack([peaks[place[0]] for place in places]) * _area(phi, size)
-    return directions.to(phi.device), scale, size, {what: value, "size": size}
+    return directions.to(phi.device), scale, size
 
 
 def _indices(what: str, value: Any) -> list[int]:
@@ -167,21 +164,15 @@ def _indices(what: str, value: Any) -> list[int]:
 
 def _template(phi: Representation, value: NDArray[Any] | Tensor, size: tuple[int, int] | None) -> Target:
     given = value.detach()[None] if isinstance(value, Tensor) else code_to_tensor(value).to(phi.device)
-    direction = given.float()
-    if direction.ndim == 2:
-        size = size or _whole(phi)
-        shape = phi.output_shape(*size)
-        direction = direction.view(*direction.shape, *[1] * (len(shape) - 1))
-    else:
-        size = size or phi.image_size_for(tuple(direction.shape[1:]))
-        shape = phi.output_shape(*size)
+    size = size or (_whole(phi) if given.ndim == 2 else phi.image_size_for(tuple(given.shape[1:])))
+    shape = phi.output_shape(*size)
+    direction = given.float().view(*given.shape, *[1] * (len(shape) - 1 if given.ndim == 2 else 0))
     if direction.shape[1] != shape[0] or direction[0, 0].numel() not in (1, math.prod(shape[1:])):
         raise ValueError(f"the direction has shape {tuple(value.shape)}, but codes of {size[0]} × {size[1]} pixels "
                          f"have {(*shape[1:], shape[0])}")
     direction = direction.expand(1, *shape)
     norms = torch.linalg.vector_norm(noise_codes(phi, size).flatten(1), dim=1)
-    scale = torch.linalg.vector_norm(direction).view(1) * norms.mean()
-    return direction, scale, size, {"direction": list(value.shape), "size": size}
+    return direction, torch.linalg.vector_norm(direction).view(1) * norms.mean(), size
 
 
 def _mosaic(phi: Representation, channels: list[int], size: tuple[int, int] | None,
@@ -201,7 +192,7 @@ def _mosaic(phi: Representation, channels: list[int], size: tuple[int, int] | No
         row, column = int((i // columns + 0.5) * shape[1] / rows), int((i % columns + 0.5) * shape[2] / columns)
         direction += one_hot(shape, channel, row, column) / float(peaks[channel])
     scale = torch.full((1,), len(channels) * _area(phi, size), device=phi.device)
-    return direction.to(phi.device), scale, size, {"mosaic": channels, "size": size}
+    return direction.to(phi.device), scale, size
 
 
 def _whole(phi: Representation) -> tuple[int, int]:

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -162,10 +161,8 @@ class Fourier(Parameterization):
     def coordinates(self, x: Tensor) -> Tensor:
         """Coefficients of the images, whose border pixels are repeated into the margin."""
         deviation = x - self.spec.centre
-        extra = [full - side for full, side in zip(self.size, x.shape[-2:], strict=True)]
-        m = self.margin
-        pads = (m, extra[1] - m, m, extra[0] - m)
-        padded = torch.nn.functional.pad(deviation, pads, mode="replicate")
+        below, right = (full - side - self.margin for full, side in zip(self.size, x.shape[-2:], strict=True))
+        padded = torch.nn.functional.pad(deviation, (self.margin, right, self.margin, below), mode="replicate")
         return torch.view_as_real(torch.fft.rfft2(padded, norm="ortho")) / self.weights
 
 
@@ -226,15 +223,14 @@ class Colours(Fourier):
 class FlatRegions:
     """Sets each region of images that is known to be flat to its mean, (N, C, H, W) → the same.
 
-    Parameters
-    ----------
-    flat : Tensor (N, H, W) of bool
-        Pixels whose centred differences are zero: each is flat together with its four neighbours.
+    Pixels are flat, bool (N, H, W), where centred differences are zero: each together with its four neighbours.
     """
 
     def __init__(self, flat: Tensor):
-        labels = np.stack([_regions(sample) for sample in flat.cpu().numpy()])
-        self.labels = torch.from_numpy(labels).to(flat.device).flatten(1)[:, None]
+        from scipy import ndimage
+
+        labels = np.stack([ndimage.label(ndimage.binary_dilation(sample))[0] for sample in flat.cpu().numpy()])
+        self.labels = torch.from_numpy(labels.astype(np.int64)).to(flat.device).flatten(1)[:, None]
         self.free = (self.labels == 0).view(len(flat), 1, *flat.shape[1:])
         sizes = torch.zeros(len(flat), 1, int(labels.max()) + 1, device=flat.device)
         self.sizes = sizes.scatter_add(2, self.labels, torch.ones_like(self.labels, dtype=sizes.dtype))
@@ -246,14 +242,6 @@ class FlatRegions:
         sums = values.new_zeros(*values.shape[:2], self.sizes.shape[2]).scatter_add(2, labels, values)
         means = (sums / self.sizes.clamp_min(1).to(sums)).gather(2, labels).view_as(x)
         return torch.where(self.free, x, means)
-
-
-def _regions(flat: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Connected regions of flat pixels and their neighbours, numbered from 1; 0 elsewhere."""
-    from scipy import ndimage
-
-    labels: NDArray[np.int64] = ndimage.label(ndimage.binary_dilation(flat))[0].astype(np.int64)
-    return labels
 
 
 def _spectrum(size: tuple[int, int], power: float, cutoff: float) -> tuple[Tensor, Tensor]:

@@ -51,16 +51,12 @@ class Prior(ABC):
 class BoundedRange(Prior):
     r"""α-norm of the colours, which keeps an image near its centre; no value is excluded.
 
-    R(x) = w/(HW B^α) Σ_uv (Σ_k (x_k − c_k)²)^{α/2}
+    R(x) = w/(HW B^α) Σ_uv (Σ_k (x_k − c_k)²)^{α/2}  (Mahendran & Vedaldi 2016, §3.2.1)
 
     Parameters
     ----------
     alpha, typical, weight : float
         α ≥ 2, 6 in the paper; B, a typical distance of a colour from the centre; w.
-
-    Notes
-    -----
-    Source: Mahendran & Vedaldi 2016, §3.2.1.
     """
 
     alpha: float = 6.0

@@ -21,13 +21,13 @@ from .solvers.first_order import AdaGrad, Adam, Momentum, Solver
 from .solvers.lbfgs import LBFGS
 from .views import Transform, random_shifts, robustness
 
-DEEP = 48
-"""Receptive field, in pixels, from which on a network's layer is inverted as a deep one."""
-
+DEEP = 48  # receptive field, in pixels, from which on a network's layer is inverted as a deep one
 MAXIMIZATION_WEIGHT = 2.0
 CARICATURE_WEIGHT = 30.0
+PRIORS = (BoundedRange(), TotalVariation())
 
 MakeParameterization = Callable[[ImageSpec], Parameterization]
+MakeSolver = Callable[[], Solver]
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,10 @@ class Stage:
 
     Attributes
     ----------
-    steps : int
-        Gradient evaluations.
+    steps, rate : int, float
+        Gradient evaluations, and the scale of the solver's steps.
     softness : float, optional
         Of the descriptor's surrogate; None is the descriptor itself.
-    rate : float
-        Scale of the solver's steps.
     solver : callable, optional
         Makes the solver that goes on from here; None keeps the one there is.
     transforms : tuple of Transform
@@ -55,7 +53,7 @@ class Stage:
     steps: int
     softness: float | None = None
     rate: float = 1.0
-    solver: Callable[[], Solver] | None = None
+    solver: MakeSolver | None = None
     transforms: tuple[Transform, ...] = ()
     leak: float = 0.0
     spatial_mean_weight: float = 0.0
@@ -72,11 +70,8 @@ class Recipe:
 
     Attributes
     ----------
-    name : str
     parameterization, solver : callable
         Make the parameterization of an `ImageSpec`, and a solver.
-    priors : tuple of Prior
-    stages : tuple of Stage
     data_weight : float
         C of the papers, the weight of the data term against the priors.
     flat_regions : bool
@@ -87,7 +82,7 @@ class Recipe:
 
     name: str
     parameterization: MakeParameterization
-    solver: Callable[[], Solver]
+    solver: MakeSolver
     priors: tuple[Prior, ...]
     stages: tuple[Stage, ...]
     data_weight: float
@@ -109,7 +104,7 @@ class Recipe:
         return max([0, *(sum(t.shrinkage for t in stage.transforms) for stage in self.stages)])
 
     @property
-    def solvers(self) -> tuple[Callable[[], Solver], ...]:
+    def solvers(self) -> tuple[MakeSolver, ...]:
         """The makers of all solvers."""
         return self.solver, *(stage.solver for stage in self.stages if stage.solver)
 
@@ -136,12 +131,9 @@ def ijcv2016(phi: Representation) -> Recipe:
     Their step is one grey level and 1/η = α / (0.05 B² H W) on the 0–255 scale.
     """
     schedule = schedule_for(phi)
-    if schedule.jitter is None:
-        stages: tuple[Stage, ...] = (Stage(300),)
-    else:
-        stages = (Stage(300, transforms=random_shifts(schedule.jitter)), Stage(50, rate=0.1))
+    stages = (Stage(300, transforms=random_shifts(schedule.jitter or 1)), Stage(50, rate=0.1))
     solver = partial(AdaGrad, step=1 / 255, damping=6 / (0.05 * 255 * TYPICAL_COLOUR**2))
-    return Recipe("ijcv2016", Pixels, solver, (BoundedRange(), TotalVariation()), stages, schedule.data_weight)
+    return Recipe("ijcv2016", Pixels, solver, PRIORS, stages if schedule.jitter else stages[:1], schedule.data_weight)
 
 
 def best(phi: Representation) -> Recipe:
@@ -173,7 +165,7 @@ def fast(phi: Representation) -> Recipe:
 
 
 def _sharpened(name: str, phi: Representation, schedule: Schedule, softness: Softness, tv_weight: float,
-               parameterization: MakeParameterization, solver: Callable[[], Solver]) -> Recipe:
+               parameterization: MakeParameterization, solver: MakeSolver) -> Recipe:
     """Stages of ever sharper surrogates; one stage of all their steps for a descriptor that needs none."""
     if phi.exact:
         softness = ((sum(steps for steps, _ in softness), 0.0),)
@@ -188,9 +180,8 @@ def _network(name: str, phi: Representation, schedule: Schedule, steps: tuple[in
 
     The first stages use a leaky ReLU gradient. The last use the network's own, and the means over positions.
     """
-    priors = (BoundedRange(), TotalVariation())
     if phi.receptive_field < DEEP:
-        return Recipe(name, shallow, LBFGS, priors, (Stage(sum(steps)),), schedule.data_weight)
+        return Recipe(name, shallow, LBFGS, PRIORS, (Stage(sum(steps)),), schedule.data_weight)
     shifts = random_shifts(schedule.jitter or 1)
     stages = (
         Stage(steps[0], transforms=shifts, leak=0.05),
@@ -199,13 +190,12 @@ def _network(name: str, phi: Representation, schedule: Schedule, steps: tuple[in
         Stage(steps[3], spatial_mean_weight=60.0),
         Stage(steps[4], spatial_mean_weight=1000.0),
     )
-    return Recipe(name, Fourier, partial(Adam, step=0.01), priors, stages, schedule.data_weight)
+    return Recipe(name, Fourier, partial(Adam, step=0.01), PRIORS, stages, schedule.data_weight)
 
 
 def maximization_ijcv2016(phi: Representation) -> Recipe:
     """Activation maximisation as in Mahendran & Vedaldi 2016: AdaGrad on pixels, 300 steps with jitter."""
-    inversion = ijcv2016(phi)
-    return replace(inversion, stages=inversion.stages[:1])
+    return replace(ijcv2016(phi), stages=ijcv2016(phi).stages[:1])
 
 
 def maximization(phi: Representation) -> Recipe:
@@ -218,9 +208,8 @@ def maximization(phi: Representation) -> Recipe:
         return best(phi)
     transforms = robustness(max(schedule.jitter, 4))
     stages = (Stage(200, transforms=transforms), Stage(56, rate=0.3, transforms=transforms))
-    priors = (BoundedRange(), TotalVariation())
-    parameterization = partial(Colours, init_std=0.02)
-    return Recipe("best", parameterization, partial(Adam, step=0.03), priors, stages, MAXIMIZATION_WEIGHT)
+    colours, adam = partial(Colours, init_std=0.02), partial(Adam, step=0.03)
+    return Recipe("best", colours, adam, PRIORS, stages, MAXIMIZATION_WEIGHT)
 
 
 def _caricature(maximization: Callable[[Representation], Recipe], phi: Representation) -> Recipe:
@@ -229,8 +218,8 @@ def _caricature(maximization: Callable[[Representation], Recipe], phi: Represent
 
 def texture(phi: Representation) -> Recipe:
     """Ours: L-BFGS on Fourier coefficients of decorrelated colours, whose images stay in [0, 1], and a smooth prior."""
-    priors = (TotalVariation(weight=0.3),)
-    return Recipe("best", partial(Colours, init_std=0.1), LBFGS, priors, (Stage(300),), 1000.0)
+    colours = partial(Colours, init_std=0.1)
+    return Recipe("best", colours, LBFGS, (TotalVariation(weight=0.3),), (Stage(300),), 1000.0)
 
 
 def gatys2015(phi: Representation) -> Recipe:
@@ -249,12 +238,9 @@ TEXTURE_PRESETS: Presets = {"best": texture, "gatys2015": gatys2015}
 def recipe_for(phi: Representation, preset: str | Recipe, presets: Presets = PRESETS, steps: int | None = None,
                data_weight: float | None = None) -> Recipe:
     """A recipe, or one of some presets by its name, with another number of steps or another C if they are given."""
-    if isinstance(preset, Recipe):
-        recipe = preset
-    elif preset in presets:
-        recipe = presets[preset](phi)
-    else:
+    if not isinstance(preset, Recipe) and preset not in presets:
         raise ValueError(f"unknown preset {preset!r}: one of {', '.join(presets)}{suggestion(str(preset), presets)}")
+    recipe = preset if isinstance(preset, Recipe) else presets[preset](phi)
     recipe = recipe if data_weight is None else replace(recipe, data_weight=float(data_weight))
     return recipe if steps is None else with_steps(recipe, steps)
 

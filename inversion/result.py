@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,16 +25,15 @@ class Result:
     ----------
     images : ndarray (N, H, W) or (N, H, W, C)
         The pre-images, float32, exactly as found: values may leave [0, 1] a little.
-    codes : ndarray (N, h, w, D) or (N, D), or None
-        The target codes.
-    errors : ndarray (N,)
-        ‖Φ(x) − Φ₀‖ / ‖Φ₀‖, with the descriptor itself; NaN without a target code.
-    errors_centred : ndarray (N,)
-        ‖Φ(x) − Φ₀‖ / ‖Φ₀ − its mean cell‖; NaN for codes without positions.
-    history : dict of ndarray (steps, N)
-        "objective", "data" (the weighted data term), one entry a prior, and "error", NaN where it was not measured.
+    errors, errors_centred : ndarray (N,)
+        ‖Φ(x) − Φ₀‖ / ‖Φ₀‖ and ‖Φ(x) − Φ₀‖ / ‖Φ₀ − its mean cell‖, with the descriptor itself. NaN without a target
+        code; the second also for codes without positions.
     status : str
         How the run ended, as a sentence.
+    codes : ndarray (N, h, w, D) or (N, D), or None
+        The target codes.
+    history : dict of ndarray (steps, N)
+        "objective", "data" (the weighted data term), one entry a prior, and "error", NaN where it was not measured.
     starts : int
         How many of the images are attempts at the same code, in a row.
     provenance : dict
@@ -53,35 +51,28 @@ class Result:
 
     @classmethod
     def from_images(cls, phi: Representation, codes: NDArray[Any], images: NDArray[Any], **provenance: Any) -> Result:
-        """Measure images that any method made for some codes.
+        """Measure images (N, H, W) or (N, H, W, C), in [0, 1], that any method made for codes (N, h, w, D) or (N, D).
 
-        Parameters
-        ----------
-        phi : Representation
-        codes : ndarray (N, h, w, D) or (N, D)
-        images : ndarray (N, H, W) or (N, H, W, C)
-            Values in [0, 1].
-        **provenance
-            What to remember of the method: ``method="ridge"``, ``seconds=0.2``, …; ``status`` becomes the status.
+        The provenance is what to remember of the method: ``method="ridge"``, ``seconds=0.2``; ``status`` becomes the
+        status.
         """
         if len(codes) != len(images):
             raise ValueError(f"{len(codes)} codes but {len(images)} images: give one image a code")
         status = str(provenance.pop("status", "finished"))
-        found = np.stack([encode(phi, image) for image in images])
-        errors, centred = relative_errors(found, np.asarray(codes))
+        errors = relative_errors(np.stack([encode(phi, image) for image in images]), np.asarray(codes))
         facts = {"descriptor": phi.to_config(), **provenance}
-        return cls(np.asarray(images, np.float32), errors, centred, status, np.asarray(codes), provenance=facts)
+        return cls(np.asarray(images, np.float32), *errors, status, np.asarray(codes), provenance=facts)
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, i: int) -> Result:
-        codes = None if self.codes is None else self.codes[i : i + 1 or None]
-        history = {name: values[:, i : i + 1 or None] for name, values in self.history.items()}
-        chosen = {name: getattr(self, name)[i : i + 1 or None] for name in ("images", "errors", "errors_centred")}
-        if len(chosen["images"]) == 0:
+        row = slice(i, i + 1 or None)
+        if len(self.images[row]) == 0:
             raise IndexError(f"this result holds {len(self)} images, there is no image {i}")
-        return replace(self, codes=codes, history=history, starts=1, **chosen)
+        codes = None if self.codes is None else self.codes[row]
+        return replace(self, images=self.images[row], errors=self.errors[row], errors_centred=self.errors_centred[row],
+                       codes=codes, history={name: values[:, row] for name, values in self.history.items()}, starts=1)
 
     @property
     def best(self) -> int:
@@ -131,38 +122,31 @@ class Result:
     def load(cls, folder: str | Path, phi: Representation | None = None) -> Result:
         """Read what `save` wrote.
 
-        Parameters
-        ----------
-        folder : path
-        phi : Representation, optional
-            The descriptor that the result must belong to.
-
         Raises
         ------
         FileNotFoundError
             If the folder holds no result.
         ValueError
-            If a file is damaged, or the result belongs to another descriptor.
+            If a file is damaged, or the result belongs to another descriptor than phi.
         """
         folder = Path(folder)
         if not (folder / "result.json").is_file():
             raise FileNotFoundError(f"no result.json in {folder}: name a folder that `unfeature invert -o` wrote")
         try:
             facts = read_json(folder / "result.json")
-            result = cls(
-                load_array(folder / "image.npy"),
-                _from_list(facts["errors"]),
-                _from_list(facts["errors_centred"]),
-                facts["status"],
-                load_array(folder / "code.npy") if (folder / "code.npy").exists() else None,
-                {name: _from_list(values) for name, values in facts["history"].items()},
-                facts["starts"],
-                facts["provenance"],
-            )
+            errors, centred = (np.array(facts[name], np.float64) for name in ("errors", "errors_centred"))
+            codes = load_array(folder / "code.npy") if (folder / "code.npy").exists() else None
+            history = {name: np.array(values, np.float64) for name, values in facts["history"].items()}
+            result = cls(load_array(folder / "image.npy"), errors, centred, facts["status"], codes, history,
+                         facts["starts"], facts["provenance"])
         except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
             raise ValueError(f"the result in {folder} is damaged ({error}): run the inversion again") from error
-        if phi is not None:
-            _check_descriptor(result.provenance.get("descriptor"), phi, folder)
+        stored = result.provenance.get("descriptor") or {}
+        config = stored if phi is None else phi.to_config()
+        differing = sorted(k for k in {*stored, *config} if stored.get(k) != config.get(k))
+        if differing:
+            listed = ", ".join(f"{k} is {stored.get(k)!r} there and {config.get(k)!r} here" for k in differing)
+            raise ValueError(f"the result in {folder} belongs to another descriptor: {listed}")
         return result
 
 
@@ -183,18 +167,3 @@ def relative_errors(found: NDArray[Any], codes: NDArray[Any]) -> tuple[NDArray[n
     norms = (np.sqrt(np.square(values).sum(axes)) for values in (target, centred))
     relative, relative_centred = (np.where(n > 0, distance / np.where(n > 0, n, 1), np.nan) for n in norms)
     return relative, relative_centred
-
-
-def _check_descriptor(stored: Mapping[str, Any] | None, phi: Representation, folder: Path) -> None:
-    config = phi.to_config()
-    if stored == config:
-        return
-    stored = stored or {}
-    differing = sorted(k for k in {*stored, *config} if stored.get(k) != config.get(k))
-    listed = ", ".join(f"{k} is {stored.get(k)!r} there and {config.get(k)!r} here" for k in differing)
-    raise ValueError(f"the result in {folder} belongs to another descriptor: {listed}")
-
-
-def _from_list(values: list[Any]) -> NDArray[np.float64]:
-    """An array of numbers, NaN where JSON has null."""
-    return np.array(values, dtype=np.float64)

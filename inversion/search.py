@@ -22,10 +22,8 @@ from .objectives import Objective, squared_norm
 from .recipes import Recipe, without_steps
 from .result import Result, relative_errors
 
-VECTORS = 8
-"""Vectors of coordinates that a run holds beside the history of L-BFGS."""
-COORDINATES = 1.5
-"""Coordinates a pixel, at most: Fourier coefficients have a margin."""
+VECTORS = 8  # of coordinates that a run holds beside the history of L-BFGS
+COORDINATES = 1.5  # a pixel, at most: Fourier coefficients have a margin
 
 
 def seeds_for(seed: int, starts: int, count: int = 1) -> list[int]:
@@ -42,31 +40,17 @@ def search(
 ) -> Outcome:
     """Minimise the objective over one image for each seed, in chunks that fit the memory.
 
-    Parameters
-    ----------
-    phi, objective, recipe, size, seeds, like, progress
-        As for `descend`; objectives with one row for each image, or one for all.
-    codes : Tensor (N, ...), optional
-        Target codes. With them errors are measured, and the recipe may keep flat regions flat.
-    start : ndarray or Tensor, optional
-        An image to start from, or one for each seed.
-    memory : int or str, optional
-        Memory budget in bytes, or text such as ``"2GB"``; None is one chunk. The outcome does not depend on it.
-
-    Notes
-    -----
-    After a keyboard interrupt the images of later chunks stay where they start.
+    With target codes (N, ...) errors are measured, and the recipe may keep flat regions flat. Images have the dtype and
+    device of `like`. After a keyboard interrupt the images of later chunks stay where they start.
     """
     first = None if start is None else as_images(start, len(seeds), size).to(like)
     chunk = images_at_once(phi, recipe, size, like, memory) or len(seeds)
     outcomes: list[Outcome] = []
     for begin in range(0, len(seeds), chunk):
         part = slice(begin, begin + chunk)
-        flat = measure = None
-        if codes is not None:
-            flat = phi.flat_pixels(codes[part], *size) if recipe.flat_regions else None
-            measure = partial(_relative_error, phi, codes[part])
-        given = first if first is None else first[part]
+        given, target = (None if batch is None else batch[part] for batch in (first, codes))
+        flat = None if target is None or not recipe.flat_regions else phi.flat_pixels(target, *size)
+        measure = None if target is None else partial(_relative_error, phi, target)
         outcomes.append(descend(phi, objective.of(part), recipe, size, seeds[part], like, given, flat, measure,
                                 progress))
         recipe = without_steps(recipe) if outcomes[-1].interrupted else recipe
@@ -78,13 +62,7 @@ def search(
 
 def images_at_once(phi: Representation, recipe: Recipe, size: tuple[int, int], like: Tensor,
                    memory: int | str | None) -> int | None:
-    """How many images fit a memory budget, beside what the process holds anyway; None for any number.
-
-    Raises
-    ------
-    ValueError
-        If the budget cannot be read, or does not hold one image; the message says how much one takes.
-    """
+    """How many images fit a memory budget, beside what the process holds anyway; None for any number."""
     if memory is None:
         return None
     one = bytes_per_image(phi, recipe, size, like)
@@ -143,15 +121,15 @@ def _overall_outcome(outcomes: Sequence[Outcome], x: Tensor, history: dict[str, 
                      evaluations: int) -> Outcome:
     """With the status of the run that was interrupted, else of the last one."""
     decisive = next((outcome for outcome in outcomes if outcome.interrupted), outcomes[-1])
-    seconds = sum(outcome.seconds for outcome in outcomes)
-    return replace(decisive, x=x, history=history, evaluations=evaluations, seconds=seconds)
+    return replace(decisive, x=x, history=history, evaluations=evaluations, seconds=sum(o.seconds for o in outcomes))
 
 
 def with_contrast(x: Tensor, std: float) -> Tensor:
     """Images about mid-grey with this standard deviation, or less where more than 1 % of an image would be clipped."""
     centred = x - x.mean((1, 2, 3), keepdim=True)
     own = centred.square().mean((1, 2, 3)).sqrt()
-    extent = torch.stack([_quantile(sample.abs(), 0.99) for sample in centred])
+    rank = max(1, round(0.99 * x[0].numel()))
+    extent = centred.abs().flatten(1).kthvalue(rank, dim=1).values
     gain = torch.minimum(std / own.clamp_min(1e-12), 0.5 / extent.clamp_min(1e-12))
     return 0.5 + gain.view(-1, 1, 1, 1) * centred
 
@@ -188,7 +166,9 @@ def result_of(phi: Representation, recipe: Recipe, outcome: Outcome, seed: int, 
         "method": recipe.name, "descriptor": phi.to_config(), "recipe": recipe.describe(), "seed": seed,
         "evaluations": outcome.evaluations, "seconds": round(outcome.seconds, 3), "versions": dict(_versions()),
         **facts}
-    return Result(_to_arrays(outcome.x), errors, centred, outcome.status, target, outcome.history, starts, provenance)
+    images = outcome.x.permute(0, 2, 3, 1).float().cpu().numpy()
+    images = np.ascontiguousarray(images[..., 0] if images.shape[-1] == 1 else images)
+    return Result(images, errors, centred, outcome.status, target, outcome.history, starts, provenance)
 
 
 @cache
@@ -199,14 +179,3 @@ def _versions() -> dict[str, str]:
 def _relative_error(phi: Representation, codes: Tensor, x: Tensor) -> Tensor:
     with torch.no_grad():
         return (squared_norm(phi(x) - codes) / squared_norm(codes)).sqrt()
-
-
-def _quantile(values: Tensor, share: float) -> Tensor:
-    flat = values.flatten()
-    return flat.kthvalue(max(1, round(share * flat.numel()))).values
-
-
-def _to_arrays(x: Tensor) -> NDArray[np.float32]:
-    """Images (N, C, H, W) as (N, H, W, C), or (N, H, W) if they are grey."""
-    a = x.permute(0, 2, 3, 1).float().cpu().numpy()
-    return np.ascontiguousarray(a[..., 0] if a.shape[-1] == 1 else a)

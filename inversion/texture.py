@@ -21,29 +21,11 @@ Part = tuple[str, Objective, float]
 
 
 class OverLayers(Objective):
-    r"""A weighted sum of objectives, each of one layer.
-
-    ℓ(φ) = Σ_i w_i ℓ_i(φ_{layer i})
-
-    Parameters
-    ----------
-    phi : Layers
-    size : tuple of int
-        Height and width of the images.
-    parts : sequence of (str, Objective, float)
-        Layer, objective, weight; a layer may have several.
-
-    Raises
-    ------
-    ValueError
-        For a layer that phi does not have, or no part at all.
-    """
+    """ℓ(φ) = Σ_i w_i ℓ_i(φ_{layer i}) on images of one size, of parts (layer, ℓ_i, w_i); a layer may have several."""
 
     def __init__(self, phi: Layers, size: tuple[int, int], parts: Sequence[Part]):
         _check_layers(phi, [layer for layer, _, _ in parts])
-        self.phi = phi
-        self.size = size
-        self.parts = tuple(parts)
+        self.phi, self.size, self.parts = phi, size, tuple(parts)
 
     def of(self, samples: slice) -> OverLayers:
         """The objective of some of the samples."""
@@ -81,12 +63,8 @@ def synthesize(
     layer_weights : mapping of str to float, optional
         w_l; by default all layers weigh alike, 1 together.
     preset : {"best", "gatys2015"} or Recipe
-    steps, data_weight, memory, progress
-        As for `invert`.
-    starts : int
-        How many textures to make, from different noise.
-    seed : int
-        Of the noise; texture j has seed + j.
+    steps, data_weight, starts, seed, memory, progress
+        As for `invert`; every start makes a texture of its own.
 
     Returns
     -------
@@ -101,7 +79,9 @@ def synthesize(
     seeds = seeds_for(seed, starts)
     recipe = recipe_for(phi, preset, TEXTURE_PRESETS, steps, data_weight)
     x = in_channels_of(phi, image)
-    objective = OverLayers(phi, size or (x.shape[2], x.shape[3]), _gram_parts(phi, x, layer_weights))
+    if layer_weights is None:
+        layer_weights = dict.fromkeys(phi.layers, 1 / len(phi.layers))
+    objective = OverLayers(phi, size or (x.shape[2], x.shape[3]), _parts(phi, x, Gram, layer_weights))
     return _search(phi, objective, recipe, seeds, None, memory, progress)
 
 
@@ -115,17 +95,15 @@ def style_transfer(
     r"""Give one image the style of another.
 
     x* = argmin_x C (ℓ_content(x) + w ℓ_style(x)) + R(x), the codes of some layers near those of the content, the Gram
-    matrices of others near those of the style
+    matrices of others near those of the style (Gatys, Ecker & Bethge 2016)
 
     Parameters
     ----------
     phi : Layers
     content, style : ndarray (H, W) or (H, W, C)
         In [0, 1]; of any sizes, the result has that of the content.
-    content_layers : sequence of str, optional
-        By default the last of phi.
-    style_layers : sequence of str, optional
-        By default all.
+    content_layers, style_layers : sequence of str, optional
+        By default the last of phi, and all.
     style_weight : float
         w, for the mean of the style's layers against the mean of the content's, both relative.
     preset : {"best", "gatys2015"} or Recipe
@@ -140,33 +118,23 @@ def style_transfer(
     -------
     Result
         ``provenance["distances"]`` holds the relative distance of each part.
-
-    Notes
-    -----
-    Source: Gatys, Ecker & Bethge 2016.
     """
     if not style_weight >= 0:
         raise ValueError(f"the style's weight is not negative, got {style_weight}")
     x = in_channels_of(phi, content)
-    size = (x.shape[2], x.shape[3])
-    kept = tuple(content_layers or phi.layers[-1:])
-    styled = tuple(style_layers or phi.layers)
-    _check_layers(phi, (*kept, *styled))
-    with torch.no_grad():
-        codes = phi.split(phi(x), *size)
-    parts: list[Part] = [(layer, Euclidean(codes[layer]), 1 / len(kept)) for layer in kept]
-    parts += _gram_parts(phi, in_channels_of(phi, style), {layer: style_weight / len(styled) for layer in styled})
+    kept, styled = tuple(content_layers or phi.layers[-1:]), tuple(style_layers or phi.layers)
+    parts = _parts(phi, x, Euclidean, dict.fromkeys(kept, 1 / len(kept)))
+    parts += _parts(phi, in_channels_of(phi, style), Gram, dict.fromkeys(styled, style_weight / len(styled)))
     recipe = recipe_for(phi, preset, TEXTURE_PRESETS, steps, data_weight)
-    start = x if start is None else start
-    return _search(phi, OverLayers(phi, size, parts), recipe, [seed], start, None, progress)
+    objective = OverLayers(phi, (x.shape[2], x.shape[3]), parts)
+    return _search(phi, objective, recipe, [seed], x if start is None else start, None, progress)
 
 
 def _search(phi: Layers, objective: OverLayers, recipe: Recipe, seeds: list[int],
             start: NDArray[Any] | Tensor | None, memory: int | str | None,
             progress: Callable[[Progress], None] | None) -> Result:
-    like = torch.zeros(1, device=phi.device)
-    outcome = search(phi, objective, recipe, objective.size, seeds, like, start=start, memory=memory,
-                     progress=progress)
+    outcome = search(phi, objective, recipe, objective.size, seeds, torch.zeros(1, device=phi.device), start=start,
+                     memory=memory, progress=progress)
     with torch.no_grad():
         values = objective.by_part(phi(outcome.x))
     named = zip(values, objective.parts, strict=True)
@@ -174,13 +142,11 @@ def _search(phi: Layers, objective: OverLayers, recipe: Recipe, seeds: list[int]
     return result_of(phi, recipe, outcome, seeds[0], len(seeds), distances=distances)
 
 
-def _gram_parts(phi: Layers, x: Tensor, weights: Mapping[str, float] | None) -> list[Part]:
-    if weights is None:
-        weights = {layer: 1 / len(phi.layers) for layer in phi.layers}
+def _parts(phi: Layers, x: Tensor, kind: Callable[[Tensor], Objective], weights: Mapping[str, float]) -> list[Part]:
     _check_layers(phi, weights)
     with torch.no_grad():
         codes = phi.split(phi(x), x.shape[2], x.shape[3])
-    return [(layer, Gram(codes[layer]), weight) for layer, weight in weights.items()]
+    return [(layer, kind(codes[layer]), weight) for layer, weight in weights.items()]
 
 
 def _check_layers(phi: Layers, names: Sequence[str] | Mapping[str, float]) -> None:

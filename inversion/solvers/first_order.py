@@ -75,18 +75,12 @@ class FirstOrder(Solver):
 
 @dataclass(eq=False)
 class Momentum(FirstOrder):
-    """Gradient descent with momentum: d ← μ d − rate · step · P · g, z ← z + d.
+    """Gradient descent with momentum: d ← μ d − rate · step · P · g, z ← z + d (Mahendran & Vedaldi 2015, §3.3).
 
     Parameters
     ----------
-    step : float
-        For each of the P pixels, as objectives are means over them.
-    memory : float
-        μ.
-
-    Notes
-    -----
-    Source: Mahendran & Vedaldi 2015, §3.3.
+    step, memory : float
+        For each of the P pixels, as objectives are means over them; μ.
     """
 
     step: float
@@ -105,12 +99,10 @@ class AdaGrad(FirstOrder):
 
     Parameters
     ----------
-    step : float
-        Length of the steps where the gradient is strong; one grey level, 1/255, in the paper.
+    step, memory : float
+        Length of the steps where the gradient is strong, one grey level, 1/255, in the paper; μ, for G and d alike.
     damping : float
         Gradients weaker than this, over the number P of pixels, make shorter steps; P / η in the paper's terms.
-    memory : float
-        μ, for G and d alike.
 
     Notes
     -----
@@ -142,17 +134,13 @@ class AdaGrad(FirstOrder):
 
 @dataclass(eq=False)
 class Adam(FirstOrder):
-    r"""Adam: steps of similar length in every coordinate, from running means of g and g².
+    """Adam: steps of similar length in every coordinate, from running means of g and g² (Kingma & Ba 2015).
 
     Parameters
     ----------
     step : float
     memory : tuple of float
         Decay rates of the two means.
-
-    Notes
-    -----
-    Source: Kingma & Ba 2015.
     """
 
     step: float
