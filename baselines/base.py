@@ -10,7 +10,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from unfeature.catalogue import command_name
-from unfeature.features.base import Representation, code_to_numpy, code_to_tensor
+from unfeature.features.base import Representation, code_to_numpy, code_to_tensor, differences
 from unfeature.inversion.result import Result
 from unfeature.io.files import load_arrays, save_arrays
 
@@ -155,14 +155,9 @@ class Baseline:
 
     def check(self, phi: Encoder) -> None:
         """Raise a ValueError unless this was learned for the descriptor."""
-        given = phi.to_config()
-        if given == self.described:
-            return
-        names = sorted({n for n in {**given, **self.described} if given.get(n) != self.described.get(n)})
-        names = ["type"] if "type" in names else names
-        differences = ", ".join(f"{n} {self.described.get(n)!r} instead of {given.get(n)!r}" for n in names)
-        raise ValueError(f"this {self.method} model was learned for another descriptor ({differences}): "
-                         "learn one for yours, or use the model's descriptor")
+        if found := differences(self.described, phi.to_config()):
+            raise ValueError(f"this {self.method} model was learned for another descriptor ({found}): "
+                             "learn one for yours, or use the model's descriptor")
 
     def invert(self, phi: Encoder, code: Any, *, size: Size | None = None, count: int = 1, seed: int = 0) -> Result:
         """Find images whose code is near the one given.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Set
 from contextlib import suppress
+from operator import methodcaller
 from typing import Any, TypeVar, overload
 
 import numpy as np
@@ -34,13 +35,13 @@ class Representation(nn.Module):
     receptive_field : int
         Pixels, along one axis, that one position of the code depends on.
     in_channels : tuple of int
-        Channel counts that images may have; the first is that of a pre-image.
+        Numbers of channels that images may have; the first is that of a pre-image.
     centre : tuple of float
-        The colour, in [0, 1], about which priors and starting noise are placed; one value, or one a channel.
+        Mean colour in [0, 1] of priors and starting noise; one value, or one a channel.
     input_size : tuple of int or None
-        Height and width of the images that the code was made for; None if it was made for no size in particular.
+        Height and width of the images that the code was made for; None for any size.
     contrast_invariant : bool
-        Whether (all but very small) changes of the image's contrast leave the code as it is.
+        Whether the code hardly depends on the image's contrast.
     descriptors_per_position : int
         Local descriptors that the channels of one position hold, one after the other.
 
@@ -66,22 +67,11 @@ class Representation(nn.Module):
     @overload
     def __call__(self, image: NDArray[Any]) -> NDArray[Any]: ...
     def __call__(self, image: Tensor | NDArray[Any]) -> Tensor | NDArray[Any]:
-        """Encode a batch of tensors, or one NumPy image.
+        """Encode a tensor (N, C, H, W), or one NumPy image (H, W) or (H, W, C), with values in [0, 1].
 
-        Parameters
-        ----------
-        image : Tensor (N, C, H, W) or ndarray (H, W) or (H, W, C)
-            Values in [0, 1]; NumPy images may also be uint8 or uint16, whose full range is mapped to [0, 1].
-
-        Returns
-        -------
-        Tensor (N, D, h, w) or ndarray (h, w, D)
-            For codes without positions (N, D) or (D,).
-
-        Raises
-        ------
-        ValueError
-            For a wrong shape, dtype or range, non-finite values, or an image too small for one position.
+        NumPy images may also be uint8 or uint16, whose full range is mapped to [0, 1]. The code is a tensor
+        (N, D, h, w) or (N, D), or an array (h, w, D) or (D,). ValueError for a wrong shape, dtype or range, non-finite
+        values, or an image too small for one position.
         """
         if isinstance(image, np.ndarray):
             with torch.no_grad():
@@ -93,14 +83,10 @@ class Representation(nn.Module):
     @torch.inference_mode(False)
     @torch.enable_grad()
     def vjp(self, image: NDArray[Any]) -> tuple[NDArray[Any], Callable[[NDArray[Any]], NDArray[Any]]]:
-        """Encode a NumPy image, (H, W) or (H, W, C), and return the pullback of its gradient too.
+        """The code of a NumPy image, (H, W) or (H, W, C), and the pullback of its gradient.
 
-        Returns
-        -------
-        code : ndarray (h, w, D) or (D,)
-        pullback : callable
-            Maps ∂L/∂code, of the code's shape, to ∂L/∂image, of the image's shape, the image taken in [0, 1].
-            It may be called any number of times.
+        The pullback maps ∂L/∂code to ∂L/∂image, each of its array's shape, with the image in [0, 1]. It may be called
+        any number of times.
         """
         x = self.as_batch(image).requires_grad_()
         code = self(x)
@@ -126,8 +112,8 @@ class Representation(nn.Module):
     def position_centres(self, height: int, width: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Rows (h,) and columns (w,), in pixels from 0, of the centres of the positions of a height × width image.
 
-        The grid is taken to lie in the middle of the smallest image with such a code, or of the image itself where
-        the code does not tell. ValueError if the image is too small, or the code has no positions.
+        By default the grid is centred in the smallest image with such a code or, without `image_size_for`, in the
+        image. ValueError if the image is too small, or the code has no positions.
         """
         shape, size = self.output_shape(height, width), (height, width)
         if len(shape) != 3:
@@ -141,8 +127,7 @@ class Representation(nn.Module):
     def surrogate(self, softness: float) -> Representation:
         """A smooth surrogate that tends to this descriptor as softness → 0; the descriptor itself if it needs none.
 
-        By default, the descriptor with this `softness` if it has that argument and is no surrogate yet. Errors are
-        always measured with the descriptor, never with its surrogate.
+        By default, a descriptor whose `softness` is 0 gets this one. Errors are never measured with a surrogate.
         """
         return self.replace(softness=softness) if getattr(self, "softness", None) == 0 else self
 
@@ -153,8 +138,7 @@ class Representation(nn.Module):
     def flat_pixels(self, code: Tensor, height: int, width: int) -> Tensor | None:
         """Pixels where the code says that the image's gradient is zero, bool (N, H, W); None if it cannot tell.
 
-        Descriptors that normalise contrast hardly change as an almost flat image becomes flat, so that descent does
-        not find what a zero in the code says at once.
+        A code that normalises contrast hardly changes as a faint region becomes flat: descent does not find these.
         """
         return None
 
@@ -197,8 +181,8 @@ class Representation(nn.Module):
 
     def to_config(self) -> dict[str, Any]:
         """A JSON-able description; two descriptors compute the same code if and only if theirs are equal."""
-        described = {name: _describe(value) for name, value in self.params().items()}
-        config: dict[str, Any] = json.loads(json.dumps({"type": type(self).__name__, **described}))
+        described = {"type": type(self).__name__, **self.params()}
+        config: dict[str, Any] = json.loads(json.dumps(described, default=methodcaller("to_config")))
         return config
 
     @classmethod
@@ -225,13 +209,7 @@ class Representation(nn.Module):
 
 
 def image_to_tensor(image: NDArray[Any]) -> Tensor:
-    """One NumPy image, (H, W) or (H, W, C), as a tensor (1, C, H, W) in [0, 1]; float64 stays float64.
-
-    Raises
-    ------
-    ValueError
-        For a wrong shape or dtype, an empty image, non-finite values, or floats that look like 0–255.
-    """
+    """One NumPy image, (H, W) or (H, W, C), as a tensor (1, C, H, W) in [0, 1]; float64 stays float64."""
     a = np.asarray(image)
     if a.ndim not in (2, 3):
         raise ValueError(f"an image has shape (H, W) or (H, W, C), got {a.shape}")
@@ -261,13 +239,7 @@ def tensor_to_image(x: Tensor, squeeze: bool = True) -> NDArray[Any]:
 
 
 def code_to_tensor(code: NDArray[Any]) -> Tensor:
-    """A NumPy code, (h, w, D) or (D,), as a tensor (1, D, h, w) or (1, D).
-
-    Raises
-    ------
-    ValueError
-        For another number of axes, an empty code, a dtype that is no number, or non-finite values.
-    """
+    """A NumPy code, (h, w, D) or (D,), as a tensor (1, D, h, w) or (1, D)."""
     a = np.asarray(code)
     if a.ndim not in (1, 3) or a.size == 0:
         raise ValueError(f"a code has shape (h, w, D) or (D,), got {a.shape}")
@@ -290,8 +262,11 @@ def code_shape(code: Tensor) -> tuple[int, ...]:
     return (*code.shape[2:], code.shape[1])
 
 
-def _describe(value: Any) -> Any:
-    return value.to_config() if hasattr(value, "to_config") else value
+def differences(config: Mapping[str, Any], other: Mapping[str, Any], ignored: Set[str] = frozenset()) -> str:
+    """How two descriptions (`to_config`) differ, as "cell_size 6 instead of 8, …"; the type alone if that differs."""
+    names = sorted({*config, *other} - ignored) if config.get("type") == other.get("type") else ["type"]
+    pairs = ((name, config.get(name), other.get(name)) for name in names)
+    return ", ".join(f"{name} {a!r} instead of {b!r}" for name, a, b in pairs if a != b)
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from unfeature.io.files import load_arrays, save_arrays
 
-from .base import Representation
+from .base import Representation, differences
 
 KIND = "statistics"
 IRRELEVANT = {"leak", "stride", "receptive_field", "precision"}
@@ -26,10 +26,10 @@ class Statistics:
 
     Attributes
     ----------
-    mean, std, max : ndarray (D,)
-        Float64; the standard deviation is that of the population, ÷ count.
+    mean, std, max : ndarray (D,), float64
+        The standard deviation is that of the population, ÷ `positions`.
     images, positions : int
-        How many were read; every position counts alike, so that larger images count for more.
+        Numbers of images and of positions; all positions have the same weight, whatever their image.
     config : dict
         `Representation.to_config` of the descriptor.
     """
@@ -56,41 +56,25 @@ class Statistics:
         return found
 
     def check(self, phi: Representation, source: str | Path = "these") -> None:
-        """Raise a ValueError unless phi is the descriptor that the statistics were collected with.
-
-        The slope of dead ReLUs is left out of the comparison, since codes do not depend on it, and so is the precision.
-        """
-        ours, theirs = self.config, phi.to_config()
-        relevant = (ours.keys() | theirs.keys()) - IRRELEVANT
-        differing = sorted(k for k in relevant if ours.get(k) != theirs.get(k))
-        if differing:
-            described = ", ".join(f"{k} {ours.get(k)!r} instead of {theirs.get(k)!r}" for k in differing)
-            raise ValueError(f"the statistics in {source} belong to another descriptor ({described}): "
+        """Raise a ValueError unless the statistics are of this descriptor; leak and precision may differ."""
+        if found := differences(self.config, phi.to_config(), IRRELEVANT):
+            raise ValueError(f"the statistics in {source} belong to another descriptor ({found}): "
                              "collect them with this one")
 
 
 def statistics(phi: Representation, images: Iterable[NDArray[Any] | Tensor]) -> Statistics:
-    """Collect the mean, standard deviation and maximum of every channel, image by image or batch by batch.
+    """The mean, standard deviation and maximum of every channel of a descriptor's codes.
 
     Parameters
     ----------
     phi : Representation
     images : iterable of ndarray (H, W) or (H, W, C), or of Tensor (N, C, H, W)
-        Values in [0, 1] (arrays may be uint8); sizes may differ. A generator is read once and never held.
-
-    Returns
-    -------
-    Statistics
-
-    Raises
-    ------
-    ValueError
-        If there is no image, or one that the descriptor cannot encode.
+        Read once, one after the other; what `phi` can encode, of any sizes. ValueError if there is none.
 
     Notes
     -----
     Counts, means and squared deviations are merged batch by batch in float64 (Chan, Golub & LeVeque 1983), which is
-    exact where sums of squares would cancel.
+    accurate where sums of squares would cancel.
     """
     seen = positions = 0
     mean, deviations, largest = np.zeros(1), np.zeros(1), np.full(1, -np.inf)

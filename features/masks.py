@@ -16,9 +16,9 @@ def channel_mask(code_shape: Shape, channels: Iterable[int]) -> Tensor:
     Parameters
     ----------
     code_shape : tuple of int
-        (D, h, w), or (D,), as `Representation.output_shape` gives it.
+        (D, h, w) or (D,), see `Representation.output_shape`.
     channels : iterable of int
-        Indices; negative ones count from the end. ValueError for a channel that does not exist.
+        Negative indices count from the end. ValueError for a channel that does not exist.
     """
     mask = torch.zeros(1, *code_shape)
     for channel in channels:
@@ -30,11 +30,7 @@ def group_mask(code_shape: Shape, group: int, groups: int = 2) -> Tensor:
     """Ones on one of several equal groups of neighbouring channels: 0 the first half, 1 the second.
 
     AlexNet's two groups of filters are its two halves (IJCV 2016, the experiment on which part of a code matters).
-
-    Raises
-    ------
-    ValueError
-        For a group that does not exist, or channels that do not divide into the groups.
+    ValueError for a group that does not exist, or channels that do not divide into the groups.
     """
     channels = code_shape[0]
     if groups < 1 or channels % groups:
@@ -46,12 +42,8 @@ def group_mask(code_shape: Shape, group: int, groups: int = 2) -> Tensor:
 def centre_mask(code_shape: Shape, side: int = 5) -> Tensor:
     """Ones on the central side × side positions of a code, all channels; on all positions of a smaller map.
 
-    Where the middle lies between two positions, the left or upper one counts as central.
-
-    Raises
-    ------
-    ValueError
-        For a code without positions, or a side below 1.
+    Where the middle lies between two positions, the left or upper one counts as central. ValueError for a code
+    without positions, or a side below 1.
     """
     if len(code_shape) != 3 or side < 1:
         raise ValueError(f"a neighbourhood of side {side} needs a code of shape (D, h, w), got {tuple(code_shape)}")
@@ -62,13 +54,7 @@ def centre_mask(code_shape: Shape, side: int = 5) -> Tensor:
 
 
 def neuron(code_shape: Shape, channel: int, row: int | None = None, column: int | None = None) -> Tensor:
-    """The one-hot code (1, D, h, w) or (1, D) of one neuron, in the middle of the map by default.
-
-    Raises
-    ------
-    ValueError
-        For a neuron that does not exist.
-    """
+    """The one-hot code (1, D, h, w) or (1, D) of a neuron, by default in the middle; ValueError if there is none."""
     if len(code_shape) == 1 and (row, column) != (None, None):
         raise ValueError(f"a code of shape {tuple(code_shape)} has no rows and columns: name the channel alone")
     target = torch.zeros(1, *code_shape)

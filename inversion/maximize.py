@@ -88,7 +88,8 @@ def maximize(
     to noise, but alike. A template has Z = ‖Φ₀‖ times the mean norm of the codes of that noise.
     Source: Mahendran & Vedaldi 2016, §6. Differs: M without statistics.
     """
-    targets = {"channel": channel, "neuron": neuron, "class_": class_, "direction": direction, "mosaic": mosaic}
+    targets: dict[str, Any] = {"channel": channel, "neuron": neuron, "class_": class_, "direction": direction,
+                               "mosaic": mosaic}
     given = [name for name, value in targets.items() if value is not None]
     if len(given) != 1:
         raise ValueError(f"give one of channel, neuron, class_, direction and mosaic, got {', '.join(given) or 'none'}")

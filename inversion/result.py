@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from unfeature.features.base import Representation, code_to_numpy
+from unfeature.features.base import Representation, code_to_numpy, differences
 from unfeature.io.files import load_array, read_json, save_array, write_json
 from unfeature.io.images import write_png
 
@@ -142,11 +142,8 @@ class Result:
         except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
             raise ValueError(f"the result in {folder} is damaged ({error}): run the inversion again") from error
         stored = result.provenance.get("descriptor") or {}
-        config = stored if phi is None else phi.to_config()
-        differing = sorted(k for k in {*stored, *config} if stored.get(k) != config.get(k))
-        if differing:
-            listed = ", ".join(f"{k} is {stored.get(k)!r} there and {config.get(k)!r} here" for k in differing)
-            raise ValueError(f"the result in {folder} belongs to another descriptor: {listed}")
+        if phi is not None and (found := differences(stored, phi.to_config())):
+            raise ValueError(f"the result in {folder} belongs to another descriptor ({found})")
         return result
 
 

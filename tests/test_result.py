@@ -62,7 +62,7 @@ def test_provenance_tells_how_to_do_it_again(result, phi):
 
 def test_another_descriptor_is_refused(result, phi, tmp_path):
     result.save(tmp_path)
-    with pytest.raises(ValueError, match="cell_size is 6 there and 8 here"):
+    with pytest.raises(ValueError, match="cell_size 6 instead of 8"):
         Result.load(tmp_path, phi.replace(cell_size=8))
 
 

@@ -137,7 +137,7 @@ def test_save_and_load(which, tmp_path, request):
 
 def test_loading_refuses_another_descriptor(words, tmp_path):
     words.save(tmp_path / "words.npz")
-    with pytest.raises(ValueError, match=r"another descriptor: it has {'step': 4}, but {'step': 2}"):
+    with pytest.raises(ValueError, match=r"another descriptor \(step 4 instead of 2\)"):
         Vocabulary.load(tmp_path / "words.npz", PHI.replace(step=2))
     config = {k: v for k, v in PHI.to_config().items() if k != "seed"}
     save_arrays(tmp_path / "older.npz", "vocabulary", {"kind": "kmeans", "phi": config, "root": False},

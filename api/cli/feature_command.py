@@ -83,4 +83,5 @@ class FeatureCommand(click.Command):
 
 def _chosen(ctx: click.Context) -> tuple[str, list[ParameterOption]]:
     """The feature that a command line names, or that is usual, and its options."""
-    return ctx.meta.get(CHOSEN, ("", []))
+    chosen: tuple[str, list[ParameterOption]] = ctx.meta.get(CHOSEN, ("", []))
+    return chosen

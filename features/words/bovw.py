@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from ..checks import check_choice
 from .soft_sums import soft_masses
-from .vocabulary import Vocabulary, check_choice, signed_root
+from .vocabulary import Vocabulary, signed_root
 from .word_code import AssignedCode, Level, Region, squared_distances
 
 BagAssignment = Literal["hard", "soft", "llc", "straight-through"]

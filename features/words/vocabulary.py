@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import hashlib
 import warnings
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,11 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unfeature.catalogue import suggestion
 from unfeature.io.files import load_arrays, save_arrays
 from unfeature.io.memory import bytes_of
 
-from ..base import Representation
+from ..base import Representation, differences
+from ..checks import check_choice
 from .sampling import (
     PATCH,
     Images,
@@ -244,11 +243,8 @@ def _check_same(path: str | Path, given: dict[str, Any], stored: dict[str, Any])
     if given != stored:
         with contextlib.suppress(ValueError, TypeError):
             stored = Representation.from_config(stored).to_config()
-    differing = sorted(k for k in {*given, *stored} if given.get(k) != stored.get(k))
-    if differing:
-        found, expected = ({k: config.get(k) for k in differing} for config in (given, stored))
-        raise ValueError(f"the words of {path} were learned with another descriptor: it has {expected}, "
-                         f"but {found} was given")
+    if found := differences(stored, given):
+        raise ValueError(f"the words of {path} were learned with another descriptor ({found})")
 
 
 def _root(local: Tensor) -> Tensor:
@@ -260,12 +256,6 @@ def signed_root(v: Tensor, softening: float = 0.0) -> Tensor:
     """The signed square root v / √(|v| + s · mean |v|), with the mean along the last axis; s = 0 is exact to 1e-12."""
     size = v.abs()
     return v / (size + softening * size.mean(-1, keepdim=True) + 1e-12).sqrt()
-
-
-def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
-    """Raise a ValueError that lists the choices unless value is one of them."""
-    if value not in choices:
-        raise ValueError(f"unknown {name} {value!r}: one of {', '.join(choices)}{suggestion(value, choices)}")
 
 
 def _capacity(memory: int, dimension: int, words: int, kind: str) -> int:

@@ -14,8 +14,9 @@ from torch.nn.functional import normalize
 from torch.utils.checkpoint import checkpoint
 
 from ..base import Representation
+from ..checks import check_choice
 from ..device_constants import cached_on_device, constant
-from .vocabulary import Vocabulary, check_choice
+from .vocabulary import Vocabulary
 
 Self = TypeVar("Self", bound="WordCode")
 
