@@ -194,7 +194,7 @@ class Dask:
         try:
             from distributed import Client, as_completed
         except ModuleNotFoundError as error:
-            raise ValueError("--scheduler needs Dask: install unfeature[cluster]") from error
+            raise ValueError("--scheduler needs Dask: install unfeature[bench]") from error
         try:
             client = Client(self.scheduler, timeout=5)
         except (OSError, ValueError) as error:
