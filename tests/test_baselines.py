@@ -313,7 +313,8 @@ INVERTED = {
 def test_each_method_says_what_it_inverts(feature):
     phi = {"hog": PHI, "bovw": descriptor("jigsaw"), "brief": BRIEF(), "lbp": LBP(),
            "keypoints": SIFTKeypoints()}[feature]
-    assert {name for name, method in baselines.METHODS.items() if method.inverts(phi)} == INVERTED[feature]
+    listed = set().union(*INVERTED.values())
+    assert {name for name in listed if baselines.METHODS[name].inverts(phi)} == INVERTED[feature]
     for name, method in baselines.METHODS.items():
         if method.feature == feature:
             assert method.inverts(phi)
