@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from scipy.fft import dctn, idctn
 from unfeature.features.base import Representation
 
 from .collection import Collected
-from .stream import Floats, Images, Progress, Size, Stream
+from .stream import Floats, Size, Stream
 from .windows import Windows, min_max_normalise
 
 
@@ -38,22 +37,17 @@ class Collage(Collected):
     """
 
     @classmethod
-    def learn(cls, images: Images, phi: Representation, *, cells: int = 3, seed: int = 0, side: int | None = None,
-              memory: str | int = "2GB", output: str | Path | None = None,
-              progress: Progress | None = None) -> Collage:
+    def learn_from(cls, stream: Stream, phi: Representation, *, cells: int = 3) -> Collage:
         """Collect images and codes.
 
         Parameters
         ----------
         cells : int
             Positions along one side of a window; 1 for descriptors with a large receptive field, such as SIFT.
-        images, phi, seed, side, memory, output, progress
-            See `Baseline.learn`, as for the errors raised.
         """
         shape = Windows.of(phi, cells)
-        stream = Stream(images, phi, seed, side, memory, output, progress)
         kept = cls.collect(stream, shape)
-        return cls(phi.to_config(), cells=cells, **kept).saved_by(stream)
+        return cls(phi.to_config(), cells=cells, **kept)
 
     def reconstruct(self, phi: Representation, code: Floats, size: Size, count: int, seed: int) -> Floats:
         """The image (1, H, W, C) in [0, 1] of a code (h, w, D)."""

@@ -41,7 +41,7 @@ class Collected(Baseline):
     def collect(cls, stream: Stream, shape: Windows) -> dict[str, NDArray[Any]]:
         """The stream's images and codes, as many as fit into its memory; ValueError if not one window."""
         learner = CollectionLearner(stream.memory_bytes)
-        stream.run(learner, {"method": cls.method}, shape.smallest_image)
+        stream.run(learner, shape.smallest_image)
         if not any(len(shape.positions(code, image)) for image, code in entries(**learner.arrays)):
             raise ValueError("not one window was kept: give larger images, or allow more memory")
         return learner.arrays

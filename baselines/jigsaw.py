@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numba
@@ -16,7 +15,7 @@ from unfeature.features.words.word_code import AssignedCode
 
 from .base import Baseline
 from .collage import differences, poisson
-from .stream import Encoder, Floats, Images, Learner, Progress, Size, Stream
+from .stream import Encoder, Floats, Learner, Size, Stream
 from .windows import Windows, min_max_normalise, small_image
 
 ZONES = 8
@@ -75,28 +74,22 @@ class Jigsaw(Baseline):
     patches: Floats
 
     @classmethod
-    def learn(cls, images: Images, phi: AssignedCode, *, seed: int = 0, side: int | None = None,
-              memory: str | int = "2GB", output: str | Path | None = None,
-              progress: Progress | None = None) -> Jigsaw:
+    def learn_from(cls, stream: Stream, phi: AssignedCode) -> Jigsaw:
         """Count which words are neighbours, where they lie, and average what they look like.
 
         Parameters
         ----------
-        images, phi, seed, side, memory, output, progress
-            See `Baseline.learn`, as for the errors raised.
         """
-        cls.require(phi)
         shape, words = Windows.of(phi.phi, 1), len(phi.codebook)
-        stream = Stream(images, phi, seed, side, memory, output, progress)
         fixed = 8 * words * 2 * (len(NEIGHBOURS) * words + shape.patch_length)
         stream.rows_in_memory(fixed, 8 * shape.patch_length, 1000)
         learner = _NeighbourLearner(phi, shape)
-        stream.run(learner, {"method": cls.method}, shape.smallest_image)
+        stream.run(learner, shape.smallest_image)
         counts = learner.arrays
         pairs = np.stack([_affinity(one) for one in counts["pairs"]])
         patches = counts["patches"] / np.maximum(counts["seen"], 1)[:, None]
         scores = (s.astype(np.float32) for s in (pairs, _zone_scores(counts["zones"]), patches))
-        return cls(phi.to_config(), *scores).saved_by(stream)
+        return cls(phi.to_config(), *scores)
 
     @classmethod
     def inverts(cls, phi: Encoder) -> bool:

@@ -17,7 +17,7 @@ from unfeature.io.images import to_bytes, to_grey
 
 from .base import Baseline
 from .collage import differences, poisson
-from .stream import Encoder, Floats, Images, Learner, Progress, Size, Stream
+from .stream import Encoder, Floats, Learner, Size, Stream
 from .windows import min_max_normalise
 
 SIDE = 32
@@ -124,26 +124,20 @@ class Keypoints(Baseline):
     patches: NDArray[np.uint8]
 
     @classmethod
-    def learn(cls, images: Images, phi: SIFTKeypoints, *, per_image: int = 500, seed: int = 0,
-              side: int | None = None, memory: str | int = "2GB", output: str | Path | None = None,
-              progress: Progress | None = None) -> Keypoints:
+    def learn_from(cls, stream: Stream, phi: SIFTKeypoints, *, per_image: int = 500) -> Keypoints:
         """Collect descriptors and patches at the interest points of images.
 
         Parameters
         ----------
         per_image : int
             Interest points of each image; the strongest are kept.
-        images, phi, seed, side, memory, output, progress
-            See `Baseline.learn`, as for the errors raised.
         """
-        cls.require(phi)
-        stream = Stream(images, phi, seed, side, memory, output, progress)
         learner = _PointLearner(per_image, stream.memory_bytes)
-        stream.run(learner, {"method": cls.method, "per_image": per_image}, SMALLEST)
+        stream.run(learner, SMALLEST)
         if not len(learner.arrays["descriptors"]):
             raise ValueError("not one interest point was kept: give larger or more detailed images, "
                              "or allow more memory")
-        return cls(phi.to_config(), learner.arrays["descriptors"], learner.arrays["patches"]).saved_by(stream)
+        return cls(phi.to_config(), learner.arrays["descriptors"], learner.arrays["patches"])
 
     @classmethod
     def inverts(cls, phi: Encoder) -> bool:

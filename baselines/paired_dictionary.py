@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -14,7 +13,7 @@ from unfeature.features.base import Representation
 
 from .base import Baseline
 from .lasso import nonnegative_lasso
-from .stream import Floats, Images, Learner, Progress, Size, Stream
+from .stream import Floats, Learner, Size, Stream
 from .windows import Windows, min_max_normalise, normalised
 
 BATCH = 400
@@ -71,11 +70,9 @@ class PairedDictionary(Baseline):
     penalty: float
 
     @classmethod
-    def learn(cls, images: Images, phi: Representation, *, atoms: int = 1024, windows: int = 40_000,
-              penalty: float = 0.02, cells: int = 5, seed: int = 0, side: int | None = None,
-              memory: str | int = "2GB", output: str | Path | None = None,
-              progress: Progress | None = None) -> PairedDictionary:
-        """Learn from images.
+    def learn_from(cls, stream: Stream, phi: Representation, *, atoms: int = 1024, windows: int = 40_000,
+                   penalty: float = 0.02, cells: int = 5) -> PairedDictionary:
+        """Learn from windows of the images.
 
         Parameters
         ----------
@@ -87,25 +84,19 @@ class PairedDictionary(Baseline):
             Weight λ of the codes' L1 norm.
         cells : int
             Positions along one side of a window.
-        images, phi, seed, side, memory, output, progress
-            See `Baseline.learn`, as for the errors raised.
         """
-        if atoms < 1 or not penalty > 0:
-            raise ValueError(f"a dictionary has at least one atom and a positive penalty, "
-                             f"got atoms={atoms}, penalty={penalty}")
+        if not penalty > 0:
+            raise ValueError(f"penalty is a positive number, got {penalty}")
         shape = Windows.of(phi, cells)
-        stream = Stream(images, phi, seed, side, memory, output, progress)
         row = 4 * (shape.patch_length + shape.code_length)
         fixed = 4 * atoms * row + 12 * atoms**2 + 3 * BATCH * row
         store = min(STORE, stream.rows_in_memory(fixed, 2 * row, atoms + BATCH))
         learner = _DictionaryLearner(shape, atoms, penalty, -(-windows // len(stream)), max(store, atoms + BATCH))
-        settings = {"method": cls.method, "atoms": atoms, "windows": windows, "penalty": penalty, "cells": cells,
-                    "store": store}
-        stream.run(learner, settings, shape.smallest_image)
-        learner.drain(np.random.default_rng([seed, len(stream)]))
+        stream.run(learner, shape.smallest_image)
+        learner.drain(np.random.default_rng([stream.seed, len(stream)]))
         dictionary = learner.arrays["dictionary"]
         image_atoms, code_atoms = (half.copy() for half in np.split(dictionary, [shape.patch_length], axis=1))
-        return cls(phi.to_config(), image_atoms, code_atoms, cells, penalty).saved_by(stream)
+        return cls(phi.to_config(), image_atoms, code_atoms, cells, penalty)
 
     def reconstruct(self, phi: Representation, code: Floats, size: Size, count: int, seed: int) -> Floats:
         """The images (count, H, W, C) in [0, 1] of a code (h, w, D)."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from unfeature.features.base import Representation
 
 from .base import Baseline
-from .stream import Floats, Images, Learner, Progress, Size, Stream
+from .stream import Floats, Learner, Size, Stream
 from .windows import CHUNK, Windows, min_max_normalise, normalised
 
 Doubles = NDArray[np.float64]
@@ -67,9 +66,7 @@ class Ridge(Baseline):
     shrinkage: float
 
     @classmethod
-    def learn(cls, images: Images, phi: Representation, *, windows: int = 100_000, cells: int = 5, seed: int = 0,
-              side: int | None = None, memory: str | int = "2GB", output: str | Path | None = None,
-              progress: Progress | None = None) -> Ridge:
+    def learn_from(cls, stream: Stream, phi: Representation, *, windows: int = 100_000, cells: int = 5) -> Ridge:
         """Accumulate means and covariances over windows of the images, in a stream.
 
         Parameters
@@ -78,20 +75,15 @@ class Ridge(Baseline):
             Windows to learn from, spread evenly over the images; memory does not depend on their number.
         cells : int
             Positions along one side of a window.
-        images, phi, seed, side, memory, output, progress
-            See `Baseline.learn`, as for the errors raised; at least two images, every fifth of which only chooses
-            the shrinkage.
         """
         shape = Windows.of(phi, cells)
-        stream = Stream(images, phi, seed, side, memory, output, progress)
         d, p = shape.code_length, shape.patch_length
         stream.rows_in_memory(8 * (2 * (d * d + d * p) + 4 * d * d), 12 * (d + p), CHUNK)
         learner = _MomentsLearner(shape, -(-windows // len(stream)))
-        settings = {"method": cls.method, "windows": windows, "cells": cells}
-        stream.run(learner, settings, shape.smallest_image)
+        stream.run(learner, shape.smallest_image)
         gaussian, gamma = _Moments.of(learner, "fit").conditional(_Moments.of(learner, "held"))
         single = {name: values.astype(np.float32) for name, values in gaussian.items()}
-        return cls(phi.to_config(), cells=cells, shrinkage=gamma, **single).saved_by(stream)
+        return cls(phi.to_config(), cells=cells, shrinkage=gamma, **single)
 
     def reconstruct(self, phi: Representation, code: Floats, size: Size, count: int, seed: int) -> Floats:
         """The image (1, H, W, C) in [0, 1] of a code (h, w, D)."""

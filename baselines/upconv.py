@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,7 +20,7 @@ from unfeature.io.images import resize_longer, to_bytes
 
 from .base import Baseline
 from .generators import is_flat, network_for
-from .stream import Encoder, Floats, Images, Learner, Progress, Size, Stream
+from .stream import Encoder, Floats, Learner, Size, Stream
 
 RATE = 2e-3
 START_CONTRAST, START_NOISE = 0.25, 0.06
@@ -76,10 +75,8 @@ class Upconv(Baseline):
     crop: int
 
     @classmethod
-    def learn(cls, images: Images, phi: Representation, *, crop: int = 128, crops: int = 20,
-              zoom: float = 1.0, width: int = 96, steps: int = 1500, batch: int = 16, device: str | None = None,
-              seed: int = 0, side: int | None = None, memory: str | int = "2GB", output: str | Path | None = None,
-              progress: Progress | None = None) -> Upconv:
+    def learn_from(cls, stream: Stream, phi: Representation, *, crop: int = 128, crops: int = 20, zoom: float = 1.0,
+                   width: int = 96, steps: int = 1500, batch: int = 16, device: str | None = None) -> Upconv:
         """Train on random crops.
 
         Parameters
@@ -99,31 +96,22 @@ class Upconv(Baseline):
             Crops in each step.
         device : str, optional
             Where to train, such as cpu or cuda; a GPU if there is one.
-        images, phi, seed, side, memory, output, progress
-            See `Baseline.learn`, as for the errors raised.
         """
-        cls.require(phi)
         shape = phi.output_shape(crop, crop)
         if zoom < 1:
             raise ValueError(f"crops are cut larger and reduced, so zoom is at least 1, got {zoom}")
-        if steps < 1:
-            raise ValueError(f"training takes at least one step, got steps={steps}")
-        stream = Stream(images, phi, seed, side, memory, output)
-        if progress is not None:
-            stream.progress = lambda done, _: progress(done, len(stream) + steps)
+        stream.steps = steps
         row = phi.in_channels[0] * crop**2 + 2 * math.prod(shape)
         learner = _CropLearner(phi, crop, crops, zoom, stream.rows_in_memory(0, 4 * row, batch), len(stream))
-        settings = {"method": cls.method, "crop": crop, "crops": crops, "zoom": zoom, "width": width, "steps": steps,
-                    "batch": batch}
-        stream.run(learner, settings, crop)
-        network = network_for(phi, shape, width, crop, torch.Generator().manual_seed(seed))
+        stream.run(learner, crop)
+        network = network_for(phi, shape, width, crop, torch.Generator().manual_seed(stream.seed))
         weights = parameters_to_vector(network.parameters()).detach().numpy()
         image_mean = float(learner.arrays["images"].mean() / 255)
         model = cls(phi.to_config(), weights, *learner.moments(), image_mean, width, crop)
         trainer = _Trainer(model, network, learner, device or ("cuda" if torch.cuda.is_available() else "cpu"))
         trainer.run(stream, steps, batch)
         model.weights = learner.arrays["weights"]
-        return model.saved_by(stream)
+        return model
 
     @classmethod
     def inverts(cls, phi: Encoder) -> bool:
@@ -247,8 +235,7 @@ class _Trainer:
         images = len(stream)
         for step in range(self.resume(), steps):
             self.step(np.random.default_rng([stream.seed, images + step]), step, steps, batch)
-            if stream.progress is not None:
-                stream.progress(images + step + 1, images + steps)
+            stream.report(images + step + 1)
             if stream.checkpoint_due:
                 self.store(step + 1)
                 stream.checkpoint(self.learner, images, images)

@@ -53,18 +53,8 @@ class Windows:
         The patch is as large as the smallest image of cells × cells positions, but reaches at least one stride
         beyond the outer positions (56 pixels for HOG with cells of 8, as in HOGgles), and lies centred on the
         positions.
-
-        Raises
-        ------
-        ValueError
-            If the code has no positions, or `cells` is less than 1.
         """
-        if cells < 1:
-            raise ValueError(f"a window holds at least one position each way, got cells={cells}")
         shape = phi.output_shape(*small_image(phi))
-        if len(shape) != 3:
-            raise ValueError(f"{type(phi).__name__} gives a code without positions, {shape}: "
-                             "this method needs a grid of them, as HOG and DSIFT give")
         side = (cells + 2) * phi.stride
         try:
             side = max(side, *phi.image_size_for((shape[0], cells, cells)))
