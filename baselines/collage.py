@@ -45,9 +45,7 @@ class Collage(Collected):
         cells : int
             Positions along one side of a window; 1 for descriptors with a large receptive field, such as SIFT.
         """
-        shape = Windows.of(phi, cells)
-        kept = cls.collect(stream, shape)
-        return cls(phi.to_config(), cells=cells, **kept)
+        return cls(phi.to_config(), cells=cells, **cls.collect(stream, Windows.of(phi, cells)))
 
     def reconstruct(self, phi: Representation, code: Floats, size: Size, count: int, seed: int) -> Floats:
         """The image (1, H, W, C) in [0, 1] of a code (h, w, D)."""
@@ -62,16 +60,8 @@ class Collage(Collected):
 def poisson(vertical: NDArray[Any], horizontal: NDArray[Any]) -> NDArray[np.float64]:
     r"""The image of zero mean whose forward differences are nearest to given ones, in the least-squares sense.
 
-    Solves Δx = div v with x mirrored at the border, by a cosine transform.
-
-    Parameters
-    ----------
-    vertical, horizontal : ndarray (H, W, C)
-        Wanted x(i+1, j) − x(i, j) and x(i, j+1) − x(i, j); their last row and column are not used.
-
-    Returns
-    -------
-    ndarray (H, W, C)
+    Solves Δx = div v with x mirrored at the border, by a cosine transform. The differences (H, W, C) are those to the
+    pixel below and to the right; the last row and column are not used.
     """
     vertical, horizontal = np.array(vertical, dtype=np.float64), np.array(horizontal, dtype=np.float64)
     vertical[-1], horizontal[:, -1] = 0, 0

@@ -79,7 +79,8 @@ class PrimalDual(Baseline):
         for _ in range(STEPS):
             reached = balance * (self.margin - bits * phi.differences(ahead))
             s = (s + step * reached / 2**0.5).clamp(0, 1 / balance)
-            q = _project(q + step * _gradient(ahead) / 2**0.5, self.weight)
+            q = q + step * _gradient(ahead) / 2**0.5
+            q = q / (q.pow(2).sum(dim=(0, 2), keepdim=True).sqrt() / self.weight).clamp_min(1)
             before = x
             slope = balance * adjoint(-bits * s) + gradient_adjoint(q)
             x = (x - step * slope / 2**0.5).clamp(0, 1)
@@ -106,8 +107,3 @@ def _squared_norm(linear: Callable[[Tensor], Tensor], adjoint: Callable[[Tensor]
 def _gradient(x: Tensor) -> Tensor:
     """Forward differences down and right, zero at the end, (2, N, C, H, W)."""
     return torch.stack([torch.diff(x, dim=2, append=x[:, :, -1:]), torch.diff(x, dim=3, append=x[..., -1:])])
-
-
-def _project(q: Tensor, radius: float) -> Tensor:
-    """Each pixel's vector projected into the ball of the radius."""
-    return q / (q.pow(2).sum(dim=(0, 2), keepdim=True).sqrt() / radius).clamp_min(1)
