@@ -117,7 +117,7 @@ class Jigsaw(Baseline):
 
 
 class _NeighbourLearner(Learner):
-    """Counts of neighbouring words, their zones and sums of their patches."""
+    """Counts of neighbouring words, their zones and sums of their patches, on the grid and on grids between."""
 
     encodes: ClassVar[bool] = False
 
@@ -129,7 +129,6 @@ class _NeighbourLearner(Learner):
         self.arrays = {name: np.zeros(extent) for name, extent in extents.items()}
 
     def see(self, image: Floats, code: Floats, rng: np.random.Generator) -> None:
-        """Count the words of one image, on its grid and on grids between."""
         steps = range(0, self.shape.stride, max(1, self.shape.stride // FINER))
         for y, x in product(steps, steps):
             if min(image.shape[0] - y, image.shape[1] - x) >= self.shape.smallest_image:

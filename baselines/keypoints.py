@@ -28,15 +28,10 @@ STORED = "set of keypoints"
 
 @dataclass(frozen=True, eq=False)
 class KeypointSet:
-    """SIFT at interest points of one image; ValueError if the shapes do not fit together.
+    """SIFT at interest points of one image of a `size` (height, width); ValueError if the shapes do not fit together.
 
-    Attributes
-    ----------
-    frames : ndarray (n, 4)
-        x, y, diameter in pixels, and angle in degrees, clockwise from +x.
-    descriptors : ndarray (n, 128), uint8
-    size : tuple of int
-        Height and width of the image.
+    A row of `frames` (n, 4) is x, y, diameter in pixels, and angle in degrees, clockwise from +x; a row of
+    `descriptors` (n, 128) is uint8.
     """
 
     frames: Floats
@@ -67,13 +62,7 @@ class KeypointSet:
 
 @dataclass(frozen=True)
 class SIFTKeypoints:
-    """The descriptor of `Keypoints`: SIFT at interest points, by OpenCV.
-
-    Attributes
-    ----------
-    most : int
-        Keep this many of the strongest; all if 0.
-    """
+    """The descriptor of `Keypoints`: SIFT at the `most` strongest interest points, all if 0, by OpenCV."""
 
     most: int = 0
     in_channels: ClassVar[tuple[int, ...]] = (1,)
@@ -135,9 +124,8 @@ class Keypoints(Baseline):
         learner = _PointLearner(per_image, stream.memory_bytes)
         stream.run(learner, SMALLEST)
         if not len(learner.arrays["descriptors"]):
-            raise ValueError("not one interest point was kept: give larger or more detailed images, "
-                             "or allow more memory")
-        return cls(phi.to_config(), learner.arrays["descriptors"], learner.arrays["patches"])
+            raise ValueError("not one interest point was kept: give larger or more detailed images, or more memory")
+        return cls(phi.to_config(), **learner.arrays)
 
     @classmethod
     def inverts(cls, phi: Encoder) -> bool:
@@ -178,7 +166,6 @@ class _PointLearner(Learner):
                        "patches": np.zeros((0, SIDE, SIDE), dtype=np.uint8)}
 
     def see(self, image: Floats, code: Floats, rng: np.random.Generator) -> None:
-        """Keep the strongest points of one image."""
         found = self.phi(image)
         added = len(found) * (128 + SIDE * SIDE)
         if len(found) == 0 or 2 * sum(a.nbytes for a in self.arrays.values()) + added > self.limit:

@@ -43,18 +43,14 @@ class PairedDictionary(Baseline):
         U, a basis vector a row.
     code_atoms : ndarray (K, cells · cells · D)
         V, not renormalised by itself.
-    cells : int
-        Positions along one side of a window.
-    penalty : float
-        λ.
 
     Notes
     -----
-    The learning is online dictionary learning (Mairal et al. 2010) on mini-batches of 400 windows, each image read
-    once; windows pass through a store from which the batches are drawn at random. The coefficients come from
-    coordinate descent, not from LARS. The image is min–max normalised after cropping, and the crop is not off by the
-    one pixel by which that of the published implementation is. From 12,000 windows (one thread) it learns in 21 s,
-    SPAMS's `trainDL` in 62 s, scikit-learn's `MiniBatchDictionaryLearning` in 57 s, to equally good pre-images.
+    The learning is online dictionary learning (Mairal et al. 2010) on batches of 400 windows, drawn at random from a
+    store through which they pass. The coefficients come from coordinate descent, not from LARS. The image is min–max
+    normalised after cropping; the crop is not off by one pixel, as that of the published implementation is. From 12,000
+    windows (one thread) it learns in 21 s, SPAMS's `trainDL` in 62 s, scikit-learn's `MiniBatchDictionaryLearning` in
+    57 s, to equally good pre-images.
 
     References
     ----------
@@ -109,22 +105,19 @@ class PairedDictionary(Baseline):
             found = nonnegative_lasso(self._code_gram, correlations, self.penalty, TOLERANCE, repelled)
             images.append(min_max_normalise(shape.blend(found @ self.image_atoms, positions, size, by_number=True)))
             if len(images) < count:
-                repelled = np.concatenate([repelled, self._repulsion(found)[:, None]], axis=1)
+                patches = found @ self.image_atoms
+                patches = patches / np.maximum(np.linalg.norm(patches, axis=1, keepdims=True), 1e-6)
+                repulsion = np.sqrt(REPULSION) * patches @ self.image_atoms.T
+                repelled = np.concatenate([repelled, repulsion[:, None]], axis=1)
         return np.stack(images)
 
     @cached_property
     def _code_gram(self) -> Floats:
         return self.code_atoms @ self.code_atoms.T
 
-    def _repulsion(self, found: Floats) -> Floats:
-        """√γ (UᵀU) a / ‖U a‖ of the codes found."""
-        patches = found @ self.image_atoms
-        norms = np.linalg.norm(patches, axis=1, keepdims=True)
-        return np.asarray(np.sqrt(REPULSION) * (patches / np.maximum(norms, 1e-6)) @ self.image_atoms.T)
-
 
 class _DictionaryLearner(Learner):
-    """Online dictionary learning on windows drawn from a store that the images fill."""
+    """Online dictionary learning on windows drawn from a store that the images fill; half of it when it is full."""
 
     def __init__(self, shape: Windows, atoms: int, penalty: float, per_image: int, store: int) -> None:
         length = shape.patch_length + shape.code_length
@@ -139,7 +132,6 @@ class _DictionaryLearner(Learner):
         }
 
     def see(self, image: Floats, code: Floats, rng: np.random.Generator) -> None:
-        """Add windows of one image to the store; when it is full, learn from half of it."""
         for halves in self.shape.samples(image, code, self.per_image, rng):
             rows = np.hstack(halves)
             while len(rows):

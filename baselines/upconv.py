@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -47,10 +47,6 @@ class Upconv(Baseline):
         Mean and standard deviation of each channel of the code.
     image_mean : float
         Added to the network's output.
-    width : int
-        Channels at a resolution of 8 pixels; twice as many at 16, half as many at 4, from 16 to 512.
-    crop : int
-        Pixels along one side of the training images.
 
     Notes
     -----
@@ -89,7 +85,7 @@ class Upconv(Baseline):
             Crops are cut up to this many times as large, where the image has room, and reduced: more variety for
             codes of which each position sees much of a crop.
         width : int
-            Channels at a resolution of 8 pixels; coarser ones have more, finer ones fewer.
+            Channels at a resolution of 8 pixels; twice as many at 16, half as many at 4, from 16 to 512.
         steps : int
             Steps of Adam; they count as progress, too.
         batch : int
@@ -108,10 +104,9 @@ class Upconv(Baseline):
         weights = parameters_to_vector(network.parameters()).detach().numpy()
         image_mean = float(learner.arrays["images"].mean() / 255)
         model = cls(phi.to_config(), weights, *learner.moments(), image_mean, width, crop)
-        trainer = _Trainer(model, network, learner, device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        trainer.run(stream, steps, batch)
-        model.weights = learner.arrays["weights"]
-        return model
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        _Trainer(model, network, learner, device).run(stream, steps, batch)
+        return replace(model, weights=learner.arrays["weights"])
 
     @classmethod
     def inverts(cls, phi: Encoder) -> bool:
@@ -138,20 +133,10 @@ class Upconv(Baseline):
 
     def start(self, phi: Representation, code: NDArray[Any] | Tensor, *, size: Size | None = None,
               seed: int = 0) -> Floats:
-        """An image for `unfeature.invert` to start from.
+        """An image (H, W) or (H, W, C) for `unfeature.invert` to start from; its values may leave [0, 1].
 
         It is the network's image; for descriptors blind to contrast, with more contrast and a little noise of the
-        spectrum of photographs, from which the descent comes nearer to the code.
-
-        Parameters
-        ----------
-        phi, code, size, seed
-            See `Baseline.invert`.
-
-        Returns
-        -------
-        ndarray (H, W) or (H, W, C)
-            Values about `phi.centre`; they may leave [0, 1].
+        spectrum of photographs, from which the descent comes nearer to the code. Parameters as those of `invert`.
         """
         guess = self.invert(phi, code, size=size).image
         if not phi.contrast_invariant:
@@ -179,14 +164,10 @@ class _CropLearner(Learner):
         self.phi, self.crop, self.zoom, self.most = phi, crop, zoom, most
         self.crops = min(crops, max(1, most // images))
         shape = phi.output_shape(crop, crop)
-        self.arrays = {
-            "images": np.zeros((0, phi.in_channels[0], crop, crop), dtype=np.uint8),
-            "codes": np.zeros((0, *shape), dtype=np.float16),
-            "unit": np.array(1.0, dtype=np.float32),
-        }
+        self.arrays = {"images": np.zeros((0, phi.in_channels[0], crop, crop), dtype=np.uint8),
+                       "codes": np.zeros((0, *shape), dtype=np.float16), "unit": np.array(1.0, dtype=np.float32)}
 
     def see(self, image: Floats, code: Floats, rng: np.random.Generator) -> None:
-        """Keep crops of one image, if there is room."""
         number = min(self.crops, self.most - len(self.arrays["images"]))
         if number == 0:
             return
@@ -199,7 +180,6 @@ class _CropLearner(Learner):
         self.append(images=to_bytes(cut), codes=stored)
 
     def codes(self, chosen: NDArray[np.int64]) -> Floats:
-        """The codes of some crops."""
         return np.asarray(self.arrays["codes"][chosen].astype(np.float32) * self.arrays["unit"])
 
     def moments(self) -> tuple[Floats, Floats]:
@@ -221,7 +201,7 @@ class _CropLearner(Learner):
 
 
 class _Trainer:
-    """Adam on batches of crops; all parameters are one vector, whose state is kept in the learner's arrays."""
+    """Adam on batches of crops; all parameters are one vector, whose state the learner's arrays keep."""
 
     def __init__(self, model: Upconv, network: nn.Module, learner: _CropLearner, device: str) -> None:
         self.model, self.learner, self.arrays, self.device = model, learner, learner.arrays, device
@@ -231,7 +211,6 @@ class _Trainer:
         self.optimiser = torch.optim.Adam([self.vector], lr=RATE)
 
     def run(self, stream: Stream, steps: int, batch: int) -> None:
-        """Train, from the state kept in the arrays on, and leave the last one there."""
         images = len(stream)
         for step in range(self.resume(), steps):
             self.step(np.random.default_rng([stream.seed, images + step]), step, steps, batch)
@@ -252,13 +231,11 @@ class _Trainer:
         return int(step)
 
     def store(self, step: int) -> None:
-        """Write the state into the arrays."""
         kept = {"weights": self.vector, **{name: self.optimiser.state[self.vector][name] for name in MOMENTS}}
         self.arrays |= {name: value.detach().cpu().numpy().copy() for name, value in kept.items()}
         self.arrays["step"] = np.array(step)
 
     def step(self, rng: np.random.Generator, step: int, steps: int, batch: int) -> None:
-        """One step on a random batch."""
         chosen = rng.integers(len(self.arrays["images"]), size=batch)
         codes = torch.from_numpy(self.learner.codes(chosen)).to(self.device)
         images = torch.from_numpy(self.arrays["images"][chosen]).to(self.device).float() / 255
