@@ -38,8 +38,10 @@ class Baseline:
         Whether there is anything to learn; where not, ``of(phi)`` makes the method.
     several : bool
         Whether it can give several inverses of one code.
+    encoder, grid : type, bool
+        The class of what makes the codes that it inverts, and whether they need positions.
     inverted, feature : str
-        The codes that `inverts` accepts, in words, and the command-line name of a descriptor with such codes.
+        The codes that it inverts, in words, and the command-line name of a descriptor with such codes.
     described : dict
         ``to_config()`` of the descriptor that this was learned for.
     """
@@ -48,6 +50,8 @@ class Baseline:
     version: ClassVar[int] = 1
     learned: ClassVar[bool] = True
     several: ClassVar[bool] = False
+    encoder: ClassVar[Any] = Representation
+    grid: ClassVar[bool] = True
     inverted: ClassVar[str] = "codes with positions, as HOG and DSIFT give"
     feature: ClassVar[str] = "hog"
 
@@ -58,9 +62,9 @@ class Baseline:
         cls.method = command_name(cls.__name__)
 
     @classmethod
-    def inverts(cls, phi: Encoder) -> bool:
-        """Whether this method inverts the codes of a descriptor; by default, all codes with positions."""
-        return isinstance(phi, Representation) and len(phi.output_shape(*small_image(phi))) == 3
+    def inverts(cls, phi: Any) -> bool:
+        """Whether this method inverts the codes of a descriptor."""
+        return isinstance(phi, cls.encoder) and (not cls.grid or len(phi.output_shape(*small_image(phi))) == 3)
 
     @classmethod
     def require(cls, phi: Encoder) -> None:
@@ -97,11 +101,9 @@ class Baseline:
 
         Raises
         ------
-        FileNotFoundError
-            If a folder or file does not exist.
-        ValueError
-            If the method does not invert the descriptor, an image cannot be read, all are too small, a parameter is
-            out of range, or the memory does not suffice.
+        FileNotFoundError, ValueError
+            If a folder or file is missing; if the method does not invert the descriptor, an image cannot be read, all
+            are too small, a parameter is out of range, or the memory does not suffice.
         """
         if not cls.learned:
             raise ValueError(f"{cls.method} learns nothing from images: make it with {cls.__name__}.of(phi)")

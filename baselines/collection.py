@@ -15,8 +15,6 @@ from .base import Baseline
 from .stream import Floats, Learner, Stream
 from .windows import Windows
 
-Entries = Iterator[tuple[NDArray[np.uint8], Floats]]
-
 
 @dataclass(eq=False, repr=False)
 class Collected(Baseline):
@@ -84,7 +82,7 @@ class CollectionLearner(Learner):
                     extents=np.array([[*image.shape, *code.shape]]))
 
 
-def entries(pixels: NDArray[np.uint8], codes: NDArray[np.float16], extents: NDArray[np.int64]) -> Entries:
+def entries(pixels: NDArray[Any], codes: NDArray[Any], extents: NDArray[Any]) -> Iterator[tuple[NDArray[Any], Floats]]:
     """Each image (H, W, C) with its code (h, w, D)."""
     at = code_at = 0
     for extent in extents:

@@ -13,7 +13,7 @@ from torch.nn.functional import fold
 from unfeature.features.base import Representation, code_to_tensor
 
 from .base import Baseline
-from .stream import Encoder, Floats, Moments, Size, Stream
+from .stream import Floats, Moments, Size, Stream
 
 STEPS = 200
 RATE = 0.1
@@ -28,23 +28,11 @@ class Direct(Baseline):
     Patches of natural images have the mean m and the principal components U with variances s². The image is a sum of
     patches m + U (s ∘ z) that overlap by half under a Hann window, and z = argmin ‖Φ(x(z)) − Φ₀‖² / ‖Φ₀‖² + w ‖z‖²/n,
     by 200 steps of Adam from small noise, with the descriptor's own gradient (its surrogate's, where it has one, for
-    the first half).
-
-    Attributes
-    ----------
-    basis : ndarray (K, side · side · C)
-        U, a component a row, times s.
-    mean : ndarray (side · side · C)
-        m.
-    side : int
-        Pixels along one side of a patch.
-    weight : float
-        w; the paper has none.
+    the first half). `basis` (K, side · side · C) is U times s, a component a row, and `mean` (side · side · C) is m.
 
     Notes
     -----
-    The paper takes one basis for a whole window of fixed size; the overlapping patches make it one for images of any
-    size.
+    The paper has no w, and one basis for a window of fixed size; overlapping patches make it one for any size.
 
     References
     ----------
@@ -52,6 +40,7 @@ class Direct(Baseline):
     """
 
     several: ClassVar[bool] = True
+    grid: ClassVar[bool] = False
     inverted: ClassVar[str] = "codes with a gradient"
 
     basis: Floats
@@ -85,11 +74,6 @@ class Direct(Baseline):
         scales = np.sqrt(np.maximum(values[::-1][:components], 0))
         basis = (vectors[:, ::-1][:, :components] * scales).T
         return cls(phi.to_config(), basis.astype(np.float32), mean.astype(np.float32), pixels, weight)
-
-    @classmethod
-    def inverts(cls, phi: Encoder) -> bool:
-        """Whether it is a `Representation`: codes without positions have a gradient, too."""
-        return isinstance(phi, Representation)
 
     def reconstruct(self, phi: Representation, code: Floats, size: Size, count: int, seed: int) -> Floats:
         """The images (count, H, W, C) in [0, 1] of a code (h, w, D), from different starts."""

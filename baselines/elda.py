@@ -23,14 +23,7 @@ class ELDA(Collected):
     The image averages the windows that a whitened template scores highest. The template of a window y of the code is
     w = (Σ + λI)⁻¹ (y − μ), μ and Σ being the mean and covariance of all windows of the collection ("background"), λ
     the mean of Σ's diagonal times `ridge`. Windows y' of the collection are scored by ⟨w, y'⟩, and the patches under
-    the 20 best are averaged.
-
-    Attributes
-    ----------
-    background : ndarray (d)
-        μ.
-    precision : ndarray (d, d)
-        (Σ + λI)⁻¹.
+    the 20 best are averaged. `background` (d) is μ and `precision` (d, d) is (Σ + λI)⁻¹.
 
     Notes
     -----

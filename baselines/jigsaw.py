@@ -45,10 +45,8 @@ class Jigsaw(Baseline):
 
     Attributes
     ----------
-    pairs : ndarray (8, K, K)
-        Scores of the word b at each offset from the word a.
-    zones : ndarray (K, 64)
-        Scores of a word in each zone, row by row.
+    pairs, zones : ndarray (8, K, K), (K, 64)
+        Scores of the word b at each offset from the word a, and of a word in each zone, row by row.
     patches : ndarray (K, side · side · C)
         Mean patch of each word, of zero mean.
 
@@ -56,8 +54,7 @@ class Jigsaw(Baseline):
     -----
     Kato and Harada solve the assignment by hill climbing from a genetic search, and take patches from a regression;
     annealing and blended means stand in for both. Their words are those of objects of 101 kinds, which lie alike in all
-    images of a kind. Of photographs at large, a few hundred words do not tell the arrangement: the annealing finds
-    arrangements that score higher than the true one. A pyramid of 4×4 regions does tell it, nearly.
+    images of a kind. Those of photographs at large hardly tell the arrangement; a pyramid of 4×4 regions nearly does.
 
     References
     ----------
@@ -220,14 +217,6 @@ def _exchange(layout: Any, tables: Any, i: int, j: int, k: int, m: int) -> float
 
 
 @numba.njit(cache=True, nogil=True)
-def _allowed(region: Any, i: int, j: int, k: int, m: int, tall: int, wide: int) -> bool:
-    """Whether two blocks do not overlap and each word would stay in its region."""
-    if abs(i - k) < tall and abs(j - m) < wide:
-        return False
-    return bool((region[i : i + tall, j : j + wide] == region[k : k + tall, m : m + wide]).all())
-
-
-@numba.njit(cache=True, nogil=True)
 def _anneal(layout: Any, region: Any, tables: Any, total: int, seed: int) -> None:
     """Exchange words, and now and then blocks, inside regions, while the temperature falls."""
     np.random.seed(seed)  # noqa: NPY002
@@ -240,7 +229,8 @@ def _anneal(layout: Any, region: Any, tables: Any, total: int, seed: int) -> Non
             wide = np.random.randint(1, min(LARGEST_BLOCK, width) + 1)  # noqa: NPY002
         i, k = np.random.randint(height - tall + 1), np.random.randint(height - tall + 1)  # noqa: NPY002
         j, m = np.random.randint(width - wide + 1), np.random.randint(width - wide + 1)  # noqa: NPY002
-        if not _allowed(region, i, j, k, m, tall, wide):
+        overlap = abs(i - k) < tall and abs(j - m) < wide
+        if overlap or (region[i : i + tall, j : j + wide] != region[k : k + tall, m : m + wide]).any():
             continue
         gain = 0.0
         for a in range(tall):

@@ -17,7 +17,7 @@ from unfeature.io.images import to_bytes, to_grey
 
 from .base import Baseline
 from .collage import differences, poisson
-from .stream import Encoder, Floats, Learner, Size, Stream
+from .stream import Floats, Learner, Size, Stream
 from .windows import min_max_normalise
 
 SIDE = 32
@@ -89,13 +89,8 @@ class Keypoints(Baseline):
     (Poisson blending); where nothing was pasted, the gradient is zero, which interpolates smoothly.
 
     Its descriptor is `SIFTKeypoints`, its codes are `KeypointSet`; the errors of its results are NaN, since
-    keypoints are not a code of fixed shape.
-
-    Attributes
-    ----------
-    descriptors : ndarray (n, 128), uint8
-    patches : ndarray (n, 32, 32), uint8
-        Upright, at unit scale.
+    keypoints are not a code of fixed shape. The database holds `descriptors` (n, 128) and upright `patches` (n, 32, 32)
+    at unit scale, both uint8.
 
     Notes
     -----
@@ -106,6 +101,8 @@ class Keypoints(Baseline):
     P. Weinzaepfel, H. Jégou, P. Pérez, "Reconstructing an image from its local descriptors", CVPR 2011.
     """
 
+    encoder: ClassVar[Any] = SIFTKeypoints
+    grid: ClassVar[bool] = False
     inverted: ClassVar[str] = "sets of SIFT keypoints"
     feature: ClassVar[str] = "keypoints"
 
@@ -126,11 +123,6 @@ class Keypoints(Baseline):
         if not len(learner.arrays["descriptors"]):
             raise ValueError("not one interest point was kept: give larger or more detailed images, or more memory")
         return cls(phi.to_config(), **learner.arrays)
-
-    @classmethod
-    def inverts(cls, phi: Encoder) -> bool:
-        """Whether it is `SIFTKeypoints`."""
-        return isinstance(phi, SIFTKeypoints)
 
     def read_code(self, phi: SIFTKeypoints, code: KeypointSet, size: Size | None) -> tuple[KeypointSet, Size]:
         """The keypoints, and the size of their image."""

@@ -22,9 +22,6 @@ def nonnegative_lasso(gram: Floats, correlations: Floats, penalty: float, tolera
     largest one; the descent runs on the small Gram matrix of the active atoms, then all correlations are renewed,
     until no atom outside exceeds λ. `gram` is VᵀV (K, K), `correlations` yᵀV (n, K), `penalty` λ, `repelled` q
     (n, M, K); `tolerance` bounds the violation of the optimality conditions, on the scale of the correlations.
-
-    Encoding the 884 windows of one image (K = 1024, one thread) takes 0.4 s, with SPAMS 1.2 s and with scikit-learn's
-    `sparse_encode` 10 s, at equal objectives.
     """
     signals, atoms = correlations.shape
     if gram.shape != (atoms, atoms):

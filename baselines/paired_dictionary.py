@@ -48,9 +48,7 @@ class PairedDictionary(Baseline):
     -----
     The learning is online dictionary learning (Mairal et al. 2010) on batches of 400 windows, drawn at random from a
     store through which they pass. The coefficients come from coordinate descent, not from LARS. The image is min–max
-    normalised after cropping; the crop is not off by one pixel, as that of the published implementation is. From 12,000
-    windows (one thread) it learns in 21 s, SPAMS's `trainDL` in 62 s, scikit-learn's `MiniBatchDictionaryLearning` in
-    57 s, to equally good pre-images.
+    normalised after cropping; the crop is not off by one pixel, as that of the published implementation is.
 
     References
     ----------
@@ -122,14 +120,10 @@ class _DictionaryLearner(Learner):
     def __init__(self, shape: Windows, atoms: int, penalty: float, per_image: int, store: int) -> None:
         length = shape.patch_length + shape.code_length
         self.shape, self.atoms, self.penalty, self.per_image = shape, atoms, penalty, per_image
-        self.arrays = {
-            "store": np.zeros((store, length), dtype=np.float32),
-            "filled": np.zeros((), dtype=np.int64),
-            "steps": np.zeros((), dtype=np.int64),
-            "dictionary": np.zeros((atoms, length), dtype=np.float32),
-            "codes": np.zeros((atoms, atoms), dtype=np.float32),
-            "products": np.zeros((atoms, length), dtype=np.float32),
-        }
+        shapes = {"store": (store, length), "dictionary": (atoms, length), "codes": (atoms, atoms),
+                  "products": (atoms, length)}
+        self.arrays = {name: np.zeros(shape, dtype=np.float32) for name, shape in shapes.items()}
+        self.arrays |= {name: np.zeros((), dtype=np.int64) for name in ("filled", "steps")}
 
     def see(self, image: Floats, code: Floats, rng: np.random.Generator) -> None:
         for halves in self.shape.samples(image, code, self.per_image, rng):

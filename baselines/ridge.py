@@ -35,10 +35,8 @@ class Ridge(Baseline):
     ----------
     weights : ndarray (d, side · side · C)
         (Σ_xy Σ_yy⁻¹)ᵀ.
-    image_mean, code_mean : ndarray
-        μ_x and μ_y.
-    variance : ndarray (side · side · C)
-        Conditional variance of each pixel of a normalised patch.
+    image_mean, code_mean, variance : ndarray
+        μ_x, μ_y and the conditional variance of each pixel of a normalised patch.
     whitening : ndarray (d', d)
         A with AᵀA = Σ_yy⁻¹, over the directions in which windows of unit norm and zero mean vary at all.
     shrinkage : float
@@ -46,8 +44,8 @@ class Ridge(Baseline):
 
     Notes
     -----
-    Windows of zero norm are left out. The paper's implementation takes the covariance from HOG statistics learned on
-    large image sets and a fixed ridge; this one is learned from any images, and chooses its shrinkage.
+    The paper's implementation takes the covariance from HOG statistics learned on large image sets and a fixed ridge;
+    this one is learned from any images, and chooses its shrinkage.
 
     References
     ----------

@@ -38,14 +38,9 @@ class Encoder(Protocol):
 
 
 class Learner:
-    """The state of learning: nothing but arrays, so that it can be stored and restored.
+    """The state of learning: nothing but `arrays`, so that it can be stored and restored.
 
-    Attributes
-    ----------
-    arrays : dict of ndarray
-        The whole state.
-    encodes : bool
-        Whether `see` needs the images' codes; if not, it gets empty ones.
+    `encodes` says whether `see` needs the images' codes; if not, it gets empty ones.
     """
 
     encodes: ClassVar[bool] = True
@@ -120,10 +115,7 @@ class Stream:
         return rows
 
     def run(self, learner: Learner, smallest: int = 1) -> None:
-        """Show the learner every image, but those narrower or lower than `smallest` pixels.
-
-        ValueError if an image cannot be read, or all are too small.
-        """
+        """Show the learner every image of `smallest` pixels each way; ValueError if none is, or one cannot be read."""
         begin, used = self._resume(learner)
         for number in range(begin, len(self)):
             image = self._read(self.sources[self.order[number]])

@@ -20,7 +20,7 @@ from unfeature.io.images import resize_longer, to_bytes
 
 from .base import Baseline
 from .generators import is_flat, network_for
-from .stream import Encoder, Floats, Learner, Size, Stream
+from .stream import Floats, Learner, Size, Stream
 
 RATE = 2e-3
 START_CONTRAST, START_NOISE = 0.25, 0.06
@@ -56,10 +56,10 @@ class Upconv(Baseline):
 
     References
     ----------
-    A. Dosovitskiy, T. Brox, "Inverting Visual Representations with Convolutional Networks", CVPR 2016
-    (arXiv 1506.02753).
+    A. Dosovitskiy, T. Brox, "Inverting Visual Representations with Convolutional Networks", CVPR 2016.
     """
 
+    grid: ClassVar[bool] = False
     inverted: ClassVar[str] = "codes of a Representation"
     version: ClassVar[int] = 3
 
@@ -105,13 +105,8 @@ class Upconv(Baseline):
         image_mean = float(learner.arrays["images"].mean() / 255)
         model = cls(phi.to_config(), weights, *learner.moments(), image_mean, width, crop)
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        _Trainer(model, network, learner, device).run(stream, steps, batch)
+        _train(model, network.to(device), learner, stream, steps, batch, device)
         return replace(model, weights=learner.arrays["weights"])
-
-    @classmethod
-    def inverts(cls, phi: Encoder) -> bool:
-        """Whether it is a `Representation`, with positions or without."""
-        return isinstance(phi, Representation)
 
     def size_for(self, phi: Representation, code_shape: tuple[int, ...]) -> Size:
         """That of the training crops if codes have no positions, else the smallest with a code of this shape."""
@@ -179,9 +174,6 @@ class _CropLearner(Learner):
         stored = np.clip(codes / self.arrays["unit"], *HALF_PRECISION).astype(np.float16)
         self.append(images=to_bytes(cut), codes=stored)
 
-    def codes(self, chosen: NDArray[np.int64]) -> Floats:
-        return np.asarray(self.arrays["codes"][chosen].astype(np.float32) * self.arrays["unit"])
-
     def moments(self) -> tuple[Floats, Floats]:
         """Mean and standard deviation of each channel, at least a thousandth of the usual one."""
         codes = self.arrays["codes"].reshape(*self.arrays["codes"].shape[:2], -1)
@@ -200,50 +192,34 @@ class _CropLearner(Learner):
         return np.ascontiguousarray((cut[:, ::-1] if mirrored else cut).transpose(2, 0, 1))
 
 
-class _Trainer:
+def _train(model: Upconv, network: nn.Module, learner: Learner, stream: Stream, steps: int, batch: int,
+           device: str) -> None:
     """Adam on batches of crops; all parameters are one vector, whose state the learner's arrays keep."""
-
-    def __init__(self, model: Upconv, network: nn.Module, learner: _CropLearner, device: str) -> None:
-        self.model, self.learner, self.arrays, self.device = model, learner, learner.arrays, device
-        self.network = network.to(device)
-        self.shapes = {name: parameter.shape for name, parameter in network.named_parameters()}
-        self.vector = torch.tensor(model.weights, device=device, requires_grad=True)
-        self.optimiser = torch.optim.Adam([self.vector], lr=RATE)
-
-    def run(self, stream: Stream, steps: int, batch: int) -> None:
-        images = len(stream)
-        for step in range(self.resume(), steps):
-            self.step(np.random.default_rng([stream.seed, images + step]), step, steps, batch)
-            stream.report(images + step + 1)
-            if stream.checkpoint_due:
-                self.store(step + 1)
-                stream.checkpoint(self.learner, images, images)
-        self.store(steps)
-
-    def resume(self) -> int:
-        """Restore the state kept in the arrays, if any; the number of steps done."""
-        if "step" not in self.arrays:
-            return 0
-        weights, *moments = (torch.from_numpy(self.arrays[name]).to(self.device) for name in ("weights", *MOMENTS))
-        self.vector.data.copy_(weights)
-        step = torch.tensor(float(self.arrays["step"]))
-        self.optimiser.state[self.vector] = {"step": step, **dict(zip(MOMENTS, moments, strict=True))}
-        return int(step)
-
-    def store(self, step: int) -> None:
-        kept = {"weights": self.vector, **{name: self.optimiser.state[self.vector][name] for name in MOMENTS}}
-        self.arrays |= {name: value.detach().cpu().numpy().copy() for name, value in kept.items()}
-        self.arrays["step"] = np.array(step)
-
-    def step(self, rng: np.random.Generator, step: int, steps: int, batch: int) -> None:
-        chosen = rng.integers(len(self.arrays["images"]), size=batch)
-        codes = torch.from_numpy(self.learner.codes(chosen)).to(self.device)
-        images = torch.from_numpy(self.arrays["images"][chosen]).to(self.device).float() / 255
-        self.optimiser.param_groups[0]["lr"] = RATE * 0.5 * (1 + math.cos(math.pi * step / steps)) + 1e-5
-        parts = self.vector.split([shape.numel() for shape in self.shapes.values()])
-        weights = {name: part.view(shape) for part, (name, shape) in zip(parts, self.shapes.items(), strict=True)}
-        found = functional_call(self.network, weights, (self.model.standardised(codes), tuple(images.shape[2:])))
-        loss = F.mse_loss(found + self.model.image_mean, images)
-        self.optimiser.zero_grad()
-        loss.backward()
-        self.optimiser.step()
+    arrays, images = learner.arrays, len(stream)
+    shapes = {name: parameter.shape for name, parameter in network.named_parameters()}
+    vector = torch.tensor(arrays.get("weights", model.weights), device=device, requires_grad=True)
+    optimiser = torch.optim.Adam([vector], lr=RATE)
+    begin = int(arrays.get("step", 0))
+    if begin > 0:
+        kept = {name: torch.from_numpy(arrays[name]).to(device) for name in MOMENTS}
+        optimiser.state[vector] = {"step": torch.tensor(float(begin)), **kept}
+    for step in range(begin, steps):
+        rng = np.random.default_rng([stream.seed, images + step])
+        chosen = rng.integers(len(arrays["images"]), size=batch)
+        codes = torch.from_numpy(arrays["codes"][chosen].astype(np.float32) * arrays["unit"]).to(device)
+        crops = torch.from_numpy(arrays["images"][chosen]).to(device).float() / 255
+        optimiser.param_groups[0]["lr"] = RATE * 0.5 * (1 + math.cos(math.pi * step / steps)) + 1e-5
+        parts = vector.split([shape.numel() for shape in shapes.values()])
+        weights = {name: part.view(shape) for part, (name, shape) in zip(parts, shapes.items(), strict=True)}
+        found = functional_call(network, weights, (model.standardised(codes), tuple(crops.shape[2:])))
+        optimiser.zero_grad()
+        F.mse_loss(found + model.image_mean, crops).backward()
+        optimiser.step()
+        stream.report(images + step + 1)
+        due = stream.checkpoint_due
+        if due or step + 1 == steps:
+            state = {"weights": vector, **{name: optimiser.state[vector][name] for name in MOMENTS}}
+            arrays |= {name: value.detach().cpu().numpy().copy() for name, value in state.items()}
+            arrays["step"] = np.array(step + 1)
+        if due:
+            stream.checkpoint(learner, images, images)
