@@ -9,11 +9,5 @@ __getattr__ = METHODS.attribute
 
 
 def find(name: str) -> type:
-    """The class of a method by its command-line name, or by what ``unfeature learn`` calls its model.
-
-    Raises
-    ------
-    ValueError
-        For an unknown name.
-    """
+    """The class of a method by its command-line name or its model's name in ``unfeature learn``, else ValueError."""
     return METHODS.find(LEARNED_AS.get(name, name))

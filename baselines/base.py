@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -25,8 +27,8 @@ class Baseline:
     """One way from a code to an image.
 
     Subclasses are dataclasses: fields that are arrays are stored as such, the others as JSON. They implement
-    `reconstruct` and, if there is something to learn, `learn` with keyword parameters of their own. The first line of
-    their docstring names them in help texts. The command-line name, `method`, follows from the name of the class.
+    `reconstruct` and, if there is something to learn, `learn_from`. The first line of their docstring names them in
+    help texts. The command-line name, `method`, follows from the name of the class.
 
     Attributes
     ----------
@@ -36,10 +38,10 @@ class Baseline:
         Whether there is anything to learn; where not, ``of(phi)`` makes the method.
     several : bool
         Whether it can give several inverses of one code.
-    inverted : str
-        The codes that `inverts` accepts, in words.
-    feature : str
-        Command-line name of a descriptor that it inverts.
+    encoder, grid : type, bool
+        The class of what makes the codes that it inverts, and whether they need positions.
+    inverted, feature : str
+        The codes that it inverts, in words, and the command-line name of a descriptor with such codes.
     described : dict
         ``to_config()`` of the descriptor that this was learned for.
     """
@@ -48,6 +50,8 @@ class Baseline:
     version: ClassVar[int] = 1
     learned: ClassVar[bool] = True
     several: ClassVar[bool] = False
+    encoder: ClassVar[Any] = Representation
+    grid: ClassVar[bool] = True
     inverted: ClassVar[str] = "codes with positions, as HOG and DSIFT give"
     feature: ClassVar[str] = "hog"
 
@@ -58,9 +62,9 @@ class Baseline:
         cls.method = command_name(cls.__name__)
 
     @classmethod
-    def inverts(cls, phi: Encoder) -> bool:
-        """Whether this method inverts the codes of a descriptor; by default, all codes with positions."""
-        return isinstance(phi, Representation) and len(phi.output_shape(*small_image(phi))) == 3
+    def inverts(cls, phi: Any) -> bool:
+        """Whether this method inverts the codes of a descriptor."""
+        return isinstance(phi, cls.encoder) and (not cls.grid or len(phi.output_shape(*small_image(phi))) == 3)
 
     @classmethod
     def require(cls, phi: Encoder) -> None:
@@ -70,7 +74,8 @@ class Baseline:
 
     @classmethod
     def learn(cls: type[Self], images: Images, phi: Any, *, seed: int = 0, side: int | None = None,
-              memory: str | int = "2GB", output: str | Path | None = None, progress: Progress | None = None) -> Self:
+              memory: str | int = "2GB", output: str | Path | None = None, progress: Progress | None = None,
+              **parameters: Any) -> Self:
         """Learn from images, each of which is read once.
 
         Parameters
@@ -91,16 +96,35 @@ class Baseline:
             resumes from it and writes the same bytes.
         progress : callable, optional
             Called with the number of images seen and the number of all.
+        **parameters
+            Those of the method, described by its `learn_from`; whole numbers are at least 1.
 
         Raises
         ------
-        FileNotFoundError
-            If a folder or file does not exist.
-        ValueError
-            If the method does not invert the descriptor, an image cannot be read, all are too small, a parameter is
-            out of range, or the memory does not suffice.
+        FileNotFoundError, ValueError
+            If a folder or file is missing; if the method does not invert the descriptor, an image cannot be read, all
+            are too small, a parameter is out of range, or the memory does not suffice.
         """
-        raise ValueError(f"{cls.method} learns nothing from images: make it with {cls.__name__}.of(phi)")
+        if not cls.learned:
+            raise ValueError(f"{cls.method} learns nothing from images: make it with {cls.__name__}.of(phi)")
+        cls.require(phi)
+        own = inspect.signature(cls.learn_from).parameters.values()
+        settings = {p.name: p.default for p in own if p.kind is p.KEYWORD_ONLY} | parameters
+        for parameter in own:
+            if isinstance(parameter.default, int) and settings[parameter.name] < 1:
+                raise ValueError(f"{parameter.name} is at least 1, got {settings[parameter.name]}")
+        stream = Stream(images, phi, {"method": cls.method, **settings}, seed, side, memory, output, progress)
+        learn_from: Callable[..., Self] = cls.learn_from
+        model = learn_from(stream, phi, **settings)
+        if output is not None and stream.checkpoint_file is not None:
+            model.save(output)
+            stream.checkpoint_file.unlink(missing_ok=True)
+        return model
+
+    @classmethod
+    def learn_from(cls: type[Self], stream: Stream, phi: Any) -> Self:
+        """What a method learns from a stream of images; its keyword parameters are those of `learn`."""
+        raise NotImplementedError
 
     @classmethod
     def of(cls: type[Self], phi: Encoder) -> Self:
@@ -109,13 +133,6 @@ class Baseline:
             raise ValueError(f"{cls.method} has to be learned from images first")
         cls.require(phi)
         return cls(phi.to_config())
-
-    def saved_by(self: Self, stream: Stream) -> Self:
-        """Itself, saved to the stream's `output` if there is one; the checkpoint beside it is removed."""
-        if stream.output is not None and stream.checkpoint_file is not None:
-            self.save(stream.output)
-            stream.checkpoint_file.unlink(missing_ok=True)
-        return self
 
     def save(self, path: str | Path) -> None:
         """Write to one file, atomically and without pickle."""
@@ -126,20 +143,10 @@ class Baseline:
 
     @classmethod
     def load(cls: type[Self], path: str | Path, phi: Encoder | None = None) -> Self:
-        """Read what `save` wrote.
+        """Read what `save` wrote; with `phi`, check at once that it was learned for this descriptor.
 
-        Parameters
-        ----------
-        path : str or Path
-        phi : Representation, optional
-            Check at once that the model was learned for this descriptor; `invert` checks anyway.
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is no such file.
-        ValueError
-            If the file is damaged, or holds another method's model, another version, or another descriptor's.
+        A missing file is a FileNotFoundError; one that is damaged, or holds another method's model, another version or
+        another descriptor's, a ValueError.
         """
         meta, arrays = load_arrays(path, f"{cls.method} model")
         if meta.get("version") != cls.version:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from scipy.fft import dctn, idctn
 from unfeature.features.base import Representation
 
 from .collection import Collected
-from .stream import Floats, Images, Progress, Size, Stream
+from .stream import Floats, Size, Stream
 from .windows import Windows, min_max_normalise
 
 
@@ -38,22 +37,15 @@ class Collage(Collected):
     """
 
     @classmethod
-    def learn(cls, images: Images, phi: Representation, *, cells: int = 3, seed: int = 0, side: int | None = None,
-              memory: str | int = "2GB", output: str | Path | None = None,
-              progress: Progress | None = None) -> Collage:
+    def learn_from(cls, stream: Stream, phi: Representation, *, cells: int = 3) -> Collage:
         """Collect images and codes.
 
         Parameters
         ----------
         cells : int
             Positions along one side of a window; 1 for descriptors with a large receptive field, such as SIFT.
-        images, phi, seed, side, memory, output, progress
-            See `Baseline.learn`, as for the errors raised.
         """
-        shape = Windows.of(phi, cells)
-        stream = Stream(images, phi, seed, side, memory, output, progress)
-        kept = cls.collect(stream, shape)
-        return cls(phi.to_config(), cells=cells, **kept).saved_by(stream)
+        return cls(phi.to_config(), cells=cells, **cls.collect(stream, Windows.of(phi, cells)))
 
     def reconstruct(self, phi: Representation, code: Floats, size: Size, count: int, seed: int) -> Floats:
         """The image (1, H, W, C) in [0, 1] of a code (h, w, D)."""
@@ -68,16 +60,8 @@ class Collage(Collected):
 def poisson(vertical: NDArray[Any], horizontal: NDArray[Any]) -> NDArray[np.float64]:
     r"""The image of zero mean whose forward differences are nearest to given ones, in the least-squares sense.
 
-    Solves Δx = div v with x mirrored at the border, by a cosine transform.
-
-    Parameters
-    ----------
-    vertical, horizontal : ndarray (H, W, C)
-        Wanted x(i+1, j) − x(i, j) and x(i, j+1) − x(i, j); their last row and column are not used.
-
-    Returns
-    -------
-    ndarray (H, W, C)
+    Solves Δx = div v with x mirrored at the border, by a cosine transform. The differences (H, W, C) are those to the
+    pixel below and to the right; the last row and column are not used.
     """
     vertical, horizontal = np.array(vertical, dtype=np.float64), np.array(horizontal, dtype=np.float64)
     vertical[-1], horizontal[:, -1] = 0, 0

@@ -15,21 +15,12 @@ from .base import Baseline
 from .stream import Floats, Learner, Stream
 from .windows import Windows
 
-Entries = Iterator[tuple[NDArray[np.uint8], Floats]]
-
 
 @dataclass(eq=False, repr=False)
 class Collected(Baseline):
     """A method that searches a collection of images and codes, which lie one after the other in two flat arrays.
 
-    Attributes
-    ----------
-    pixels : ndarray (…), uint8
-    codes : ndarray (…), float16
-    extents : ndarray (n, 6)
-        H, W, C of each image and h, w, D of its code.
-    cells : int
-        Positions along one side of a window; 1 for descriptors with a large receptive field, such as SIFT.
+    The rows of `extents` are H, W, C of an image and h, w, D of its code.
     """
 
     pixels: NDArray[np.uint8]
@@ -41,28 +32,15 @@ class Collected(Baseline):
     def collect(cls, stream: Stream, shape: Windows) -> dict[str, NDArray[Any]]:
         """The stream's images and codes, as many as fit into its memory; ValueError if not one window."""
         learner = CollectionLearner(stream.memory_bytes)
-        stream.run(learner, {"method": cls.method}, shape.smallest_image)
+        stream.run(learner, shape.smallest_image)
         if not any(len(shape.positions(code, image)) for image, code in entries(**learner.arrays)):
             raise ValueError("not one window was kept: give larger images, or allow more memory")
         return learner.arrays
 
     def nearest(self, shape: Windows, templates: Floats, k: int, metric: str) -> tuple[Floats, Floats]:
-        """The k windows of the highest scores for each template, and the patches under them.
+        """The k highest scores of windows for each of m templates, descending, and their patches in [0, 1], (m, k, …).
 
-        Parameters
-        ----------
-        shape : Windows
-        templates : ndarray (m, cells · cells · D)
-        k : int
-        metric : {"product", "distance"}
-            Score a window y of a template t by ⟨t, y⟩, or by −‖t − y‖².
-
-        Returns
-        -------
-        scores : ndarray (m, k)
-            Descending.
-        patches : ndarray (m, k, side · side · C)
-            Values in [0, 1].
+        A window y of a template t scores ⟨t, y⟩ or, if the `metric` is "distance", −‖t − y‖².
         """
         scores = np.full((len(templates), k), -np.inf, dtype=np.float32)
         owners = np.zeros((len(templates), k, 3), dtype=np.int64)
@@ -74,18 +52,16 @@ class Collected(Baseline):
                 found = 2 * found - (rows**2).sum(axis=1) - (templates**2).sum(axis=1, keepdims=True)
             tagged = np.broadcast_to(np.insert(positions, 0, number, axis=1), (len(scores), len(positions), 3))
             joined = np.concatenate([scores, found], axis=1)
-            best = _largest(joined, k)
+            best = np.argpartition(-joined, k - 1, axis=1)[:, :k]
+            order = np.argsort(-np.take_along_axis(joined, best, axis=1), axis=1, kind="stable")
+            best = np.take_along_axis(best, order, axis=1)
             scores = np.take_along_axis(joined, best, axis=1)
             owners = np.take_along_axis(np.concatenate([owners, tagged], axis=1), best[..., None], axis=1)
-        return scores, self._patches(shape, owners)
-
-    def _patches(self, shape: Windows, owners: NDArray[np.int64]) -> Floats:
-        flat = owners.reshape(-1, 3)
-        patches = np.empty((len(flat), shape.patch_length), dtype=np.float32)
+        patches = np.empty((*owners.shape[:2], shape.patch_length), dtype=np.float32)
         for number, (image, _) in enumerate(entries(self.pixels, self.codes, self.extents)):
-            mine = np.flatnonzero(flat[:, 0] == number)
-            patches[mine] = shape.patches(image, flat[mine, 1:]) / np.float32(255)
-        return patches.reshape(*owners.shape[:2], -1)
+            mine = owners[..., 0] == number
+            patches[mine] = shape.patches(image, owners[mine][:, 1:]) / np.float32(255)
+        return scores, patches
 
 
 class CollectionLearner(Learner):
@@ -93,11 +69,8 @@ class CollectionLearner(Learner):
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.arrays: dict[str, NDArray[Any]] = {
-            "pixels": np.zeros(0, dtype=np.uint8),
-            "codes": np.zeros(0, dtype=np.float16),
-            "extents": np.zeros((0, 6), dtype=np.int64),
-        }
+        self.arrays = {"pixels": np.zeros(0, dtype=np.uint8), "codes": np.zeros(0, dtype=np.float16),
+                       "extents": np.zeros((0, 6), dtype=np.int64)}
 
     def see(self, image: Floats, code: Floats, rng: np.random.Generator) -> None:
         """Keep one image, if there is room for it."""
@@ -109,17 +82,10 @@ class CollectionLearner(Learner):
                     extents=np.array([[*image.shape, *code.shape]]))
 
 
-def entries(pixels: NDArray[np.uint8], codes: NDArray[np.float16], extents: NDArray[np.int64]) -> Entries:
+def entries(pixels: NDArray[Any], codes: NDArray[Any], extents: NDArray[Any]) -> Iterator[tuple[NDArray[Any], Floats]]:
     """Each image (H, W, C) with its code (h, w, D)."""
     at = code_at = 0
     for extent in extents:
         end, code_end = at + int(np.prod(extent[:3])), code_at + int(np.prod(extent[3:]))
         yield pixels[at:end].reshape(extent[:3]), codes[code_at:code_end].reshape(extent[3:]).astype(np.float32)
         at, code_at = end, code_end
-
-
-def _largest(scores: Floats, k: int) -> NDArray[np.int64]:
-    """Columns of the k largest scores of each row, descending."""
-    chosen = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-    order = np.argsort(-np.take_along_axis(scores, chosen, axis=1), axis=1, kind="stable")
-    return np.asarray(np.take_along_axis(chosen, order, axis=1))

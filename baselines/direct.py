@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -14,8 +13,7 @@ from torch.nn.functional import fold
 from unfeature.features.base import Representation, code_to_tensor
 
 from .base import Baseline
-from .moments import RunningMoments
-from .stream import Encoder, Floats, Images, Learner, Progress, Size, Stream
+from .stream import Floats, Moments, Size, Stream
 
 STEPS = 200
 RATE = 0.1
@@ -30,23 +28,11 @@ class Direct(Baseline):
     Patches of natural images have the mean m and the principal components U with variances s². The image is a sum of
     patches m + U (s ∘ z) that overlap by half under a Hann window, and z = argmin ‖Φ(x(z)) − Φ₀‖² / ‖Φ₀‖² + w ‖z‖²/n,
     by 200 steps of Adam from small noise, with the descriptor's own gradient (its surrogate's, where it has one, for
-    the first half).
-
-    Attributes
-    ----------
-    basis : ndarray (K, side · side · C)
-        U, a component a row, times s.
-    mean : ndarray (side · side · C)
-        m.
-    side : int
-        Pixels along one side of a patch.
-    weight : float
-        w; the paper has none.
+    the first half). `basis` (K, side · side · C) is U times s, a component a row, and `mean` (side · side · C) is m.
 
     Notes
     -----
-    The paper takes one basis for a whole window of fixed size; the overlapping patches make it one for images of any
-    size.
+    The paper has no w, and one basis for a window of fixed size; overlapping patches make it one for any size.
 
     References
     ----------
@@ -54,6 +40,7 @@ class Direct(Baseline):
     """
 
     several: ClassVar[bool] = True
+    grid: ClassVar[bool] = False
     inverted: ClassVar[str] = "codes with a gradient"
 
     basis: Floats
@@ -62,9 +49,8 @@ class Direct(Baseline):
     weight: float
 
     @classmethod
-    def learn(cls, images: Images, phi: Representation, *, components: int = 200, cells: int = 4,
-              weight: float = 0.01, seed: int = 0, side: int | None = None, memory: str | int = "2GB",
-              output: str | Path | None = None, progress: Progress | None = None) -> Direct:
+    def learn_from(cls, stream: Stream, phi: Representation, *, components: int = 200, cells: int = 4,
+                   weight: float = 0.01) -> Direct:
         """Learn the principal components of patches; only the stride and channels of `phi` matter for them.
 
         Parameters
@@ -75,28 +61,19 @@ class Direct(Baseline):
             Side of a patch in strides, made even in pixels.
         weight : float
             Weight w of the coefficients' mean square.
-        images, phi, seed, side, memory, output, progress
-            See `Baseline.learn`, as for the errors raised.
         """
-        cls.require(phi)
         pixels = max(2, 2 * (cells * phi.stride // 2), 8)
         length = pixels * pixels * phi.in_channels[0]
-        if not 1 <= components <= length:
+        if components > length:
             raise ValueError(f"a patch of {pixels}×{pixels} pixels has at most {length} components, got {components}")
-        stream = Stream(images, phi, seed, side, memory, output, progress)
         stream.rows_in_memory(8 * 4 * length**2, 12 * length, PER_IMAGE)
         learner = _PatchLearner(pixels, length)
-        stream.run(learner, {"method": cls.method, "cells": cells}, pixels)
-        mean, covariance = learner.moments.finish()
+        stream.run(learner, pixels)
+        mean, covariance = learner.finish()
         values, vectors = np.linalg.eigh(covariance)
         scales = np.sqrt(np.maximum(values[::-1][:components], 0))
         basis = (vectors[:, ::-1][:, :components] * scales).T
-        return cls(phi.to_config(), basis.astype(np.float32), mean.astype(np.float32), pixels, weight).saved_by(stream)
-
-    @classmethod
-    def inverts(cls, phi: Encoder) -> bool:
-        """Whether it is a `Representation`: codes without positions have a gradient, too."""
-        return isinstance(phi, Representation)
+        return cls(phi.to_config(), basis.astype(np.float32), mean.astype(np.float32), pixels, weight)
 
     def reconstruct(self, phi: Representation, code: Floats, size: Size, count: int, seed: int) -> Floats:
         """The images (count, H, W, C) in [0, 1] of a code (h, w, D), from different starts."""
@@ -133,17 +110,16 @@ class Direct(Baseline):
         return whole[..., half : half + size[0], half : half + size[1]]
 
 
-class _PatchLearner(Learner):
+class _PatchLearner(Moments):
     """Mean and covariance of random patches."""
 
     encodes: ClassVar[bool] = False
 
     def __init__(self, side: int, length: int) -> None:
-        self.side, self.moments = side, RunningMoments(length)
-        self.arrays = self.moments.arrays
+        super().__init__(length)
+        self.side = side
 
     def see(self, image: Floats, code: Floats, rng: np.random.Generator) -> None:
-        """Add patches of one image."""
         corners = [rng.integers(n - self.side + 1, size=PER_IMAGE) for n in image.shape[:2]]
         cut = [image[y : y + self.side, x : x + self.side].ravel() for y, x in zip(*corners, strict=True)]
-        self.moments.add(np.array(cut))
+        self.add(np.array(cut))

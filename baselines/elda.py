@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from unfeature.features.base import Representation
 
 from .collection import Collected, entries
-from .moments import RunningMoments
-from .stream import Floats, Images, Progress, Size, Stream
+from .stream import Floats, Moments, Size, Stream
 from .windows import Windows, min_max_normalise, normalised
 
 AVERAGED = 20
@@ -25,14 +23,7 @@ class ELDA(Collected):
     The image averages the windows that a whitened template scores highest. The template of a window y of the code is
     w = (Σ + λI)⁻¹ (y − μ), μ and Σ being the mean and covariance of all windows of the collection ("background"), λ
     the mean of Σ's diagonal times `ridge`. Windows y' of the collection are scored by ⟨w, y'⟩, and the patches under
-    the 20 best are averaged.
-
-    Attributes
-    ----------
-    background : ndarray (d)
-        μ.
-    precision : ndarray (d, d)
-        (Σ + λI)⁻¹.
+    the 20 best are averaged. `background` (d) is μ and `precision` (d, d) is (Σ + λI)⁻¹.
 
     Notes
     -----
@@ -50,9 +41,7 @@ class ELDA(Collected):
     precision: Floats
 
     @classmethod
-    def learn(cls, images: Images, phi: Representation, *, cells: int = 5, ridge: float = 0.1, seed: int = 0,
-              side: int | None = None, memory: str | int = "2GB", output: str | Path | None = None,
-              progress: Progress | None = None) -> ELDA:
+    def learn_from(cls, stream: Stream, phi: Representation, *, cells: int = 5, ridge: float = 0.1) -> ELDA:
         """Collect images and codes, and the background statistics of their windows.
 
         Parameters
@@ -61,21 +50,18 @@ class ELDA(Collected):
             Positions along one side of a window.
         ridge : float
             Regularisation λ of the covariance, in units of the mean variance of a value of the code.
-        images, phi, seed, side, memory, output, progress
-            See `Baseline.learn`, as for the errors raised.
         """
         if ridge <= 0:
             raise ValueError(f"ridge is a positive number, got {ridge}")
         shape = Windows.of(phi, cells)
-        stream = Stream(images, phi, seed, side, memory, output, progress)
         kept = cls.collect(stream, shape)
-        moments = RunningMoments(shape.code_length)
+        moments = Moments(shape.code_length)
         for image, code in entries(**kept):
             moments.add(shape.codes(code, shape.positions(code, image)))
         mean, covariance = moments.finish()
         covariance += ridge * max(float(np.trace(covariance)) / len(covariance), 1e-12) * np.eye(len(covariance))
         return cls(phi.to_config(), kept["pixels"], kept["codes"], kept["extents"], cells, mean.astype(np.float32),
-                   np.linalg.inv(covariance).astype(np.float32)).saved_by(stream)
+                   np.linalg.inv(covariance).astype(np.float32))
 
     def reconstruct(self, phi: Representation, code: Floats, size: Size, count: int, seed: int) -> Floats:
         """The image (1, H, W, C) in [0, 1] of a code (h, w, D)."""

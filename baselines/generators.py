@@ -80,11 +80,7 @@ class FlatGenerator(nn.Module):
         self.enter = nn.Linear(depth, hidden)
         self.expand = nn.Linear(hidden, self.width * self.grid**2)
         self.rest = Generator(self.width, channels, width, 2**scale, (2**scale - 1) / 2)
-
-    @property
-    def last(self) -> nn.Conv2d:
-        """The layer that draws the pixels."""
-        return self.rest.last
+        self.last = self.rest.last
 
     def forward(self, code: Tensor, size: tuple[int, int]) -> Tensor:
         """Images of a given size, of codes (N, D), resized from that of the training crops."""
@@ -107,11 +103,9 @@ def is_flat(shape: tuple[int, ...]) -> bool:
 def network_for(phi: Representation, shape: tuple[int, ...], width: int, crop: int,
                 generator: torch.Generator) -> Generator | FlatGenerator:
     """The network for a descriptor, with weights drawn from the generator (He et al.), the last ones small."""
-    network: Generator | FlatGenerator
-    if is_flat(shape):
-        network = FlatGenerator(shape[0], phi.in_channels[0], width, crop)
-    else:
-        network = Generator(shape[0], phi.in_channels[0], width, phi.stride, first_centre(phi))
+    sizes = shape[0], phi.in_channels[0], width
+    network: Generator | FlatGenerator = (
+        FlatGenerator(*sizes, crop) if is_flat(shape) else Generator(*sizes, phi.stride, first_centre(phi)))
     for parameter in network.parameters():
         if parameter.ndim == 1:
             nn.init.zeros_(parameter)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numba
@@ -16,7 +15,7 @@ from unfeature.features.words.word_code import AssignedCode
 
 from .base import Baseline
 from .collage import differences, poisson
-from .stream import Encoder, Floats, Images, Learner, Progress, Size, Stream
+from .stream import Encoder, Floats, Learner, Size, Stream
 from .windows import Windows, min_max_normalise, small_image
 
 ZONES = 8
@@ -46,10 +45,8 @@ class Jigsaw(Baseline):
 
     Attributes
     ----------
-    pairs : ndarray (8, K, K)
-        Scores of the word b at each offset from the word a.
-    zones : ndarray (K, 64)
-        Scores of a word in each zone, row by row.
+    pairs, zones : ndarray (8, K, K), (K, 64)
+        Scores of the word b at each offset from the word a, and of a word in each zone, row by row.
     patches : ndarray (K, side · side · C)
         Mean patch of each word, of zero mean.
 
@@ -57,8 +54,7 @@ class Jigsaw(Baseline):
     -----
     Kato and Harada solve the assignment by hill climbing from a genetic search, and take patches from a regression;
     annealing and blended means stand in for both. Their words are those of objects of 101 kinds, which lie alike in all
-    images of a kind. Of photographs at large, a few hundred words do not tell the arrangement: the annealing finds
-    arrangements that score higher than the true one. A pyramid of 4×4 regions does tell it, nearly.
+    images of a kind. Those of photographs at large hardly tell the arrangement; a pyramid of 4×4 regions nearly does.
 
     References
     ----------
@@ -75,28 +71,22 @@ class Jigsaw(Baseline):
     patches: Floats
 
     @classmethod
-    def learn(cls, images: Images, phi: AssignedCode, *, seed: int = 0, side: int | None = None,
-              memory: str | int = "2GB", output: str | Path | None = None,
-              progress: Progress | None = None) -> Jigsaw:
+    def learn_from(cls, stream: Stream, phi: AssignedCode) -> Jigsaw:
         """Count which words are neighbours, where they lie, and average what they look like.
 
         Parameters
         ----------
-        images, phi, seed, side, memory, output, progress
-            See `Baseline.learn`, as for the errors raised.
         """
-        cls.require(phi)
         shape, words = Windows.of(phi.phi, 1), len(phi.codebook)
-        stream = Stream(images, phi, seed, side, memory, output, progress)
         fixed = 8 * words * 2 * (len(NEIGHBOURS) * words + shape.patch_length)
         stream.rows_in_memory(fixed, 8 * shape.patch_length, 1000)
         learner = _NeighbourLearner(phi, shape)
-        stream.run(learner, {"method": cls.method}, shape.smallest_image)
+        stream.run(learner, shape.smallest_image)
         counts = learner.arrays
         pairs = np.stack([_affinity(one) for one in counts["pairs"]])
         patches = counts["patches"] / np.maximum(counts["seen"], 1)[:, None]
         scores = (s.astype(np.float32) for s in (pairs, _zone_scores(counts["zones"]), patches))
-        return cls(phi.to_config(), *scores).saved_by(stream)
+        return cls(phi.to_config(), *scores)
 
     @classmethod
     def inverts(cls, phi: Encoder) -> bool:
@@ -124,7 +114,7 @@ class Jigsaw(Baseline):
 
 
 class _NeighbourLearner(Learner):
-    """Counts of neighbouring words, their zones and sums of their patches."""
+    """Counts of neighbouring words, their zones and sums of their patches, on the grid and on grids between."""
 
     encodes: ClassVar[bool] = False
 
@@ -136,7 +126,6 @@ class _NeighbourLearner(Learner):
         self.arrays = {name: np.zeros(extent) for name, extent in extents.items()}
 
     def see(self, image: Floats, code: Floats, rng: np.random.Generator) -> None:
-        """Count the words of one image, on its grid and on grids between."""
         steps = range(0, self.shape.stride, max(1, self.shape.stride // FINER))
         for y, x in product(steps, steps):
             if min(image.shape[0] - y, image.shape[1] - x) >= self.shape.smallest_image:
@@ -228,14 +217,6 @@ def _exchange(layout: Any, tables: Any, i: int, j: int, k: int, m: int) -> float
 
 
 @numba.njit(cache=True, nogil=True)
-def _allowed(region: Any, i: int, j: int, k: int, m: int, tall: int, wide: int) -> bool:
-    """Whether two blocks do not overlap and each word would stay in its region."""
-    if abs(i - k) < tall and abs(j - m) < wide:
-        return False
-    return bool((region[i : i + tall, j : j + wide] == region[k : k + tall, m : m + wide]).all())
-
-
-@numba.njit(cache=True, nogil=True)
 def _anneal(layout: Any, region: Any, tables: Any, total: int, seed: int) -> None:
     """Exchange words, and now and then blocks, inside regions, while the temperature falls."""
     np.random.seed(seed)  # noqa: NPY002
@@ -248,7 +229,8 @@ def _anneal(layout: Any, region: Any, tables: Any, total: int, seed: int) -> Non
             wide = np.random.randint(1, min(LARGEST_BLOCK, width) + 1)  # noqa: NPY002
         i, k = np.random.randint(height - tall + 1), np.random.randint(height - tall + 1)  # noqa: NPY002
         j, m = np.random.randint(width - wide + 1), np.random.randint(width - wide + 1)  # noqa: NPY002
-        if not _allowed(region, i, j, k, m, tall, wide):
+        overlap = abs(i - k) < tall and abs(j - m) < wide
+        if overlap or (region[i : i + tall, j : j + wide] != region[k : k + tall, m : m + wide]).any():
             continue
         gain = 0.0
         for a in range(tall):

@@ -17,7 +17,7 @@ from unfeature.io.images import to_bytes, to_grey
 
 from .base import Baseline
 from .collage import differences, poisson
-from .stream import Encoder, Floats, Images, Learner, Progress, Size, Stream
+from .stream import Floats, Learner, Size, Stream
 from .windows import min_max_normalise
 
 SIDE = 32
@@ -28,15 +28,10 @@ STORED = "set of keypoints"
 
 @dataclass(frozen=True, eq=False)
 class KeypointSet:
-    """SIFT at interest points of one image; ValueError if the shapes do not fit together.
+    """SIFT at interest points of one image of a `size` (height, width); ValueError if the shapes do not fit together.
 
-    Attributes
-    ----------
-    frames : ndarray (n, 4)
-        x, y, diameter in pixels, and angle in degrees, clockwise from +x.
-    descriptors : ndarray (n, 128), uint8
-    size : tuple of int
-        Height and width of the image.
+    A row of `frames` (n, 4) is x, y, diameter in pixels, and angle in degrees, clockwise from +x; a row of
+    `descriptors` (n, 128) is uint8.
     """
 
     frames: Floats
@@ -67,13 +62,7 @@ class KeypointSet:
 
 @dataclass(frozen=True)
 class SIFTKeypoints:
-    """The descriptor of `Keypoints`: SIFT at interest points, by OpenCV.
-
-    Attributes
-    ----------
-    most : int
-        Keep this many of the strongest; all if 0.
-    """
+    """The descriptor of `Keypoints`: SIFT at the `most` strongest interest points, all if 0, by OpenCV."""
 
     most: int = 0
     in_channels: ClassVar[tuple[int, ...]] = (1,)
@@ -100,13 +89,8 @@ class Keypoints(Baseline):
     (Poisson blending); where nothing was pasted, the gradient is zero, which interpolates smoothly.
 
     Its descriptor is `SIFTKeypoints`, its codes are `KeypointSet`; the errors of its results are NaN, since
-    keypoints are not a code of fixed shape.
-
-    Attributes
-    ----------
-    descriptors : ndarray (n, 128), uint8
-    patches : ndarray (n, 32, 32), uint8
-        Upright, at unit scale.
+    keypoints are not a code of fixed shape. The database holds `descriptors` (n, 128) and upright `patches` (n, 32, 32)
+    at unit scale, both uint8.
 
     Notes
     -----
@@ -117,6 +101,8 @@ class Keypoints(Baseline):
     P. Weinzaepfel, H. Jégou, P. Pérez, "Reconstructing an image from its local descriptors", CVPR 2011.
     """
 
+    encoder: ClassVar[Any] = SIFTKeypoints
+    grid: ClassVar[bool] = False
     inverted: ClassVar[str] = "sets of SIFT keypoints"
     feature: ClassVar[str] = "keypoints"
 
@@ -124,31 +110,19 @@ class Keypoints(Baseline):
     patches: NDArray[np.uint8]
 
     @classmethod
-    def learn(cls, images: Images, phi: SIFTKeypoints, *, per_image: int = 500, seed: int = 0,
-              side: int | None = None, memory: str | int = "2GB", output: str | Path | None = None,
-              progress: Progress | None = None) -> Keypoints:
+    def learn_from(cls, stream: Stream, phi: SIFTKeypoints, *, per_image: int = 500) -> Keypoints:
         """Collect descriptors and patches at the interest points of images.
 
         Parameters
         ----------
         per_image : int
             Interest points of each image; the strongest are kept.
-        images, phi, seed, side, memory, output, progress
-            See `Baseline.learn`, as for the errors raised.
         """
-        cls.require(phi)
-        stream = Stream(images, phi, seed, side, memory, output, progress)
         learner = _PointLearner(per_image, stream.memory_bytes)
-        stream.run(learner, {"method": cls.method, "per_image": per_image}, SMALLEST)
+        stream.run(learner, SMALLEST)
         if not len(learner.arrays["descriptors"]):
-            raise ValueError("not one interest point was kept: give larger or more detailed images, "
-                             "or allow more memory")
-        return cls(phi.to_config(), learner.arrays["descriptors"], learner.arrays["patches"]).saved_by(stream)
-
-    @classmethod
-    def inverts(cls, phi: Encoder) -> bool:
-        """Whether it is `SIFTKeypoints`."""
-        return isinstance(phi, SIFTKeypoints)
+            raise ValueError("not one interest point was kept: give larger or more detailed images, or more memory")
+        return cls(phi.to_config(), **learner.arrays)
 
     def read_code(self, phi: SIFTKeypoints, code: KeypointSet, size: Size | None) -> tuple[KeypointSet, Size]:
         """The keypoints, and the size of their image."""
@@ -184,7 +158,6 @@ class _PointLearner(Learner):
                        "patches": np.zeros((0, SIDE, SIDE), dtype=np.uint8)}
 
     def see(self, image: Floats, code: Floats, rng: np.random.Generator) -> None:
-        """Keep the strongest points of one image."""
         found = self.phi(image)
         added = len(found) * (128 + SIDE * SIDE)
         if len(found) == 0 or 2 * sum(a.nbytes for a in self.arrays.values()) + added > self.limit:

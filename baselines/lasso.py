@@ -20,34 +20,8 @@ def nonnegative_lasso(gram: Floats, correlations: Floats, penalty: float, tolera
 
     Coordinate descent over an active set. Atoms enter when their correlation with the residual comes near the
     largest one; the descent runs on the small Gram matrix of the active atoms, then all correlations are renewed,
-    until no atom outside exceeds λ. The cost depends on the non-zeros, not on the length of a signal.
-
-    Parameters
-    ----------
-    gram : ndarray (K, K)
-        VᵀV.
-    correlations : ndarray (n, K)
-        yᵀV, a row for each signal.
-    penalty : float
-        λ ≥ 0.
-    tolerance : float
-        Largest violation of the optimality conditions, on the scale of the correlations.
-    repelled : ndarray (n, M, K), optional
-        Vectors q of each signal that the code should be orthogonal to; none by default.
-
-    Returns
-    -------
-    ndarray (n, K), float32
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not fit together.
-
-    Notes
-    -----
-    Encoding the 884 windows of one image (K = 1024, one thread) takes 0.4 s, with SPAMS 1.2 s and with scikit-learn's
-    `sparse_encode` 10 s, at equal objectives.
+    until no atom outside exceeds λ. `gram` is VᵀV (K, K), `correlations` yᵀV (n, K), `penalty` λ, `repelled` q
+    (n, M, K); `tolerance` bounds the violation of the optimality conditions, on the scale of the correlations.
     """
     signals, atoms = correlations.shape
     if gram.shape != (atoms, atoms):

@@ -42,8 +42,7 @@ class PrimalDual(Baseline):
     Notes
     -----
     d'Angelo et al. penalise the absolute difference between A x and real-valued comparisons; for bits the one-sided
-    term above takes its place. Only descriptors with a linear map `differences` under their signs can be inverted.
-    The image is min–max normalised, since signs do not tell the contrast.
+    term above takes its place. The image is min–max normalised, since signs do not tell the contrast.
 
     References
     ----------
@@ -72,14 +71,17 @@ class PrimalDual(Baseline):
         x = torch.full((1, phi.in_channels[0], *size), 0.5)
         bits = torch.where(code_to_tensor(code) > 0, 1.0, -1.0)
         adjoint, gradient_adjoint = _adjoint(phi.differences, x), _adjoint(_gradient, x)
-        norm = _squared_norm(phi.differences, adjoint, x, seed)
-        balance = (8 / max(norm, 1e-12)) ** 0.5
+        v = torch.randn(x.shape, generator=torch.Generator().manual_seed(seed))
+        for _ in range(POWER_STEPS):  # towards the largest eigenvalue of AᵀA, with a margin
+            v = adjoint(phi.differences(v / v.norm().clamp_min(1e-12)))
+        balance = (8 / max(1.1 * float(v.norm()), 1e-12)) ** 0.5
         step = 0.99 / 8**0.5
         s, q, ahead = torch.zeros_like(bits), torch.zeros(2, *x.shape), x
         for _ in range(STEPS):
             reached = balance * (self.margin - bits * phi.differences(ahead))
             s = (s + step * reached / 2**0.5).clamp(0, 1 / balance)
-            q = _project(q + step * _gradient(ahead) / 2**0.5, self.weight)
+            q = q + step * _gradient(ahead) / 2**0.5
+            q = q / (q.pow(2).sum(dim=(0, 2), keepdim=True).sqrt() / self.weight).clamp_min(1)
             before = x
             slope = balance * adjoint(-bits * s) + gradient_adjoint(q)
             x = (x - step * slope / 2**0.5).clamp(0, 1)
@@ -94,20 +96,6 @@ def _adjoint(linear: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[Tensor]
     return lambda v: torch.autograd.grad(value, at, v, retain_graph=True)[0]
 
 
-def _squared_norm(linear: Callable[[Tensor], Tensor], adjoint: Callable[[Tensor], Tensor], x: Tensor,
-                  seed: int) -> float:
-    """Largest eigenvalue of AᵀA by power iteration, with a margin."""
-    v = torch.randn(x.shape, generator=torch.Generator().manual_seed(seed))
-    for _ in range(POWER_STEPS):
-        v = adjoint(linear(v / v.norm().clamp_min(1e-12)))
-    return 1.1 * float(v.norm())
-
-
 def _gradient(x: Tensor) -> Tensor:
     """Forward differences down and right, zero at the end, (2, N, C, H, W)."""
     return torch.stack([torch.diff(x, dim=2, append=x[:, :, -1:]), torch.diff(x, dim=3, append=x[..., -1:])])
-
-
-def _project(q: Tensor, radius: float) -> Tensor:
-    """Each pixel's vector projected into the ball of the radius."""
-    return q / (q.pow(2).sum(dim=(0, 2), keepdim=True).sqrt() / radius).clamp_min(1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +10,10 @@ from numpy.typing import NDArray
 from unfeature.features.base import Representation
 
 from .base import Baseline
-from .stream import Floats, Images, Learner, Progress, Size, Stream
+from .stream import Floats, Learner, Size, Stream
 from .windows import CHUNK, Windows, min_max_normalise, normalised
 
 Doubles = NDArray[np.float64]
-
 SHRINKAGES = tuple(float(s) for s in np.logspace(-6, -0.3, 20))
 HELD_OUT = 5
 FLOOR = 1e-6
@@ -37,21 +35,17 @@ class Ridge(Baseline):
     ----------
     weights : ndarray (d, side · side · C)
         (Σ_xy Σ_yy⁻¹)ᵀ.
-    image_mean, code_mean : ndarray
-        μ_x and μ_y.
-    variance : ndarray (side · side · C)
-        Conditional variance of each pixel of a normalised patch.
+    image_mean, code_mean, variance : ndarray
+        μ_x, μ_y and the conditional variance of each pixel of a normalised patch.
     whitening : ndarray (d', d)
         A with AᵀA = Σ_yy⁻¹, over the directions in which windows of unit norm and zero mean vary at all.
-    cells : int
-        Positions along one side of a window.
     shrinkage : float
         γ.
 
     Notes
     -----
-    Windows of zero norm are left out. The paper's implementation takes the covariance from HOG statistics learned on
-    large image sets and a fixed ridge; this one is learned from any images, and chooses its shrinkage.
+    The paper's implementation takes the covariance from HOG statistics learned on large image sets and a fixed ridge;
+    this one is learned from any images, and chooses its shrinkage.
 
     References
     ----------
@@ -67,9 +61,7 @@ class Ridge(Baseline):
     shrinkage: float
 
     @classmethod
-    def learn(cls, images: Images, phi: Representation, *, windows: int = 100_000, cells: int = 5, seed: int = 0,
-              side: int | None = None, memory: str | int = "2GB", output: str | Path | None = None,
-              progress: Progress | None = None) -> Ridge:
+    def learn_from(cls, stream: Stream, phi: Representation, *, windows: int = 100_000, cells: int = 5) -> Ridge:
         """Accumulate means and covariances over windows of the images, in a stream.
 
         Parameters
@@ -78,20 +70,15 @@ class Ridge(Baseline):
             Windows to learn from, spread evenly over the images; memory does not depend on their number.
         cells : int
             Positions along one side of a window.
-        images, phi, seed, side, memory, output, progress
-            See `Baseline.learn`, as for the errors raised; at least two images, every fifth of which only chooses
-            the shrinkage.
         """
         shape = Windows.of(phi, cells)
-        stream = Stream(images, phi, seed, side, memory, output, progress)
         d, p = shape.code_length, shape.patch_length
         stream.rows_in_memory(8 * (2 * (d * d + d * p) + 4 * d * d), 12 * (d + p), CHUNK)
         learner = _MomentsLearner(shape, -(-windows // len(stream)))
-        settings = {"method": cls.method, "windows": windows, "cells": cells}
-        stream.run(learner, settings, shape.smallest_image)
-        gaussian, gamma = _Moments.of(learner, "fit").conditional(_Moments.of(learner, "held"))
+        stream.run(learner, shape.smallest_image)
+        gaussian, gamma = _conditional(learner.moments("fit"), learner.moments("held"))
         single = {name: values.astype(np.float32) for name, values in gaussian.items()}
-        return cls(phi.to_config(), cells=cells, shrinkage=gamma, **single).saved_by(stream)
+        return cls(phi.to_config(), cells=cells, shrinkage=gamma, **single)
 
     def reconstruct(self, phi: Representation, code: Floats, size: Size, count: int, seed: int) -> Floats:
         """The image (1, H, W, C) in [0, 1] of a code (h, w, D)."""
@@ -103,14 +90,12 @@ class Ridge(Baseline):
         return min_max_normalise(shape.blend(patches, positions, size, by_number=True))[None]
 
     def likelihood(self, phi: Representation, code: Floats, size: Size | None = None) -> tuple[Floats, Floats]:
-        """How likely the windows of a code are, and how uncertain the pixels remain.
+        """How likely the windows of a code (h, w, D) are, and how uncertain the pixels remain.
 
         Parameters
         ----------
-        phi : Representation
-        code : ndarray (h, w, D)
-        size : tuple of int, optional
-            Height and width of the image; the smallest with a code of this shape by default.
+        phi, code, size
+            See `Baseline.invert`.
 
         Returns
         -------
@@ -132,59 +117,8 @@ class Ridge(Baseline):
         return values.reshape(at.max(axis=0) + 1), shape.blend(self.variance, positions, size)
 
 
-@dataclass
-class _Moments:
-    """Means and covariances of code windows y and patches x."""
-
-    code_mean: Doubles
-    image_mean: Doubles
-    code_code: Doubles
-    code_image: Doubles
-    image_variance: Doubles
-
-    @classmethod
-    def of(cls, learner: _MomentsLearner, part: str) -> _Moments:
-        """The moments of one part of the windows; ValueError if it has too few."""
-        n, y, x, yy, yx, xx = (learner.arrays[f"{part}_{name}"] for name in ("n", "y", "x", "yy", "yx", "xx"))
-        if n < 2:
-            raise ValueError("learning a Gaussian takes at least two images with windows that are not constant, "
-                             "one of them to choose the shrinkage: give more images")
-        y, x = y / n, x / n
-        return cls(y, x, yy / n - np.outer(y, y), yx / n - np.outer(y, x), xx / n - x**2)
-
-    def conditional(self, held: _Moments) -> tuple[dict[str, Doubles], float]:
-        """The fields of `Ridge` that are arrays, and γ, chosen by the likelihood of held-out windows."""
-        values, vectors = np.linalg.eigh(self.code_code)
-        varies = values > FLOOR * values.mean()
-        values, vectors = values[varies], vectors[:, varies]
-        rotated = vectors.T @ self.code_image
-        shift_y, shift_x = held.code_mean - self.code_mean, held.image_mean - self.image_mean
-        second_yy = vectors.T @ (held.code_code + np.outer(shift_y, shift_y)) @ vectors
-        second_yx = vectors.T @ (held.code_image + np.outer(shift_y, shift_x))
-        second_xx = held.image_variance + shift_x**2
-
-        def likelihood(gamma: float) -> float:
-            spectrum = _shrunk(values, gamma)
-            weights = rotated / spectrum[:, None]
-            variance = self._left(rotated, weights)
-            residual = second_xx - 2 * (weights * second_yx).sum(axis=0) + (weights * (second_yy @ weights)).sum(axis=0)
-            return -0.5 * float((np.log(spectrum) + np.diag(second_yy) / spectrum).sum()
-                                + (np.log(variance) + residual / variance).sum())
-
-        gamma = max(SHRINKAGES, key=likelihood)
-        spectrum = _shrunk(values, gamma)
-        weights = rotated / spectrum[:, None]
-        return {"weights": vectors @ weights, "image_mean": self.image_mean, "code_mean": self.code_mean,
-                "variance": self._left(rotated, weights), "whitening": (vectors / np.sqrt(spectrum)).T}, gamma
-
-    def _left(self, rotated: Doubles, weights: Doubles) -> Doubles:
-        """Conditional variance of the pixels."""
-        explained = (rotated * weights).sum(axis=0)
-        return np.asarray(np.maximum(self.image_variance - explained, FLOOR * self.image_variance.mean()))
-
-
 class _MomentsLearner(Learner):
-    """Sums over windows, in double precision; every fifth image goes to the held-out sums."""
+    """Sums over code windows y and patches x, in double precision; every fifth image goes to the held-out sums."""
 
     def __init__(self, shape: Windows, per_image: int) -> None:
         self.shape, self.per_image = shape, per_image
@@ -195,7 +129,6 @@ class _MomentsLearner(Learner):
             self.arrays |= {f"{part}_{name}": np.zeros(extent) for name, extent in shapes.items()}
 
     def see(self, image: Floats, code: Floats, rng: np.random.Generator) -> None:
-        """Add windows of one image to the sums."""
         part = "held" if self.arrays["seen"] % HELD_OUT == 1 else "fit"
         self.arrays["seen"] += 1
         for x, y in self.shape.samples(image, code, self.per_image, rng):
@@ -204,7 +137,42 @@ class _MomentsLearner(Learner):
             for name, value in sums.items():
                 self.arrays[f"{part}_{name}"] += value
 
+    def moments(self, part: str) -> tuple[Doubles, ...]:
+        """μ_y, μ_x, Σ_yy, Σ_yx and the diagonal of Σ_xx of one part; ValueError if it has too few windows."""
+        n, y, x, yy, yx, xx = (self.arrays[f"{part}_{name}"] for name in ("n", "y", "x", "yy", "yx", "xx"))
+        if n < 2:
+            raise ValueError("learning a Gaussian takes at least two images with windows that are not constant, "
+                             "one of them to choose the shrinkage: give more images")
+        y, x = y / n, x / n
+        return y, x, yy / n - np.outer(y, y), yx / n - np.outer(y, x), xx / n - x**2
 
-def _shrunk(values: Doubles, gamma: float) -> Doubles:
-    """Eigenvalues of the shrunk covariance."""
-    return np.asarray((1 - gamma) * values + gamma * max(float(values.mean()), 1e-12))
+
+def _conditional(fit: tuple[Doubles, ...], held: tuple[Doubles, ...]) -> tuple[dict[str, Doubles], float]:
+    """The fields of `Ridge` that are arrays, and γ, chosen by the likelihood of held-out windows."""
+    code_mean, image_mean, code_code, code_image, image_variance = fit
+    values, vectors = np.linalg.eigh(code_code)
+    varies = values > FLOOR * values.mean()
+    values, vectors = values[varies], vectors[:, varies]
+    rotated = vectors.T @ code_image
+    shift_y, shift_x = held[0] - code_mean, held[1] - image_mean
+    second_yy = vectors.T @ (held[2] + np.outer(shift_y, shift_y)) @ vectors
+    second_yx = vectors.T @ (held[3] + np.outer(shift_y, shift_x))
+    second_xx = held[4] + shift_x**2
+
+    def shrunk(gamma: float) -> tuple[Doubles, Doubles, Doubles]:
+        """Eigenvalues of the shrunk covariance, weights of its eigenvectors, conditional variance of the pixels."""
+        spectrum = (1 - gamma) * values + gamma * max(float(values.mean()), 1e-12)
+        weights = rotated / spectrum[:, None]
+        left = image_variance - (rotated * weights).sum(axis=0)
+        return spectrum, weights, np.maximum(left, FLOOR * image_variance.mean())
+
+    def likelihood(gamma: float) -> float:
+        spectrum, weights, variance = shrunk(gamma)
+        residual = second_xx - 2 * (weights * second_yx).sum(axis=0) + (weights * (second_yy @ weights)).sum(axis=0)
+        return -0.5 * float((np.log(spectrum) + np.diag(second_yy) / spectrum).sum()
+                            + (np.log(variance) + residual / variance).sum())
+
+    gamma = max(SHRINKAGES, key=likelihood)
+    spectrum, weights, variance = shrunk(gamma)
+    return {"weights": vectors @ weights, "image_mean": image_mean, "code_mean": code_mean, "variance": variance,
+            "whitening": (vectors / np.sqrt(spectrum)).T}, gamma

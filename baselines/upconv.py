@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,7 +20,7 @@ from unfeature.io.images import resize_longer, to_bytes
 
 from .base import Baseline
 from .generators import is_flat, network_for
-from .stream import Encoder, Floats, Images, Learner, Progress, Size, Stream
+from .stream import Floats, Learner, Size, Stream
 
 RATE = 2e-3
 START_CONTRAST, START_NOISE = 0.25, 0.06
@@ -48,10 +47,6 @@ class Upconv(Baseline):
         Mean and standard deviation of each channel of the code.
     image_mean : float
         Added to the network's output.
-    width : int
-        Channels at a resolution of 8 pixels; twice as many at 16, half as many at 4, from 16 to 512.
-    crop : int
-        Pixels along one side of the training images.
 
     Notes
     -----
@@ -61,10 +56,10 @@ class Upconv(Baseline):
 
     References
     ----------
-    A. Dosovitskiy, T. Brox, "Inverting Visual Representations with Convolutional Networks", CVPR 2016
-    (arXiv 1506.02753).
+    A. Dosovitskiy, T. Brox, "Inverting Visual Representations with Convolutional Networks", CVPR 2016.
     """
 
+    grid: ClassVar[bool] = False
     inverted: ClassVar[str] = "codes of a Representation"
     version: ClassVar[int] = 3
 
@@ -76,10 +71,8 @@ class Upconv(Baseline):
     crop: int
 
     @classmethod
-    def learn(cls, images: Images, phi: Representation, *, crop: int = 128, crops: int = 20,
-              zoom: float = 1.0, width: int = 96, steps: int = 1500, batch: int = 16, device: str | None = None,
-              seed: int = 0, side: int | None = None, memory: str | int = "2GB", output: str | Path | None = None,
-              progress: Progress | None = None) -> Upconv:
+    def learn_from(cls, stream: Stream, phi: Representation, *, crop: int = 128, crops: int = 20, zoom: float = 1.0,
+                   width: int = 96, steps: int = 1500, batch: int = 16, device: str | None = None) -> Upconv:
         """Train on random crops.
 
         Parameters
@@ -92,43 +85,28 @@ class Upconv(Baseline):
             Crops are cut up to this many times as large, where the image has room, and reduced: more variety for
             codes of which each position sees much of a crop.
         width : int
-            Channels at a resolution of 8 pixels; coarser ones have more, finer ones fewer.
+            Channels at a resolution of 8 pixels; twice as many at 16, half as many at 4, from 16 to 512.
         steps : int
             Steps of Adam; they count as progress, too.
         batch : int
             Crops in each step.
         device : str, optional
             Where to train, such as cpu or cuda; a GPU if there is one.
-        images, phi, seed, side, memory, output, progress
-            See `Baseline.learn`, as for the errors raised.
         """
-        cls.require(phi)
         shape = phi.output_shape(crop, crop)
         if zoom < 1:
             raise ValueError(f"crops are cut larger and reduced, so zoom is at least 1, got {zoom}")
-        if steps < 1:
-            raise ValueError(f"training takes at least one step, got steps={steps}")
-        stream = Stream(images, phi, seed, side, memory, output)
-        if progress is not None:
-            stream.progress = lambda done, _: progress(done, len(stream) + steps)
+        stream.steps = steps
         row = phi.in_channels[0] * crop**2 + 2 * math.prod(shape)
         learner = _CropLearner(phi, crop, crops, zoom, stream.rows_in_memory(0, 4 * row, batch), len(stream))
-        settings = {"method": cls.method, "crop": crop, "crops": crops, "zoom": zoom, "width": width, "steps": steps,
-                    "batch": batch}
-        stream.run(learner, settings, crop)
-        network = network_for(phi, shape, width, crop, torch.Generator().manual_seed(seed))
+        stream.run(learner, crop)
+        network = network_for(phi, shape, width, crop, torch.Generator().manual_seed(stream.seed))
         weights = parameters_to_vector(network.parameters()).detach().numpy()
         image_mean = float(learner.arrays["images"].mean() / 255)
         model = cls(phi.to_config(), weights, *learner.moments(), image_mean, width, crop)
-        trainer = _Trainer(model, network, learner, device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        trainer.run(stream, steps, batch)
-        model.weights = learner.arrays["weights"]
-        return model.saved_by(stream)
-
-    @classmethod
-    def inverts(cls, phi: Encoder) -> bool:
-        """Whether it is a `Representation`, with positions or without."""
-        return isinstance(phi, Representation)
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        _train(model, network.to(device), learner, stream, steps, batch, device)
+        return replace(model, weights=learner.arrays["weights"])
 
     def size_for(self, phi: Representation, code_shape: tuple[int, ...]) -> Size:
         """That of the training crops if codes have no positions, else the smallest with a code of this shape."""
@@ -150,20 +128,10 @@ class Upconv(Baseline):
 
     def start(self, phi: Representation, code: NDArray[Any] | Tensor, *, size: Size | None = None,
               seed: int = 0) -> Floats:
-        """An image for `unfeature.invert` to start from.
+        """An image (H, W) or (H, W, C) for `unfeature.invert` to start from; its values may leave [0, 1].
 
         It is the network's image; for descriptors blind to contrast, with more contrast and a little noise of the
-        spectrum of photographs, from which the descent comes nearer to the code.
-
-        Parameters
-        ----------
-        phi, code, size, seed
-            See `Baseline.invert`.
-
-        Returns
-        -------
-        ndarray (H, W) or (H, W, C)
-            Values about `phi.centre`; they may leave [0, 1].
+        spectrum of photographs, from which the descent comes nearer to the code. Parameters as those of `invert`.
         """
         guess = self.invert(phi, code, size=size).image
         if not phi.contrast_invariant:
@@ -191,14 +159,10 @@ class _CropLearner(Learner):
         self.phi, self.crop, self.zoom, self.most = phi, crop, zoom, most
         self.crops = min(crops, max(1, most // images))
         shape = phi.output_shape(crop, crop)
-        self.arrays = {
-            "images": np.zeros((0, phi.in_channels[0], crop, crop), dtype=np.uint8),
-            "codes": np.zeros((0, *shape), dtype=np.float16),
-            "unit": np.array(1.0, dtype=np.float32),
-        }
+        self.arrays = {"images": np.zeros((0, phi.in_channels[0], crop, crop), dtype=np.uint8),
+                       "codes": np.zeros((0, *shape), dtype=np.float16), "unit": np.array(1.0, dtype=np.float32)}
 
     def see(self, image: Floats, code: Floats, rng: np.random.Generator) -> None:
-        """Keep crops of one image, if there is room."""
         number = min(self.crops, self.most - len(self.arrays["images"]))
         if number == 0:
             return
@@ -209,10 +173,6 @@ class _CropLearner(Learner):
             self.arrays["unit"] = np.array(max(1.0, float(np.abs(codes).max()) / LARGEST_STORED), dtype=np.float32)
         stored = np.clip(codes / self.arrays["unit"], *HALF_PRECISION).astype(np.float16)
         self.append(images=to_bytes(cut), codes=stored)
-
-    def codes(self, chosen: NDArray[np.int64]) -> Floats:
-        """The codes of some crops."""
-        return np.asarray(self.arrays["codes"][chosen].astype(np.float32) * self.arrays["unit"])
 
     def moments(self) -> tuple[Floats, Floats]:
         """Mean and standard deviation of each channel, at least a thousandth of the usual one."""
@@ -232,54 +192,34 @@ class _CropLearner(Learner):
         return np.ascontiguousarray((cut[:, ::-1] if mirrored else cut).transpose(2, 0, 1))
 
 
-class _Trainer:
-    """Adam on batches of crops; all parameters are one vector, whose state is kept in the learner's arrays."""
-
-    def __init__(self, model: Upconv, network: nn.Module, learner: _CropLearner, device: str) -> None:
-        self.model, self.learner, self.arrays, self.device = model, learner, learner.arrays, device
-        self.network = network.to(device)
-        self.shapes = {name: parameter.shape for name, parameter in network.named_parameters()}
-        self.vector = torch.tensor(model.weights, device=device, requires_grad=True)
-        self.optimiser = torch.optim.Adam([self.vector], lr=RATE)
-
-    def run(self, stream: Stream, steps: int, batch: int) -> None:
-        """Train, from the state kept in the arrays on, and leave the last one there."""
-        images = len(stream)
-        for step in range(self.resume(), steps):
-            self.step(np.random.default_rng([stream.seed, images + step]), step, steps, batch)
-            if stream.progress is not None:
-                stream.progress(images + step + 1, images + steps)
-            if stream.checkpoint_due:
-                self.store(step + 1)
-                stream.checkpoint(self.learner, images, images)
-        self.store(steps)
-
-    def resume(self) -> int:
-        """Restore the state kept in the arrays, if any; the number of steps done."""
-        if "step" not in self.arrays:
-            return 0
-        weights, *moments = (torch.from_numpy(self.arrays[name]).to(self.device) for name in ("weights", *MOMENTS))
-        self.vector.data.copy_(weights)
-        step = torch.tensor(float(self.arrays["step"]))
-        self.optimiser.state[self.vector] = {"step": step, **dict(zip(MOMENTS, moments, strict=True))}
-        return int(step)
-
-    def store(self, step: int) -> None:
-        """Write the state into the arrays."""
-        kept = {"weights": self.vector, **{name: self.optimiser.state[self.vector][name] for name in MOMENTS}}
-        self.arrays |= {name: value.detach().cpu().numpy().copy() for name, value in kept.items()}
-        self.arrays["step"] = np.array(step)
-
-    def step(self, rng: np.random.Generator, step: int, steps: int, batch: int) -> None:
-        """One step on a random batch."""
-        chosen = rng.integers(len(self.arrays["images"]), size=batch)
-        codes = torch.from_numpy(self.learner.codes(chosen)).to(self.device)
-        images = torch.from_numpy(self.arrays["images"][chosen]).to(self.device).float() / 255
-        self.optimiser.param_groups[0]["lr"] = RATE * 0.5 * (1 + math.cos(math.pi * step / steps)) + 1e-5
-        parts = self.vector.split([shape.numel() for shape in self.shapes.values()])
-        weights = {name: part.view(shape) for part, (name, shape) in zip(parts, self.shapes.items(), strict=True)}
-        found = functional_call(self.network, weights, (self.model.standardised(codes), tuple(images.shape[2:])))
-        loss = F.mse_loss(found + self.model.image_mean, images)
-        self.optimiser.zero_grad()
-        loss.backward()
-        self.optimiser.step()
+def _train(model: Upconv, network: nn.Module, learner: Learner, stream: Stream, steps: int, batch: int,
+           device: str) -> None:
+    """Adam on batches of crops; all parameters are one vector, whose state the learner's arrays keep."""
+    arrays, images = learner.arrays, len(stream)
+    shapes = {name: parameter.shape for name, parameter in network.named_parameters()}
+    vector = torch.tensor(arrays.get("weights", model.weights), device=device, requires_grad=True)
+    optimiser = torch.optim.Adam([vector], lr=RATE)
+    begin = int(arrays.get("step", 0))
+    if begin > 0:
+        kept = {name: torch.from_numpy(arrays[name]).to(device) for name in MOMENTS}
+        optimiser.state[vector] = {"step": torch.tensor(float(begin)), **kept}
+    for step in range(begin, steps):
+        rng = np.random.default_rng([stream.seed, images + step])
+        chosen = rng.integers(len(arrays["images"]), size=batch)
+        codes = torch.from_numpy(arrays["codes"][chosen].astype(np.float32) * arrays["unit"]).to(device)
+        crops = torch.from_numpy(arrays["images"][chosen]).to(device).float() / 255
+        optimiser.param_groups[0]["lr"] = RATE * 0.5 * (1 + math.cos(math.pi * step / steps)) + 1e-5
+        parts = vector.split([shape.numel() for shape in shapes.values()])
+        weights = {name: part.view(shape) for part, (name, shape) in zip(parts, shapes.items(), strict=True)}
+        found = functional_call(network, weights, (model.standardised(codes), tuple(crops.shape[2:])))
+        optimiser.zero_grad()
+        F.mse_loss(found + model.image_mean, crops).backward()
+        optimiser.step()
+        stream.report(images + step + 1)
+        due = stream.checkpoint_due
+        if due or step + 1 == steps:
+            state = {"weights": vector, **{name: optimiser.state[vector][name] for name in MOMENTS}}
+            arrays |= {name: value.detach().cpu().numpy().copy() for name, value in state.items()}
+            arrays["step"] = np.array(step + 1)
+        if due:
+            stream.checkpoint(learner, images, images)

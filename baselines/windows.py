@@ -21,22 +21,8 @@ class Windows:
     r"""Windows of cells × cells positions of a code, and the square patch of pixels under each.
 
     Window (i, j) holds the positions i … i + cells − 1 by j … j + cells − 1, flattened as (cells, cells, D); its
-    patch covers the rows stride · i + origin … + side − 1, and columns likewise, flattened as (side, side, C).
-
-    Attributes
-    ----------
-    cells : int
-        Positions along one side of a window.
-    depth : int
-        D, values at one position.
-    channels : int
-        C, of the image.
-    stride : int
-        Pixels between neighbouring positions.
-    side : int
-        Pixels along one side of a patch.
-    origin : int
-        Row and column of the first pixel of the patch of window (0, 0); negative if it begins outside the image.
+    patch covers the rows stride · i + origin … + side − 1, and columns likewise, flattened as (side, side, C). D is
+    `depth` and C `channels`; `origin` is negative if the patch of window (0, 0) begins outside the image.
     """
 
     cells: int
@@ -50,21 +36,10 @@ class Windows:
     def of(cls, phi: Representation, cells: int = 5) -> Windows:
         """The windows of a descriptor.
 
-        The patch is as large as the smallest image of cells × cells positions, but reaches at least one stride
-        beyond the outer positions (56 pixels for HOG with cells of 8, as in HOGgles), and lies centred on the
-        positions.
-
-        Raises
-        ------
-        ValueError
-            If the code has no positions, or `cells` is less than 1.
+        The patch, centred on the positions, is the smallest image with so many, but reaches at least one stride beyond
+        the outer ones (56 pixels for HOG with cells of 8, as in HOGgles).
         """
-        if cells < 1:
-            raise ValueError(f"a window holds at least one position each way, got cells={cells}")
         shape = phi.output_shape(*small_image(phi))
-        if len(shape) != 3:
-            raise ValueError(f"{type(phi).__name__} gives a code without positions, {shape}: "
-                             "this method needs a grid of them, as HOG and DSIFT give")
         side = (cells + 2) * phi.stride
         try:
             side = max(side, *phi.image_size_for((shape[0], cells, cells)))
@@ -120,10 +95,7 @@ class Windows:
             yield normalised(patches[varied]), normalised(codes[varied])
 
     def all_windows(self, code: NDArray[Any], margin: int, step: int = 1) -> tuple[Floats, NDArray[np.int64]]:
-        """Windows of a code framed by `margin` zero positions, and their positions, which may be negative.
-
-        All windows, or those whose positions are multiples of `step`.
-        """
+        """Windows of a code framed by `margin` zeros, at multiples of `step`, and their positions, maybe negative."""
         framed = np.pad(code, ((margin, margin), (margin, margin), (0, 0)))
         height, width = (n - self.cells + 1 for n in framed.shape[:2])
         if height < 1 or width < 1:
@@ -132,12 +104,6 @@ class Windows:
         positions = np.indices((height, width)).reshape(2, -1).T.astype(np.int64) - margin
         positions = positions[(positions % step == 0).all(axis=1)]
         return self.codes(framed, positions + margin), positions
-
-    def gaussian_window(self) -> Floats:
-        """Gaussian weights of a patch, (side · side · C), σ = 9 pixels for a side of 56 and in proportion."""
-        x = np.arange(self.side) - (self.side - 1) / 2
-        weights = np.exp(-0.5 * (x / (self.side * 9 / 56)) ** 2)
-        return np.asarray(np.repeat(weights[:, None] * weights, self.channels), dtype=np.float32)
 
     def overlap_add(self, patches: Floats, positions: NDArray[np.int64], size: Size) -> Floats:
         """Sum of patches (m, side · side · C), or of a single one at all positions, in an image (height, width, C)."""
@@ -152,8 +118,13 @@ class Windows:
         return total[frame[0] : frame[0] + size[0], frame[1] : frame[1] + size[1]]
 
     def blend(self, patches: Floats, positions: NDArray[np.int64], size: Size, by_number: bool = False) -> Floats:
-        """Sum of patches under a Gaussian window, divided by that of the weights or, as in HOGgles, their number."""
-        weights = self.gaussian_window()
+        """Sum of patches under a Gaussian window, divided by that of the weights or, as in HOGgles, their number.
+
+        The window's σ is 9 pixels for a side of 56, and in proportion.
+        """
+        x = np.arange(self.side) - (self.side - 1) / 2
+        bell = np.exp(-0.5 * (x / (self.side * 9 / 56)) ** 2)
+        weights = np.repeat(bell[:, None] * bell, self.channels).astype(np.float32)
         divisor = self.overlap_add(np.ones_like(weights) if by_number else weights, positions, size)
         return np.asarray(self.overlap_add(patches * weights, positions, size) / np.maximum(divisor, 1e-3))
 
@@ -180,5 +151,4 @@ def small_image(phi: Representation) -> Size:
 
 def first_centre(phi: Representation) -> float:
     """Row of the centre of position 0, in pixels."""
-    extent = phi.receptive_field + 8 * phi.stride
-    return float(phi.position_centres(extent, extent)[0][0])
+    return float(phi.position_centres(*small_image(phi))[0][0])

@@ -40,7 +40,6 @@ SMALL = {
 }
 OPTIONS = {**SMALL, "jigsaw": {}, "keypoints": {"per_image": 20}, "toy": {}}
 """Small settings of every method that learns; the contract tests run for each."""
-SHARED = ("seed", "side", "memory", "output", "progress")
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -50,10 +49,10 @@ class Toy(Baseline):
     grey: float
 
     @classmethod
-    def learn(cls, images, phi, *, seed=0, side=None, memory="2GB", output=None, progress=None):
-        stream, learner = Stream(images, phi, seed, side, memory, output, progress), GreyLearner()
-        stream.run(learner, {"method": cls.method}, smallest=40)
-        return cls(phi.to_config(), float(learner.arrays["greys"].mean())).saved_by(stream)
+    def learn_from(cls, stream, phi):
+        learner = GreyLearner()
+        stream.run(learner, smallest=40)
+        return cls(phi.to_config(), float(learner.arrays["greys"].mean()))
 
     def reconstruct(self, phi, code, size, count, seed):
         return np.full((1, *size, 1), self.grey, np.float32)
@@ -318,7 +317,7 @@ def test_each_method_says_what_it_inverts(feature):
     for name, method in baselines.METHODS.items():
         if method.feature == feature:
             assert method.inverts(phi)
-        if name in ("jigsaw", "keypoints", "direct", "upconv") and not method.inverts(phi):
+        if method.learned and not method.inverts(phi):
             with pytest.raises(ValueError, match=f"{name} inverts .*, not {type(phi).__name__}"):
                 method.learn([np.zeros((96, 96), np.float32)], phi)
 
@@ -328,19 +327,28 @@ def test_arguments_of_learn_are_annotated_and_described(name):
     """As the command line needs it, whose options follow from them."""
     method = baselines.find(name)
     assert method.learned and method.__doc__.splitlines()[0].endswith(".")
-    signature, types = inspect.signature(method.learn), typing.get_type_hints(method.learn)
-    assert list(signature.parameters)[:2] == ["images", "phi"]
+    signature, types = inspect.signature(method.learn_from), typing.get_type_hints(method.learn_from)
+    assert list(signature.parameters)[:2] == ["stream", "phi"]
     own = list(signature.parameters)[2:]
-    assert tuple(own[-5:]) == SHARED and set(own) <= set(types)
+    assert set(own) <= set(types)
     assert all(signature.parameters[n].kind is inspect.Parameter.KEYWORD_ONLY for n in own)
-    base, shared = inspect.signature(Baseline.learn), typing.get_type_hints(Baseline.learn)
-    for n in SHARED:
-        assert signature.parameters[n].default == base.parameters[n].default and types[n] == shared[n]
-        assert f"\n{n} : " in inspect.getdoc(Baseline.learn)
-    documented = inspect.getdoc(method.learn)
-    assert all(f"\n{n} : " in documented for n in own[:-5]) and "\nimages, phi, seed, side, memory" in documented
+    documented = inspect.getdoc(method.learn_from)
+    assert all(f"\n{n} : " in documented for n in own)
     defaults = [n for n in own if signature.parameters[n].default is None]
     assert all(type(None) in typing.get_args(types[n]) for n in defaults)
+
+
+@pytest.mark.parametrize(("name", "parameter"), [
+    (name, parameter.name) for name, method in baselines.METHODS.items() if name != "primal-dual"
+    for parameter in inspect.signature(method.learn_from).parameters.values() if isinstance(parameter.default, int)])
+def test_counts_of_learn_are_at_least_one(name, parameter, images):
+    with pytest.raises(ValueError, match=f"{parameter} is at least 1, got 0"):
+        learn(name, images, **{parameter: 0})
+
+
+def test_a_parameter_of_another_method_is_refused(images):
+    with pytest.raises(TypeError, match="'atoms'"):
+        learn("ridge", images, atoms=3)
 
 
 @pytest.mark.parametrize(("text", "value"), [("2GB", 2 * 10**9), ("1.5 mb", 1_500_000), ("70", 70), (5, 5)])

@@ -118,17 +118,6 @@ def test_overlapping_patches_sum_to_the_image_times_their_number(photograph):
     assert total.shape == (*image.shape, 1) and not total.any()
 
 
-def test_a_code_without_positions_has_no_windows():
-    from unfeature.features.words.bovw import BoVW
-    from unfeature.features.words.vocabulary import Vocabulary
-
-    words = Vocabulary(DSIFT(bin_size=3, step=6), np.eye(4, 128))
-    with pytest.raises(ValueError, match="without positions"):
-        Windows.of(BoVW(words), 3)
-    with pytest.raises(ValueError, match="at least one position"):
-        Windows.of(PHI, 0)
-
-
 def test_min_max_normalise_and_normalised():
     assert min_max_normalise(np.array([2.0, 4.0, 3.0], np.float32)).tolist() == [0, 1, 0.5]
     assert min_max_normalise(np.full(3, 7.0, np.float32)).tolist() == [0.5] * 3

@@ -204,7 +204,7 @@ class ToyMethod(Baseline):
     grey: float = 0.5
 
     @classmethod
-    def learn(cls, images, phi, *, grey: float = 0.25, seed=0, memory="2GB", side=None, output=None, progress=None):
+    def learn_from(cls, stream, phi, *, grey: float = 0.25):
         """Learn nothing.
 
         Parameters
@@ -212,9 +212,7 @@ class ToyMethod(Baseline):
         grey : float
             The value of all pixels.
         """
-        model = cls(phi.to_config(), grey)
-        model.save(output)
-        return model
+        return cls(phi.to_config(), grey)
 
     def reconstruct(self, phi, code, size, count, seed):
         return np.full((count, *size), self.grey, dtype=np.float32)

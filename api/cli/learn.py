@@ -48,7 +48,7 @@ class Learn(Commands):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The methods that learn, by the names of their models, and the commands of their own."""
         models = {method: model for model, method in LEARNED_AS.items()}
-        methods = [models.get(name, name) for name in METHODS if "learn" in METHODS.outline(name)[1]]
+        methods = [models.get(name, name) for name in METHODS if "learn_from" in METHODS.outline(name)[1]]
         return sorted({*methods, *self.commands})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -97,10 +97,9 @@ def _command(name: str, feature: str, text: str, options: Sequence[click.Paramet
 
 
 def _model_command(name: str) -> click.Command:
-    """The command that learns a model, with the options of its method's ``learn``."""
+    """The command that learns a model, with the options of its method's ``learn_from``."""
     method = METHODS[LEARNED_AS.get(name, name)]
-    shared = ("images", "phi", "seed", "side", "memory", "output", "progress")
-    options = options_of(method.learn, [method.learn], without=shared)
+    options = options_of(method.learn_from, [method.learn_from], without=("stream", "phi"))
 
     def function(images: list[Path], phi: Any, **settings: Any) -> None:
         from unfeature.baselines.keypoints import SIFTKeypoints
