@@ -37,7 +37,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 # A strict editable install links the files that there are: a new file, which changes its folder, installs again.
-$(VENV)/installed: setup.py constraints.txt $(FOLDERS) | $(BIN)/python
+$(VENV)/installed: setup.py pyproject.toml constraints.txt $(FOLDERS) | $(BIN)/python
 	$(PIP) install --constraint constraints.txt $(EDITABLE) .
 	@touch $@
 
