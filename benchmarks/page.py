@@ -131,23 +131,6 @@ def with_values(row: Row, **values: Any) -> Row:
     return replace(row, values={**row.values, **values})
 
 
-def sheets(rows: Sequence[Row], originals: Sequence[Row], by: str, across: Sequence[str]) -> tuple[Sheet, ...]:
-    """A sheet for each value of the setting `by`: a line for each photograph, then the images of its rows.
-
-    `originals` are the rows of the photographs, which `rows` name in their setting "image"; the settings `across` make
-    the captions.
-    """
-    photographs = {row["image"]: row for row in originals}
-    found = []
-    for (value,), members in groups(rows, (by,)).items():
-        lines = []
-        for (image,), line in groups(members, ("image",)).items():
-            first = [(photographs[image], "image", str(image))] if image in photographs else []
-            lines.append((*first, *((row, name, caption(row, across, name)) for row in line for name in row.pictures)))
-        found.append(Sheet(f"sheet-{value}", str(value), tuple(lines)))
-    return tuple(found)
-
-
 def caption(row: Row, across: Sequence[str], picture: str) -> str:
     """Settings and error of a picture, in one line."""
     name = [] if picture == "image" else [picture.replace("-", " ")]

@@ -19,7 +19,7 @@ from unfeature.inversion import PRESETS
 from unfeature.io.images import list_images
 
 from .. import protocol
-from ..measures import interval, likeness, measures
+from ..measures import interval, likeness
 from ..page import (
     CORRELATION,
     CVPR15,
@@ -29,7 +29,6 @@ from ..page import (
     LIKENESS,
     Cell,
     Metric,
-    Page,
     Table,
     groups,
     link_to,
@@ -37,7 +36,7 @@ from ..page import (
     text,
 )
 from ..protocol import SIDE, Problem, descriptor, image_for
-from ..study import Features, Names, Option, Side, Steps, Study, chosen, with_cvpr15
+from ..study import Features, Names, Option, Side, Steps, Study, chosen
 from ..tasks import Inputs, Outcome, Plan, Row, Settings, Task, Work, digest
 
 POINTS = "keypoints"
@@ -135,11 +134,7 @@ class Hog(Study):
             phi, kind = problem.phi.cpu(), METHODS[method]
             baseline = kind.load(task.inputs["model"], phi) if kind.learned else kind.of(phi)
             result = baseline.invert(phi, problem.code.cpu(), size=problem.image.shape[:2], seed=seed)
-        return Outcome(measures(result, problem.image), {"image": result.image})
-
-    def page(self, rows: list[Row], prepared: list[Row]) -> Page:
-        """The tables and pictures."""
-        return super().page(with_cvpr15(rows, prepared), prepared)
+        return problem.outcome(result)
 
     def tables(self, rows: list[Row]) -> tuple[Table, ...]:
         """The summary, the published figures, and every photograph."""
