@@ -76,11 +76,11 @@ class Page:
     sheets: tuple[Sheet, ...] = ()
 
 
-def text(value: Any, link: str = "") -> Cell:
+def text(value: Any) -> Cell:
     """A cell of text or of a setting; numbers sort as such."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return Cell(f"{value:g}", value, link)
-    return Cell("–" if value is None else str(value), None, link)
+        return Cell(f"{value:g}", value)
+    return Cell("–" if value is None else str(value))
 
 
 def number(value: float | None, metric: Metric, link: str = "", margin: float = float("nan")) -> Cell:

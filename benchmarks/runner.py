@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -30,32 +29,10 @@ Progress = Callable[[int, int, int], None]
 
 def bench(table: str, jobs: int | None = None, scheduler: str | None = None,
           progress: Progress | None = None, **options: Any) -> tuple[Path, dict[str, str]]:
-    """Make one table, going on from what its folder holds.
+    """Make one table, going on from what its folder holds; the options are those of the table's class.
 
-    Parameters
-    ----------
-    table : str
-        A name of `TABLES`.
-    jobs : int, optional
-        Processes, by default as many as there are cores; 1 is this process.
-    scheduler : str, optional
-        Address of a Dask scheduler to use instead.
-    progress : callable, optional
-        Called after each task with the numbers of tasks done, of all, and of failed ones.
-    **options
-        Those of the table, see its class.
-
-    Returns
-    -------
-    page : Path
-        The HTML page; CSV and JSON files are beside it.
-    failures : dict of str
-        The reasons of the tasks that failed, by key.
-
-    Raises
-    ------
-    ValueError, FileNotFoundError
-        For options that do not fit the table, before anything runs.
+    Returned are the HTML page, with CSV and JSON files beside it, and the reasons of the tasks that failed, by key. A
+    ValueError or FileNotFoundError, for options that do not fit the table, comes before anything runs.
     """
     study = TABLES.find(table)(**options)
     plan = study.plan()
@@ -139,13 +116,13 @@ def end_with_parent() -> None:
     """Let this process end when the one that started it does, however that ends; Ctrl-C is for that one alone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
 
+    def end_after() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
 
-def _end_after(process: BaseProcess) -> None:
-    process.join()
-    os._exit(1)
+    threading.Thread(target=end_after, daemon=True).start()
 
 
 def on_cluster(scheduler: str, tasks: Sequence[Task]) -> Iterator[Record]:
