@@ -59,15 +59,15 @@ class Catalogue(MutableMapping[str, T], Generic[T]):
         return self[name]
 
     def outline(self, name: str) -> tuple[str, set[str]]:
-        """The docstring and the names of the methods of a class, read from its source: nothing is imported."""
+        """The summary and the names of the methods of a class, read from its source: nothing is imported."""
         if name in self._loaded:
-            return inspect.getdoc(self._loaded[name]) or "", set(vars(self._loaded[name]))
+            return summary_of(inspect.getdoc(self._loaded[name])), set(vars(self._loaded[name]))
         module, attribute = self._homes[name]
         source = Path(str(find_spec(module).origin)).read_text(encoding="utf-8")  # type: ignore[union-attr]
         for line in ast.parse(source).body:
             if isinstance(line, ast.ClassDef) and line.name == attribute:
                 methods = {part.name for part in line.body if isinstance(part, ast.FunctionDef)}
-                return ast.get_docstring(line) or "", methods
+                return summary_of(ast.get_docstring(line)), methods
         raise ValueError(f"{module} defines no class {attribute}")
 
     def class_names(self) -> dict[str, str]:
@@ -82,6 +82,11 @@ class Catalogue(MutableMapping[str, T], Generic[T]):
             raise AttributeError(f"there is no {self.kind} class {class_name!r}: one of {', '.join(names)}"
                                  f"{suggestion(class_name, names)}")
         return self[names[class_name]]
+
+
+def summary_of(docstring: str | None) -> str:
+    """The first paragraph, in one line."""
+    return " ".join((docstring or "").split("\n\n")[0].split())
 
 
 def command_name(class_name: str) -> str:

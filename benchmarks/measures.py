@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
+import pandas
 from numpy.typing import NDArray
 
 from unfeature.inversion.result import Result
@@ -22,7 +24,7 @@ def measures(result: Result, original: Image) -> dict[str, Any]:
     if codes is None:
         raise ValueError("a result without a code cannot be measured")
     image = np.clip(result.image, 0, 1)
-    norm = float(np.sum(np.square(codes[result.best], dtype=np.float64)))
+    norm = float(np.square(codes[result.best], dtype=np.float64).sum())
     return {
         "error": result.error,
         "error_centred": result.error_centred,
@@ -60,8 +62,7 @@ def naturalness(original: Image, image: Image) -> float:
 
 def direction_histogram(image: Image) -> NDArray[np.float64]:
     """Magnitude-weighted histogram of the gradient's directions over an image, of sum 1."""
-    grey = to_grey(image).astype(np.float64)
-    dy, dx = np.gradient(grey)
+    dy, dx = np.gradient(to_grey(image).astype(np.float64))
     angle = np.mod(np.arctan2(dy, dx), 2 * np.pi)
     counts, _ = np.histogram(angle, bins=DIRECTIONS, range=(0, 2 * np.pi), weights=np.hypot(dx, dy))
     return np.asarray(counts / max(counts.sum(), 1e-12))
@@ -76,7 +77,7 @@ def normaliser(codes: Sequence[NDArray[Any]]) -> float:
     if len(codes) < 2:
         raise ValueError(f"the CVPR 2015 error needs two photographs or more, got {len(codes)}")
     distances = []
-    for a, b in ((a, b) for i, a in enumerate(codes) for b in codes[:i]):
+    for a, b in combinations(codes, 2):
         common = tuple(slice(0, min(m, n)) for m, n in zip(a.shape[:-1], b.shape[:-1], strict=True))
         distances.append(float(np.square(a[common] - b[common], dtype=np.float64).sum(axis=-1).mean()))
     return sum(distances) / len(distances)
@@ -84,9 +85,6 @@ def normaliser(codes: Sequence[NDArray[Any]]) -> float:
 
 def interval(values: Iterable[float | None]) -> tuple[float, float]:
     """Mean and 1.96 standard errors of the finite values; NaN where there are too few."""
-    a = np.array([np.nan if v is None else v for v in values], dtype=np.float64)
-    a = a[np.isfinite(a)]
-    if a.size == 0:
-        return float("nan"), float("nan")
-    return float(a.mean()), float(1.96 * a.std(ddof=1) / np.sqrt(a.size)) if a.size > 1 else float("nan")
+    finite = pandas.Series(list(values), dtype=float).replace([np.inf, -np.inf], np.nan)
+    return float(finite.mean()), 1.96 * float(finite.sem())
 

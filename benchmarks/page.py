@@ -76,11 +76,11 @@ class Page:
     sheets: tuple[Sheet, ...] = ()
 
 
-def text(value: Any, link: str = "") -> Cell:
+def text(value: Any) -> Cell:
     """A cell of text or of a setting; numbers sort as such."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return Cell(f"{value:g}", value, link)
-    return Cell("–" if value is None else str(value), None, link)
+        return Cell(f"{value:g}", value)
+    return Cell("–" if value is None else str(value))
 
 
 def number(value: float | None, metric: Metric, link: str = "", margin: float = float("nan")) -> Cell:
@@ -129,23 +129,6 @@ def link_to(row: Row) -> str:
 def with_values(row: Row, **values: Any) -> Row:
     """A row with more values."""
     return replace(row, values={**row.values, **values})
-
-
-def sheets(rows: Sequence[Row], originals: Sequence[Row], by: str, across: Sequence[str]) -> tuple[Sheet, ...]:
-    """A sheet for each value of the setting `by`: a line for each photograph, then the images of its rows.
-
-    `originals` are the rows of the photographs, which `rows` name in their setting "image"; the settings `across` make
-    the captions.
-    """
-    photographs = {row["image"]: row for row in originals}
-    found = []
-    for (value,), members in groups(rows, (by,)).items():
-        lines = []
-        for (image,), line in groups(members, ("image",)).items():
-            first = [(photographs[image], "image", str(image))] if image in photographs else []
-            lines.append((*first, *((row, name, caption(row, across, name)) for row in line for name in row.pictures)))
-        found.append(Sheet(f"sheet-{value}", str(value), tuple(lines)))
-    return tuple(found)
 
 
 def caption(row: Row, across: Sequence[str], picture: str) -> str:

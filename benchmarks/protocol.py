@@ -26,8 +26,8 @@ from unfeature.inversion.recipes import Recipe
 from unfeature.inversion.result import Result
 from unfeature.io.images import read_image, resize_longer, to_grey
 
-from .measures import Image
-from .tasks import Inputs, Settings, Task
+from .measures import Image, measures
+from .tasks import Inputs, Outcome, Settings, Task
 
 SIDE = 256
 """Photographs are grey, their longer side has this many pixels (linear, anti-aliased), …"""
@@ -132,3 +132,7 @@ class Problem:
         settings = self.task.settings
         return invert(self.phi, self.code, preset=preset, steps=settings.get("steps"), size=self.image.shape[:2],
                       seed=settings["seed"], **options)
+
+    def outcome(self, result: Result, **values: Any) -> Outcome:
+        """What was measured of a result, with more values, and its image."""
+        return Outcome({**measures(result, self.image), **values}, {"image": result.image})

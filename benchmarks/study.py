@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from unfeature.catalogue import command_name, suggestion
+from unfeature.inversion import PRESETS
 from unfeature.io.images import list_images
 
 from .measures import normaliser
-from .page import Metric, Page, Table, every_image, sheets, summary, with_values
+from .page import Metric, Page, Sheet, Table, caption, every_image, groups, summary, with_values
 from .protocol import SEED, SIDE, descriptor, descriptor_names, image_for
 from .tasks import Inputs, Outcome, Plan, Row, Settings, Task, digest
 
@@ -56,7 +57,8 @@ class Study:
 
     A subclass implements `plan` and `work`, and sets the title, first paragraph (`lead`) and heading of its page, the
     settings that make a line of the summary, with their headings (`by`), the columns of numbers (`metrics`), the
-    settings in a picture's caption (`across`), and whether its tasks must not run beside each other (`alone`).
+    settings in a picture's caption (`across`), and whether its tasks must not run beside each other (`alone`). It may
+    override the parts of its page: `tables`, `charts` and `sheets`.
     """
 
     title: ClassVar[str]
@@ -84,14 +86,32 @@ class Study:
 
     def page(self, rows: list[Row], prepared: list[Row]) -> Page:
         """The page of the finished rows."""
+        rows = with_cvpr15(rows, prepared)
         originals = [row for row in prepared if "image" in row.pictures]
-        return Page(self.title, self.lead, tuple(rows), self.tables(rows),
-                    sheets=sheets(rows, originals, "feature", self.across))
+        return Page(self.title, self.lead, tuple(rows), self.tables(rows), self.charts(rows),
+                    self.sheets(rows, originals))
 
     def tables(self, rows: list[Row]) -> tuple[Table, ...]:
         """The summary, and a line for each row."""
         return (summary("summary", self.heading, rows, self.by, self.metrics),
                 every_image(rows, {**self.by, "image": "photograph"}, self.metrics))
+
+    def charts(self, rows: list[Row]) -> tuple[str, ...]:
+        """Curves; none for most tables."""
+        return ()
+
+    def sheets(self, rows: list[Row], originals: list[Row]) -> tuple[Sheet, ...]:
+        """For each descriptor the photographs, each beside the images found from its code."""
+        photographs = {row["image"]: row for row in originals}
+        found = []
+        for (feature,), members in groups([row for row in rows if row.pictures], ("feature",)).items():
+            lines = []
+            for (image,), line in groups(members, ("image",)).items():
+                first = [(photographs[image], "image", str(image))] if image in photographs else []
+                pictures = [(row, name, caption(row, self.across, name)) for row in line for name in row.pictures]
+                lines.append((*first, *pictures))
+            found.append(Sheet(f"sheet-{feature}", str(feature), tuple(lines)))
+        return tuple(found)
 
     @cached_property
     def photographs(self) -> tuple[Photograph, ...]:
@@ -164,9 +184,9 @@ def chosen(names: Names, known: Iterable[str], what: str) -> Names:
 
 @dataclass(frozen=True, kw_only=True)
 class CodeStudy(Study):
-    """A table of variants of the inversion, of descriptors, or of a network's layers with --net.
+    """A table of methods and other variants of the inversion, of descriptors, or of a network's layers with --net.
 
-    A subclass implements `variants` and `work`.
+    A subclass implements `work`, and `variants` if it varies more than the methods.
     """
 
     normalised: ClassVar[bool] = False
@@ -177,10 +197,16 @@ class CodeStudy(Study):
     layers: Layers = None
     side: Side = SIDE
     steps: Steps = None
+    methods: Methods = ("best",)
 
     def variants(self) -> list[Settings]:
-        """The settings of each variant."""
-        raise NotImplementedError
+        """The settings of each variant, beside its method."""
+        return [{}]
+
+    def methods_and_variants(self) -> list[Settings]:
+        """Each variant with each method."""
+        return [{"method": method, **variant} for method in chosen(self.methods, PRESETS, "method")
+                for variant in self.variants()]
 
     def codes(self) -> list[tuple[Settings, Inputs]]:
         """Settings and inputs of each descriptor or layer."""
@@ -201,6 +227,6 @@ class CodeStudy(Study):
         for settings, inputs in self.codes():
             descriptor(settings, inputs)
             prepared += self.normaliser(settings, inputs, self.side) if self.normalised else []
-            for variant in self.variants():
+            for variant in self.methods_and_variants():
                 rows += self.tasks({**settings, **variant}, inputs, self.side, self.steps)
         return Plan(tuple(rows), tuple(prepared))

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import platform
 import re
 import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,8 +24,6 @@ from numpy.typing import NDArray
 
 from unfeature.io.files import atomic, read_json, write_json
 from unfeature.io.images import to_bytes
-
-from .machine import facts, thread_limit
 
 Settings = dict[str, Any]
 Inputs = dict[str, str]
@@ -39,9 +43,9 @@ class Outcome(NamedTuple):
 class Task:
     """What to do, and where its files are.
 
-    `kind` is the name of its table or preparation; `work` does it, a function that other processes can import. The
-    settings, JSON, decide the outcome: tasks with equal ones are the same task. The inputs, paths of files, do not:
-    the settings hold the digests of the files. `output` is a file that the task writes beside its record.
+    `kind` is the name of its table or preparation; `work` is a function that other processes can import. The settings,
+    JSON, decide the outcome: tasks with equal ones are the same. The inputs, paths of files, do not: the settings hold
+    the digests of the files. `output` is a file that the task writes beside its record.
     """
 
     kind: str
@@ -99,6 +103,59 @@ def execute(task: Task) -> Record:
         return Record(task, failure=f"{type(error).__name__}: {' '.join(str(error).split())}")
     spent = {"task_seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
     return Record(task, {**outcome.values, **spent}, facts(task.threads, task.device), pictures)
+
+
+@contextmanager
+def thread_limit(threads: int) -> Iterator[None]:
+    """Let every library of this process compute with so many threads inside the block."""
+    import cv2
+    import numba
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    setters = torch.set_num_threads, numba.set_num_threads, cv2.setNumThreads
+    before = torch.get_num_threads(), numba.get_num_threads(), cv2.getNumThreads()
+    within = threads, min(threads, numba.config.NUMBA_NUM_THREADS), threads
+    try:
+        with threadpool_limits(threads):
+            for limit, number in zip(setters, within, strict=True):
+                limit(number)
+            yield
+    finally:  # after threadpoolctl, which restores a number of OpenMP threads that torch does not use
+        for limit, number in zip(setters, before, strict=True):
+            limit(number)
+
+
+def facts(threads: int, device: str = "cpu") -> dict[str, Any]:
+    """Version, commit, hardware in words and threads of this process, for a row."""
+    return {"version": version("unfeature"), "commit": commit(), "hardware": hardware(device), "threads": threads}
+
+
+@cache
+def commit() -> str:
+    """The commit of the checkout that runs, "+" for changes since; "release" for an installed package."""
+    root = Path(__file__).resolve().parents[1]
+    if not (root / ".git").exists():
+        return "release"
+    call = ["git", "-C", str(root), "describe", "--always", "--abbrev=10", "--exclude=*", "--dirty=+"]
+    try:
+        return subprocess.run(call, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+
+
+def hardware(device: str) -> str:
+    """Processor family and usable cores, or the GPU's name."""
+    if device == "cuda":
+        import torch
+
+        return str(torch.cuda.get_device_name())
+    return f"{cores()} cores, {platform.machine()}"
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def to_webp(image: NDArray[Any]) -> bytes:

@@ -13,22 +13,6 @@ import numpy as np
 import unfeature as uf
 from unfeature.io.images import resize_longer, write_png
 
-SIDE = 256
-NAMES = ("astronaut", "chelsea")
-
-
-def row(name: str) -> tuple[list, list[str]]:
-    """Pictures of one photograph, and their labels."""
-    phi = uf.HOG(cell_size=8)
-    photograph = resize_longer(uf.to_grey(uf.bundled(name)), SIDE)
-    code = phi(photograph)
-    published = uf.invert(phi, code, preset="ijcv2016", size=photograph.shape)
-    ours = uf.invert(phi, code, preset="best", size=photograph.shape)
-    pictures = [photograph, uf.glyph(phi, code), stretched(published.image), stretched(ours.image)]
-    labels = ["photograph", "its HOG, all that is kept"]
-    labels += [f"{said}: error {r.error:.2f}" for said, r in (("published, 2016", published), ("unfeature", ours))]
-    return pictures, labels
-
 
 def stretched(image: np.ndarray) -> np.ndarray:
     """The image with its contrast stretched."""
@@ -38,8 +22,17 @@ def stretched(image: np.ndarray) -> np.ndarray:
 
 def main(path: str) -> None:
     """Write the picture."""
-    rows = [row(name) for name in NAMES]
-    pictures, labels = ([one for found in part for one in found] for part in zip(*rows, strict=True))
+    phi = uf.HOG(cell_size=8)
+    pictures, labels = [], []
+    for name in ("astronaut", "chelsea"):
+        photograph = resize_longer(uf.to_grey(uf.bundled(name)), 256)
+        code = phi(photograph)
+        pictures += [photograph, uf.glyph(phi, code)]
+        labels += ["photograph", "its HOG, all that is kept"]
+        for preset, said in (("ijcv2016", "published, 2016"), ("best", "unfeature")):
+            result = uf.invert(phi, code, preset=preset, size=photograph.shape)
+            pictures.append(stretched(result.image))
+            labels.append(f"{said}: error {result.error:.2f}")
     write_png(path, uf.to_grey(uf.sheet(pictures, labels, columns=4, side=216)))
 
 

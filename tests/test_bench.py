@@ -20,13 +20,12 @@ import torch
 
 from unfeature.baselines import METHODS
 from unfeature.baselines.base import Baseline
-from unfeature.benchmarks import TABLES, machine, measures, report, runner, study
+from unfeature.benchmarks import TABLES, measures, report, runner, study
 from unfeature.benchmarks.page import ERROR, summary
-from unfeature.benchmarks.runner import Processes, Progress
 from unfeature.benchmarks.tables.hog import PUBLISHED, Hog, beside_published, collection_digest
 from unfeature.benchmarks.tables.speed import interleaved
 from unfeature.benchmarks.tables.starts import over_starts
-from unfeature.benchmarks.tasks import Outcome, Plan, Record, Row, Store, Task, execute, to_webp
+from unfeature.benchmarks.tasks import Outcome, Plan, Record, Row, Store, Task, execute, facts, to_webp
 from unfeature.cli import main
 from unfeature.features import DESCRIPTORS
 from unfeature.features.base import Representation
@@ -78,7 +77,7 @@ class Recording:
     def __init__(self, failing=()):
         self.done, self.failing = [], failing
 
-    def records(self, given):
+    def __call__(self, given):
         for task in given:
             self.done.append(task.settings["name"])
             failed = task.settings["name"] in self.failing
@@ -94,7 +93,7 @@ def test_every_row_says_where_it_was_made_and_what_was_measured(finished):
     assert len(rows) == 3 * 2 * 2
     for one in rows:
         assert (one["threads"], one["seed"], one["evaluations"]) == (1, 0, 30)
-        assert one["version"] == machine.facts(1)["version"] and one["commit"] and "cores" in one["hardware"]
+        assert one["version"] == facts(1)["version"] and one["commit"] and "cores" in one["hardware"]
         assert 0 < one["error"] < one["error_centred"] and abs(one["correlation"]) <= 1
         assert one["cvpr15"] > 0 and one["psnr"] > 0 and one["seconds"] > 0
     means = {(f, m): np.mean([r["error"] for r in rows if (r["feature"], r["method"]) == (f, m)])
@@ -133,13 +132,12 @@ def test_half_written_tasks_are_done_again(tmp_path):
 
 
 def test_failures_have_reasons_do_not_stop_the_rest_and_are_tried_again(tmp_path):
-    seen: list[Progress] = []
+    seen = []
     store, tasks = Store(tmp_path), some_tasks("a", "b", "c")
-    rows, failures = runner.run(tasks, store, Recording(failing=("b",)), seen.append)
+    rows, failures = runner.run(tasks, store, Recording(failing=("b",)), lambda *now: seen.append(now))
     assert failures == {tasks[1].key: "ValueError: no"}
     assert [r.settings["name"] for r in rows] == ["a", "c"]
-    assert [(p.done, p.failed, p.total) for p in seen] == [(0, 0, 3), (1, 0, 3), (2, 1, 3), (3, 1, 3)]
-    assert seen[0].seconds_left is None and seen[-1].seconds_left == 0
+    assert seen == [(0, 3, 0), (1, 3, 0), (2, 3, 1), (3, 3, 1)]
     pool = Recording()
     rows, failures = runner.run(tasks, store, pool)
     assert (pool.done, len(rows), failures) == (["b"], 3, {})
@@ -194,7 +192,7 @@ def test_a_process_that_dies_is_replaced_and_its_task_tried_three_times(kills, r
 
     killer = threading.Thread(target=kill)
     killer.start()
-    records = {record.task.key: record.failure for record in Processes(1).records(tasks)}
+    records = {record.task.key: record.failure for record in runner.in_processes(1, tasks)}
     killer.join()
     assert [records[task.key] for task in tasks] == reasons
 

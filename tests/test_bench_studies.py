@@ -12,7 +12,6 @@ import torch
 
 from tests.tiny_networks import tiny
 from unfeature import CNN, HOG
-from unfeature.benchmarks import libraries
 from unfeature.benchmarks.tables import cnn, groups, regularizers, speed
 from unfeature.benchmarks.tables.cnn import Cnn
 from unfeature.benchmarks.tables.groups import Groups
@@ -162,4 +161,4 @@ def test_compared_inversions_are_of_the_same_code(comparison, photograph):
 
 
 def test_libraries_are_named_with_their_versions():
-    assert f"scikit-image {version('scikit-image')}" in libraries.installed()
+    assert f"scikit-image {version('scikit-image')}" in speed.installed()

@@ -48,6 +48,10 @@ def test_caricature_and_invert(folder):
                     "--layer", "conv1", "--steps", 3, "--size", 48, "-o", folder / command)
         assert done.exit_code == 0, done.output
         assert np.load(folder / command / "image.npy").shape[-1] == 3
+    done = call(folder, "caricature", photograph, "--layer", "conv1", "--steps", 2, "--size", 48, "--starts", 2,
+                "--memory", "1GB", "-o", folder / "two")
+    assert done.exit_code == 0, done.output
+    assert len(np.load(folder / "two" / "image.npy")) == len(list((folder / "two").glob("preimage-*.png"))) == 2
 
 
 def test_mistakes_are_named(folder):

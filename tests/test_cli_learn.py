@@ -156,7 +156,7 @@ def test_folders_of_classes_are_learned_from(call, folder, tmp_path):
 
 def test_the_models_are_those_of_the_methods_that_learn(call):
     status, text, _ = call("learn", "--help")
-    models = [line.split()[0] for line in text[text.index("Models:"):].splitlines()[1:] if line[2:3].strip()]
+    models = [line.split()[0] for line in text[text.index("Commands:"):].splitlines()[1:] if line[2:3].strip()]
     assert status == 0
     assert models == ["basis", "collage", "dictionary", "elda", "jigsaw", "keypoints", "ridge", "statistics", "upconv",
                       "words"]

@@ -3,56 +3,39 @@
 from __future__ import annotations
 
 import dataclasses
-import types
 import typing
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
+from unfeature.catalogue import summary_of
 
-class Several(click.ParamType):  # type: ignore[type-arg]
-    """``a,b,c``, or ``1,20,100``: a tuple of str, or of positive float."""
+from .common import progress_bar
+from .options import FILE, Commands, values
+from .signatures import option_type
 
-    name = "a,b,…"
-
-    def __init__(self, kind: type[str] | type[float]) -> None:
-        self.kind = kind
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The tuple."""
-        if not isinstance(value, str):
-            return value
-        try:
-            parts = tuple(self.kind(part.strip()) for part in value.split(",") if part.strip())
-        except ValueError:
-            parts = ()
-        if self.kind is float and (not parts or min(map(float, parts)) <= 0):
-            self.fail(f"{value!r} is not a list of positive numbers, such as 1,20,100", param, ctx)
-        return parts
-
-
-TYPES: dict[Any, Any] = {str: str, Path: click.Path(path_type=Path), tuple[str, ...]: Several(str),
-                         tuple[float, ...]: Several(float)}
 FLAGS = {"data_weights": ("--data-weights", "--C")}
+POSITIVE = values(click.FloatRange(0, min_open=True))
 
 
-class Tables(click.Group):
+class Tables(Commands):
     """The catalogue of tables as commands; a table is imported when its command is used."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """The tables, then the other commands."""
+    def entries(self) -> dict[str, str]:
+        """The tables and their summaries."""
         from unfeature.benchmarks import TABLES
 
-        return [*TABLES, *super().list_commands(ctx)]
+        return {name: TABLES.outline(name)[0] for name in TABLES}
 
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+    def get_entry(self, name: str) -> click.Command | None:
         """A table's command."""
         from unfeature.benchmarks import TABLES
 
-        return table_command(name, TABLES[name]) if name in TABLES else super().get_command(ctx, name)
+        try:
+            return table_command(name, TABLES[name]) if name in TABLES else None
+        except ModuleNotFoundError as error:
+            raise ValueError(f"benchmarks need {error.name}: install unfeature[bench]") from error
 
 
 @click.group(cls=Tables)
@@ -78,11 +61,9 @@ def table_command(name: str, table: type[Any]) -> click.Command:
     @click.option("--scheduler", metavar="tcp://HOST:PORT", help="Run on a Dask cluster with the same files.")
     @click.option("--quiet", is_flag=True, help="No progress bar.")
     def command(jobs: int | None, scheduler: str | None, quiet: bool, **options: Any) -> None:
-        try:
-            from unfeature.benchmarks.runner import bench as make
-        except ModuleNotFoundError as error:
-            raise ValueError(f"benchmarks need {error.name}: install unfeature[bench]") from error
-        with _task_bar(quiet) as progress:
+        from unfeature.benchmarks.runner import bench as make
+
+        with progress_bar("task", quiet) as progress:
             page, failures = make(name, jobs, scheduler, progress, **options)
         for key, reason in failures.items():
             click.echo(f"{key}: {reason}", err=True)
@@ -90,52 +71,31 @@ def table_command(name: str, table: type[Any]) -> click.Command:
         if failures:
             raise click.ClickException(f"{len(failures)} tasks failed; run the command again to try them again")
 
-    decorated: Any = command
+    made = click.command(name, help=summary_of(table.__doc__))(command)
     kinds = typing.get_type_hints(table, include_extras=True)
-    for field in reversed(dataclasses.fields(table)):
-        if field.init:
-            decorated = option(field, *typing.get_args(kinds[field.name]))(decorated)
-    return click.command(name, help=(table.__doc__ or "").partition("\n")[0])(decorated)
+    made.params[:0] = [option(f, *typing.get_args(kinds[f.name])) for f in dataclasses.fields(table) if f.init]
+    return made
 
 
-def option(field: dataclasses.Field[Any], kind: Any, about: Any) -> Callable[..., Any]:
+def option(field: dataclasses.Field[Any], kind: Any, about: Any) -> click.Option:
     """The command-line option of a field of type ``Annotated[kind, about]``."""
-    if isinstance(kind, types.UnionType):
-        kind = next(one for one in typing.get_args(kind) if one is not types.NoneType)
-    settings: dict[str, Any] = {"help": about.help, "required": field.default is dataclasses.MISSING}
-    if not settings["required"]:
-        settings |= {"default": field.default, "show_default": field.default not in (None, ())}
-    if kind is int:
-        settings["type"] = click.IntRange(about.least, about.most)
-    elif typing.get_origin(kind) is typing.Literal:
-        settings["type"] = click.Choice(typing.get_args(kind))
-    elif kind == tuple[Path, ...]:
-        settings |= {"type": TYPES[Path], "multiple": True}
+    several = kind == tuple[Path, ...]
+    if several:
+        chosen: Any = FILE
+    elif kind == tuple[float, ...]:
+        chosen = POSITIVE
     else:
-        settings["type"] = TYPES[kind]
-    return click.option(*FLAGS.get(field.name, (f"--{field.name}",)), field.name, **settings)
-
-
-@contextmanager
-def _task_bar(quiet: bool) -> Iterator[Callable[[Any], None]]:
-    """Tasks done, failed, and the time left."""
-    from tqdm import tqdm
-
-    with tqdm(unit="task", dynamic_ncols=True, disable=True if quiet else None) as bar:
-
-        def show(progress: Any) -> None:
-            if bar.total != progress.total or bar.n > progress.done:
-                bar.reset(progress.total)
-            left = "" if progress.seconds_left is None else f", {tqdm.format_interval(progress.seconds_left)} left"
-            bar.set_postfix_str(f"{progress.failed} failed{left}", refresh=False)
-            bar.update(progress.done - bar.n)
-
-        yield show
+        chosen = option_type(kind) if about.least is None else click.IntRange(about.least, about.most)
+    required = field.default is dataclasses.MISSING
+    shown = not required and field.default not in (None, ())
+    usual: dict[str, Any] = {} if required else {"default": field.default, "show_default": shown}
+    return click.Option([*FLAGS.get(field.name, (f"--{field.name}",)), field.name], type=chosen, help=about.help,
+                        required=required, multiple=several, **usual)
 
 
 @bench.command("tables")
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The Markdown file to write.")
+@click.argument("runs", nargs=-1, required=True, type=FILE)
+@click.option("-o", "--output", type=FILE, required=True, help="The Markdown file to write.")
 def tables(runs: tuple[Path, ...], output: Path) -> None:
     """Write the summaries of finished RUNS, folders of `unfeature bench`, as one Markdown page."""
     from unfeature.benchmarks.report import markdown

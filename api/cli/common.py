@@ -36,16 +36,24 @@ def read_photograph(path: Path, phi: Encoder, size: int | tuple[int, int] | None
 
 @contextmanager
 def progress_bar(unit: str, quiet: bool = False) -> Iterator[Callable[..., None]]:
-    """A progress bar, on a terminal only; its callback takes a search's `Progress`, or how many of all are done."""
+    """A progress bar, on a terminal only.
+
+    Its callback takes a search's `Progress`, or how many of all are done and how many of these failed. What was done
+    before the first call does not count for the time left.
+    """
     from tqdm import tqdm
 
     with tqdm(unit=unit, dynamic_ncols=True, disable=True if quiet else None) as bar:
 
-        def show(done: Any, total: int | None = None) -> None:
+        def show(done: Any, total: int | None = None, failed: int | None = None) -> None:
             if not isinstance(done, int):
                 bar.set_postfix_str(f"error {done.error:.4f}", refresh=False)
                 done, total = done.step, done.steps
-            bar.total = total
+            elif failed is not None:
+                bar.set_postfix_str(f"{failed} failed", refresh=False)
+            if bar.total != total or bar.n > done:
+                bar.reset(total)
+                bar.initial = bar.n = bar.last_print_n = done
             bar.update(done - bar.n)
 
         yield show

@@ -45,25 +45,15 @@ WORDS = [
 class Learn(Commands):
     """The commands of words and statistics, and one for each method that learns, from its signature when called."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """The methods that learn, by the names of their models, and the commands of their own."""
+    def entries(self) -> dict[str, str]:
+        """The methods that learn, by the names of their models."""
         models = {method: model for model, method in LEARNED_AS.items()}
-        methods = [models.get(name, name) for name in METHODS if "learn_from" in METHODS.outline(name)[1]]
-        return sorted({*methods, *self.commands})
+        outlines = {models.get(name, name): METHODS.outline(name) for name in METHODS}
+        return {name: about for name, (about, methods) in outlines.items() if "learn_from" in methods}
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_entry(self, name: str) -> click.Command | None:
         """The command of a model or method."""
-        if cmd_name in self.commands or LEARNED_AS.get(cmd_name, cmd_name) not in METHODS:
-            return self.commands.get(cmd_name)
-        return _model_command(cmd_name)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the models without importing their methods."""
-        with formatter.section("Models"):
-            formatter.write_dl([
-                (name, self.commands[name].get_short_help_str(200) if name in self.commands else _summary(name))
-                for name in self.list_commands(ctx)
-            ])
+        return _model_command(name) if LEARNED_AS.get(name, name) in METHODS else None
 
 
 @click.group(cls=Learn)
@@ -76,10 +66,6 @@ def learn() -> None:
       unfeature learn dictionary train/ val/ --feature hog -o pd.npz
       unfeature invert photo.jpg --feature hog --method paired-dictionary --model pd.npz
     """
-
-
-def _summary(name: str) -> str:
-    return METHODS.outline(LEARNED_AS.get(name, name))[0].split("\n\n")[0].replace("\n", " ")
 
 
 def _command(name: str, feature: str, text: str, options: Sequence[click.Parameter], function: Callable[..., Any]
@@ -99,6 +85,7 @@ def _command(name: str, feature: str, text: str, options: Sequence[click.Paramet
 def _model_command(name: str) -> click.Command:
     """The command that learns a model, with the options of its method's ``learn_from``."""
     method = METHODS[LEARNED_AS.get(name, name)]
+    about = METHODS.outline(LEARNED_AS.get(name, name))[0]
     options = options_of(method.learn_from, [method.learn_from], without=("stream", "phi"))
 
     def function(images: list[Path], phi: Any, **settings: Any) -> None:
@@ -106,7 +93,7 @@ def _model_command(name: str) -> click.Command:
 
         method.learn(images, phi or SIFTKeypoints(), **take_values(options, settings, name), **settings)
 
-    return _command(name, method.feature, f"Learn from images: {_summary(name)}", [*options, SIDE, *STREAM], function)
+    return _command(name, method.feature, f"Learn from images: {about}", [*options, SIDE, *STREAM], function)
 
 
 def _words(images: list[Path], phi: Representation, output: Path, **settings: Any) -> None:

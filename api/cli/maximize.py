@@ -59,8 +59,9 @@ def maximize(phi: Representation, output: Path, quiet: bool, size: int | tuple[i
               help="Number of image sizes, from small to large.")
 @click.option("--octave-scale", type=click.FloatRange(1, min_open=True), default=1.4, show_default=True,
               help="Ratio of one size to the next.")
-@shared("preset", "steps", "data_weight", "seed", "size", "output", "quiet", preset="best or ijcv2016 [best].",
-        steps="Gradient evaluations at each size [the preset's].", seed="Seed of the jitter.",
+@shared("preset", "steps", "data_weight", "seed", "starts", "memory", "size", "output", "quiet",
+        preset="best or ijcv2016 [best].", steps="Gradient evaluations at each size [the preset's].",
+        seed="Seed of the jitter.", starts="Number of attempts, each under other jitter.",
         size=f"Longer side to reduce the photograph to [{LONGER_SIDE}].")
 def caricature(photograph: Path, phi: Representation, output: Path, quiet: bool,
                size: int | tuple[int, int] = LONGER_SIDE, **settings: Any) -> None:

@@ -17,7 +17,29 @@ FILE = click.Path(path_type=Path)
 
 
 class Commands(click.Group):
-    """A group that suggests the nearest command for an unknown one."""
+    """A group that suggests the nearest command for an unknown one, and lists a catalogue's without importing them."""
+
+    def entries(self) -> dict[str, str]:
+        """The commands of a catalogue, and a sentence about each."""
+        return {}
+
+    def get_entry(self, name: str) -> click.Command | None:
+        """A command of the catalogue."""
+        return None
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands of the catalogue and the others, in order."""
+        return sorted({*self.entries(), *self.commands})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """A command of its own or of the catalogue."""
+        return self.commands.get(cmd_name) or self.get_entry(cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands with a sentence each."""
+        about = self.entries() | {name: own.get_short_help_str(200) for name, own in self.commands.items()}
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(about.items()))
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """The command that the first argument names."""

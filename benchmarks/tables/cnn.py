@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,13 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from unfeature.features.networks.cnn import CNN
-from unfeature.inversion import PRESETS
 from unfeature.show.curves import Series, line_chart
 
-from ..measures import interval, measures
-from ..page import CORRELATION, CVPR15, ERROR, NATURALNESS, SECONDS, Metric, Page, groups
+from ..measures import interval
+from ..page import CORRELATION, CVPR15, ERROR, NATURALNESS, SECONDS, Metric, groups
 from ..protocol import SIDE, Problem
-from ..study import CodeStudy, DataWeights, Features, Methods, Side, chosen, with_cvpr15
+from ..study import CodeStudy, DataWeights, Features, Methods, Side
 from ..tasks import Outcome, Plan, Row, Settings, Task
 
 LAST = {"squeezenet1_0": "pool_final", "torchvision-squeezenet1_0": "pool_final"}
@@ -53,9 +52,8 @@ class Cnn(CodeStudy):
         return super().plan()
 
     def variants(self) -> list[Settings]:
-        """Each method with each C."""
-        return [{"method": method, "data_weight": data_weight} for method in chosen(self.methods, PRESETS, "method")
-                for data_weight in self.data_weights]
+        """Each C."""
+        return [{"data_weight": data_weight} for data_weight in self.data_weights]
 
     @staticmethod
     def work(task: Task) -> Outcome:
@@ -64,14 +62,11 @@ class Cnn(CodeStudy):
         result = problem.invert(settings["method"], data_weight=settings["data_weight"])
         last = CNN(settings["net"], LAST.get(settings["net"], "fc8"), weights=task.inputs["weights"])
         labels = [label(last, image) for image in (problem.image, result.image)]
-        values = {"label": labels[1], "consistent": float(labels[0] == labels[1])}
-        return Outcome({**measures(result, problem.image), **values}, {"image": result.image})
+        return problem.outcome(result, label=labels[1], consistent=float(labels[0] == labels[1]))
 
-    def page(self, rows: list[Row], prepared: list[Row]) -> Page:
-        """Tables, curves by layer with bands of 1.96 standard errors, and pictures."""
-        rows = with_cvpr15(rows, prepared)
-        charts = tuple(by_layer(rows, metric) for metric in (ERROR, NATURALNESS, CONSISTENCY) if rows)
-        return replace(super().page(rows, prepared), charts=charts)
+    def charts(self, rows: list[Row]) -> tuple[str, ...]:
+        """Curves by layer, with bands of 1.96 standard errors."""
+        return tuple(by_layer(rows, metric) for metric in (ERROR, NATURALNESS, CONSISTENCY) if rows)
 
 
 def label(scores: CNN, image: NDArray[Any]) -> int:

@@ -10,12 +10,10 @@ import torch
 
 from unfeature.features.base import Representation
 from unfeature.features.masks import centre_mask, channel_mask
-from unfeature.inversion import PRESETS
 
-from ..measures import measures
 from ..page import CORRELATION, ERROR, SECONDS, SSIM, Metric
 from ..protocol import Problem
-from ..study import CodeStudy, Methods, chosen
+from ..study import CodeStudy
 from ..tasks import Outcome, Settings, Task
 
 PARTS = ("all", "first half", "second half", "central 5 × 5")
@@ -36,12 +34,9 @@ class Groups(CodeStudy):
                CORRELATION, SSIM, SECONDS)
     across = ("part",)
 
-    methods: Methods = ("best",)
-
     def variants(self) -> list[Settings]:
-        """Each method with each part."""
-        return [{"method": method, "part": part} for method in chosen(self.methods, PRESETS, "method")
-                for part in PARTS]
+        """Each part."""
+        return [{"part": part} for part in PARTS]
 
     @staticmethod
     def work(task: Task) -> Outcome:
@@ -50,8 +45,7 @@ class Groups(CodeStudy):
         code = problem.code
         mask = part_mask(tuple(code.shape[1:]), task.settings["part"]).to(code)
         result = problem.invert(task.settings["method"], mask=mask)
-        error = part_error(problem.phi, result.image, code, mask)
-        return Outcome({**measures(result, problem.image), "error_part": error}, {"image": result.image})
+        return problem.outcome(result, error_part=part_error(problem.phi, result.image, code, mask))
 
 
 def part_mask(code_shape: tuple[int, ...], part: str) -> torch.Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from unfeature.inversion import PRESETS
 from unfeature.io.images import list_images
 
 from .. import protocol
-from ..measures import interval, likeness, measures
+from ..measures import interval, likeness
 from ..page import (
     CORRELATION,
     CVPR15,
@@ -29,7 +28,6 @@ from ..page import (
     LIKENESS,
     Cell,
     Metric,
-    Page,
     Table,
     groups,
     link_to,
@@ -37,7 +35,7 @@ from ..page import (
     text,
 )
 from ..protocol import SIDE, Problem, descriptor, image_for
-from ..study import Features, Names, Option, Side, Steps, Study, chosen, with_cvpr15
+from ..study import Features, Names, Option, Side, Steps, Study, chosen
 from ..tasks import Inputs, Outcome, Plan, Row, Settings, Task, Work, digest
 
 POINTS = "keypoints"
@@ -135,11 +133,7 @@ class Hog(Study):
             phi, kind = problem.phi.cpu(), METHODS[method]
             baseline = kind.load(task.inputs["model"], phi) if kind.learned else kind.of(phi)
             result = baseline.invert(phi, problem.code.cpu(), size=problem.image.shape[:2], seed=seed)
-        return Outcome(measures(result, problem.image), {"image": result.image})
-
-    def page(self, rows: list[Row], prepared: list[Row]) -> Page:
-        """The tables and pictures."""
-        return super().page(with_cvpr15(rows, prepared), prepared)
+        return problem.outcome(result)
 
     def tables(self, rows: list[Row]) -> tuple[Table, ...]:
         """The summary, the published figures, and every photograph."""
@@ -187,7 +181,7 @@ def collection_digest(folders: Iterable[Path]) -> str:
 
 def learn_model(task: Task) -> Outcome:
     """Learn a baseline's model into the task's output, or check a stored one."""
-    settings, begin = task.settings, time.perf_counter()
+    settings = task.settings
     kind = METHODS[settings["method"]]
     phi = SIFTKeypoints() if settings["feature"] == POINTS else descriptor(settings, task.inputs)
     if task.output is None:
@@ -196,17 +190,15 @@ def learn_model(task: Task) -> Outcome:
         Path(task.output).parent.mkdir(parents=True, exist_ok=True)
         kind.learn(task.inputs["train"].splitlines(), phi, output=task.output, seed=settings["seed"],
                    side=settings["side"])
-    return Outcome({"seconds": time.perf_counter() - begin})
+    return Outcome({})
 
 
 def learn_words(task: Task) -> Outcome:
     """Learn visual words into the task's output."""
-    settings, begin = task.settings, time.perf_counter()
     files = [file for folder in task.inputs["train"].splitlines() for file in list_images(folder)]
     phi = protocol.named_descriptor(protocol.WORDS_OF)
-    vocabulary = Vocabulary.learn(files, phi, words=settings["count"], seed=settings["seed"])
-    vocabulary.save(str(task.output))
-    return Outcome({"seconds": time.perf_counter() - begin})
+    Vocabulary.learn(files, phi, words=task.settings["count"], seed=task.settings["seed"]).save(str(task.output))
+    return Outcome({})
 
 
 class Published(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from unfeature.features.base import Representation
@@ -11,10 +11,9 @@ from unfeature.inversion.recipes import Recipe, Stage, ijcv2016
 from unfeature.inversion.schedules import schedule_for
 from unfeature.inversion.views import random_shifts
 
-from ..measures import measures
 from ..page import CENTRED, CORRELATION, ERROR, NATURALNESS, SECONDS, SSIM
 from ..protocol import Problem
-from ..study import CodeStudy, DataWeights
+from ..study import CodeStudy, DataWeights, Methods
 from ..tasks import Outcome, Settings, Task
 
 BETAS = (1.0, 1.5, 2.0)
@@ -34,9 +33,10 @@ class Regularizers(CodeStudy):
     by: ClassVar = {"feature": "descriptor", "method": "variant"}
     metrics = (ERROR, CENTRED, NATURALNESS, CORRELATION, SSIM, SECONDS)
 
+    methods: Methods = field(default=(), init=False)
     data_weights: DataWeights = (1.0, 20.0, 100.0, 300.0)
 
-    def variants(self) -> list[Settings]:
+    def methods_and_variants(self) -> list[Settings]:
         """No priors; each β with and without jitter; each C."""
         one: dict[str, Any] = {"method": "no priors", "beta": None, "jitter": False, "data_weight": None}
         betas = [{**one, "method": f"β = {beta:g}{', jitter' if jitter else ''}", "beta": beta, "jitter": jitter}
@@ -50,7 +50,7 @@ class Regularizers(CodeStudy):
         settings, problem = task.settings, Problem.of(task)
         recipe = variant(problem.phi, settings["beta"], settings["jitter"])
         result = problem.invert(recipe, data_weight=settings["data_weight"])
-        return Outcome(measures(result, problem.image), {"image": result.image})
+        return problem.outcome(result)
 
 
 def variant(phi: Representation, beta: float | None, jitter: bool) -> Recipe:

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, ClassVar, Literal
 
+import cv2
 import numpy as np
 import torch
+from skimage.feature import hog as skimage_hog
 from torch.utils.benchmark import timer
 
 from unfeature.features.backend import backend
-from unfeature.features.base import Representation, image_to_tensor
+from unfeature.features.base import image_to_tensor
 from unfeature.features.gradients.dsift import DSIFT
 from unfeature.features.gradients.hog import HOG
 from unfeature.inversion.invert import invert
+from unfeature.io.images import to_bytes
 
-from .. import libraries
-from ..libraries import Call
 from ..measures import Image
-from ..page import Cell, Metric, Page, Table, number, text
+from ..page import Cell, Metric, Table, number, text
 from ..protocol import SIDE, photograph
 from ..study import Side, Study
 from ..tasks import Outcome, Plan, Row, Task
 
+Call = Callable[[], Any]
+LIBRARIES = ("cyvlfeat", "scikit-image", "opencv-python", "kornia")
 SIZES, SIZE, BATCH = (256, 512, 1024, 2048), 512, 8
 BY_SIZE, BATCHED = "hog hard, by size", "hog hard, batch"
 INVERSIONS = ("fast", "best", "ijcv2016")
@@ -70,12 +75,12 @@ class Speed(Study):
         image = square(photograph(task.inputs["image"], 2 * settings["pixels"]), settings["pixels"])
         return Outcome({"times": interleaved(COMPARISONS[settings["comparison"]](image, task.device))})
 
-    def page(self, rows: list[Row], prepared: list[Row]) -> Page:
+    def tables(self, rows: list[Row]) -> tuple[Table, ...]:
         """A line for each call."""
         columns = (*self.by.values(), *(metric.title for metric in self.metrics))
-        note = f"Other libraries, where installed: {libraries.installed()}. Batches are of {BATCH} images."
+        note = f"Other libraries, where installed: {installed()}. Batches are of {BATCH} images."
         lines = tuple(line for row in rows for line in self._lines(row))
-        return Page(self.title, self.lead, tuple(rows), (Table("summary", "Timings", columns, lines, note),))
+        return (Table("summary", "Timings", columns, lines, note),)
 
     def _lines(self, row: Row) -> list[tuple[Cell, ...]]:
         times = {name: np.array(values) for name, values in row["times"].items()}
@@ -88,6 +93,15 @@ class Speed(Study):
             settings = (row["comparison"], name, row["pixels"], row.machine["threads"])
             lines.append((*map(text, settings), *map(number, numbers, self.metrics)))
         return lines
+
+
+def installed() -> str:
+    """Names and versions of the libraries to compare with."""
+    found = []
+    for package in LIBRARIES:
+        with suppress(PackageNotFoundError):
+            found.append(f"{package} {version(package)}")
+    return ", ".join(found)
 
 
 def interleaved(calls: dict[str, Call]) -> dict[str, list[tuple[float, float]]]:
@@ -116,19 +130,14 @@ def square(image: Image, pixels: int) -> Image:
     return np.ascontiguousarray(np.pad(image, missing, mode="symmetric")[:pixels, :pixels])
 
 
-def ours(phi: Representation, image: Image, device: str, batch: int = 1, who: str = "unfeature") -> dict[str, Call]:
+def ours(phi: torch.nn.Module, image: Image, device: str, batch: int = 1, who: str = "unfeature") -> dict[str, Call]:
     """The value of a descriptor, and value and gradient, through torch."""
     x = image_to_tensor(image).to(device).repeat(batch, 1, 1, 1)
     phi = phi.to(device)
     leaf = x.clone().requires_grad_()
     with torch.no_grad():
         cotangent = torch.ones_like(phi(x))
-
-    def value() -> torch.Tensor:
-        with torch.no_grad():
-            return phi(x)
-
-    return {f"{who}, value": value,
+    return {f"{who}, value": torch.no_grad()(lambda: phi(x)),
             f"{who}, value and gradient": lambda: torch.autograd.grad(phi(leaf), leaf, cotangent)}
 
 
@@ -143,16 +152,42 @@ def under_torch(call: Call) -> Call:
 
 
 def hog(bilinear: bool, image: Image, device: str) -> dict[str, Call]:
-    """HOG of VLFeat's kind, compiled and through plain torch, beside other libraries."""
-    compiled = ours(HOG(bilinear=bilinear), image, device)
-    plain = {f"plain torch, {name.split(', ')[1]}": under_torch(call) for name, call in compiled.items()}
-    return {**compiled, **plain, **libraries.hog(image, bilinear)}
+    """HOG of VLFeat's kind, compiled and through plain torch, beside other libraries on the CPU.
+
+    Cells of 8 pixels and 9 orientations. VLFeat computes the same code; scikit-image, and with bilinear bins OpenCV,
+    Dalal–Triggs', with overlapping blocks of 2 × 2 cells.
+    """
+    calls = ours(HOG(bilinear=bilinear), image, device)
+    calls |= {f"plain torch, {name.split(', ')[1]}": under_torch(call) for name, call in calls.items()}
+    with suppress(ModuleNotFoundError):
+        from cyvlfeat.hog import hog as vlfeat
+
+        scaled = np.asfortranarray(image * 255, dtype=np.float32)
+        calls["VLFeat, value"] = lambda: vlfeat(scaled, 8, bilinear_interpolation=bilinear)
+    if not bilinear:
+        return {**calls, "scikit-image, value": lambda: skimage_hog(image, 9, (8, 8), (2, 2))}
+    height, width = image.shape
+    extractor = cv2.HOGDescriptor((width // 8 * 8, height // 8 * 8), (16, 16), (8, 8), (8, 8), 9)
+    grey = to_bytes(image)
+    return {**calls, "OpenCV, value": lambda: extractor.compute(grey)}
 
 
 def dsift(window: Literal["flat", "gaussian"], image: Image, device: str) -> dict[str, Call]:
-    """Dense SIFT, bins and steps of 8 pixels, beside other libraries."""
-    phi = DSIFT(bin_size=8, step=8, window=window)
-    return {**ours(phi, image, device), **libraries.dsift(image, window)}
+    """Dense SIFT, bins and steps of 8 pixels, beside VLFeat's, and kornia's with its own Gaussian window."""
+    calls = ours(DSIFT(bin_size=8, step=8, window=window), image, device)
+    with suppress(ModuleNotFoundError):
+        from cyvlfeat.sift import dsift as vlfeat
+
+        scaled = np.asfortranarray(image * 255, dtype=np.float32)
+        calls["VLFeat, value"] = lambda: vlfeat(scaled, step=8, size=8, fast=window == "flat", float_descriptors=True)
+    if window == "flat":
+        return calls
+    with suppress(ModuleNotFoundError):
+        from kornia.feature import DenseSIFTDescriptor  # pyright: ignore[reportMissingImports]
+
+        described = DenseSIFTDescriptor(num_ang_bins=8, num_spatial_bins=4, spatial_bin_size=8, stride=8)
+        calls |= ours(described, image, "cpu", who="kornia")
+    return calls
 
 
 def inversions(bilinear: bool, image: Image, device: str) -> dict[str, Call]:

@@ -8,12 +8,9 @@ from typing import Annotated, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from unfeature.inversion import PRESETS
-
-from ..measures import measures
 from ..page import Metric
 from ..protocol import Problem
-from ..study import CodeStudy, Methods, Option, chosen
+from ..study import CodeStudy, Methods, Option
 from ..tasks import Outcome, Settings, Task
 
 
@@ -41,8 +38,8 @@ class Starts(CodeStudy):
     starts: Annotated[int, Option("Starts of each inversion.", 2, 25)] = 4
 
     def variants(self) -> list[Settings]:
-        """Each method with all its starts."""
-        return [{"method": method, "starts": self.starts} for method in chosen(self.methods, PRESETS, "method")]
+        """All starts in one."""
+        return [{"starts": self.starts}]
 
     @staticmethod
     def work(task: Task) -> Outcome:
@@ -50,7 +47,7 @@ class Starts(CodeStudy):
         problem = Problem.of(task)
         result = problem.invert(task.settings["method"], starts=task.settings["starts"])
         pictures = {f"start-{j + 1:02d}": image for j, image in enumerate(result.images)}
-        return Outcome({**measures(result, problem.image), **over_starts(result.errors, result.images)}, pictures)
+        return problem.outcome(result, **over_starts(result.errors, result.images))._replace(pictures=pictures)
 
 
 def over_starts(errors: NDArray[np.float64], images: NDArray[np.float32]) -> dict[str, float]:

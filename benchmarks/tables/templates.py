@@ -17,7 +17,7 @@ from unfeature.inversion.recipes import recipe_for
 from unfeature.inversion.search import with_contrast
 from unfeature.show.pictures import glyph
 
-from ..page import EVALUATIONS, SECONDS, Metric, Page, Sheet, every_image, groups
+from ..page import EVALUATIONS, SECONDS, Metric, Sheet, Table, every_image, groups
 from ..study import Methods, Study, chosen
 from ..tasks import Outcome, Plan, Row, Task, digest
 
@@ -74,15 +74,17 @@ class Templates(Study):
         }
         return Outcome(values, {"template": glyph(phi, template), "image": image})
 
-    def page(self, rows: list[Row], prepared: list[Row]) -> Page:
-        """The table, and each model's picture beside the images."""
+    def tables(self, rows: list[Row]) -> tuple[Table, ...]:
+        """A line for each row."""
+        return (replace(every_image(rows, self.by, self.metrics), name="summary", title="Templates"),)
+
+    def sheets(self, rows: list[Row], originals: list[Row]) -> tuple[Sheet, ...]:
+        """Each model's picture beside the images."""
         lines = []
         for (name,), members in groups(rows, ("name",)).items():
             first = [(members[0], "template", f"{name}, its weights")]
             lines.append((*first, *((row, "image", f"{name} · {row['method']}") for row in members)))
-        table = replace(every_image(rows, self.by, self.metrics), name="summary", title="Templates")
-        sheet = Sheet("sheet-templates", "Models", tuple(lines))
-        return Page(self.title, self.lead, tuple(rows), (table,), (), (sheet,))
+        return (Sheet("sheet-templates", "Models", tuple(lines)),)
 
 
 def root_filter(path: str) -> NDArray[np.float32]:
