@@ -1,5 +1,6 @@
 from unfeature import baselines as baselines
 from unfeature import features as features
+from unfeature.baselines.decoder import Decoder as Decoder
 from unfeature.features import *
 from unfeature.features.backend import backend as backend
 from unfeature.features.base import Representation as Representation
@@ -15,6 +16,7 @@ from unfeature.features.words.vocabulary import Vocabulary as Vocabulary
 from unfeature.inversion.caricature import caricature as caricature
 from unfeature.inversion.invert import invert as invert
 from unfeature.inversion.maximize import maximize as maximize
+from unfeature.inversion.near import Near as Near
 from unfeature.inversion.result import Result as Result
 from unfeature.inversion.texture import style_transfer as style_transfer
 from unfeature.inversion.texture import synthesize as synthesize

@@ -1,5 +1,6 @@
 from unfeature.baselines.base import Baseline
 from unfeature.baselines.collage import Collage as Collage
+from unfeature.baselines.decoder import Decoder as Decoder
 from unfeature.baselines.direct import Direct as Direct
 from unfeature.baselines.elda import ELDA as ELDA
 from unfeature.baselines.jigsaw import Jigsaw as Jigsaw

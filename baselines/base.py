@@ -13,13 +13,18 @@ import numpy as np
 
 from unfeature.catalogue import command_name
 from unfeature.features.base import Representation, code_to_numpy, code_to_tensor, differences
+from unfeature.features.checks import check_count, check_seed, check_size
+from unfeature.features.code import image_size_of
 from unfeature.inversion.result import Result
 from unfeature.io.files import load_arrays, save_arrays
+from unfeature.io.schema import Schema, Value, check_fields, check_shapes
 
 from .stream import Encoder, Floats, Images, Progress, Size, Stream
-from .windows import small_image
+from .windows import Windows
 
 Self = TypeVar("Self", bound="Baseline")
+
+SMALLEST_NORM = 1e-15
 
 
 @dataclass(eq=False, repr=False)
@@ -36,12 +41,16 @@ class Baseline:
         Version of the stored fields; files of another version are refused.
     learned : bool
         Whether there is anything to learn; where not, ``of(phi)`` makes the method.
+    ships : bool
+        Whether learned models come with the package, which ``of(phi)`` then gives.
     several : bool
         Whether it can give several inverses of one code.
     encoder, grid : type, bool
         The class of what makes the codes that it inverts, and whether they need positions.
     inverted, feature : str
         The codes that it inverts, in words, and the command-line name of a descriptor with such codes.
+    schema : dict
+        What the stored fields are; the dimensions that it names and `dimensions` knows are those of the descriptor.
     described : dict
         ``to_config()`` of the descriptor that this was learned for.
     """
@@ -49,11 +58,14 @@ class Baseline:
     method: ClassVar[str] = ""
     version: ClassVar[int] = 1
     learned: ClassVar[bool] = True
+    ships: ClassVar[bool] = False
     several: ClassVar[bool] = False
     encoder: ClassVar[Any] = Representation
     grid: ClassVar[bool] = True
     inverted: ClassVar[str] = "codes with positions, as HOG and DSIFT give"
     feature: ClassVar[str] = "hog"
+
+    schema: ClassVar[Schema] = {}
 
     described: dict[str, Any]
 
@@ -64,7 +76,7 @@ class Baseline:
     @classmethod
     def inverts(cls, phi: Any) -> bool:
         """Whether this method inverts the codes of a descriptor."""
-        return isinstance(phi, cls.encoder) and (not cls.grid or len(phi.output_shape(*small_image(phi))) == 3)
+        return isinstance(phi, cls.encoder) and (not cls.grid or phi.has_positions)
 
     @classmethod
     def require(cls, phi: Encoder) -> None:
@@ -111,7 +123,7 @@ class Baseline:
         own = inspect.signature(cls.learn_from).parameters.values()
         settings = {p.name: p.default for p in own if p.kind is p.KEYWORD_ONLY} | parameters
         for parameter in own:
-            if isinstance(parameter.default, int) and settings[parameter.name] < 1:
+            if type(parameter.default) is int and settings[parameter.name] < 1:
                 raise ValueError(f"{parameter.name} is at least 1, got {settings[parameter.name]}")
         stream = Stream(images, phi, {"method": cls.method, **settings}, seed, side, memory, output, progress)
         learn_from: Callable[..., Self] = cls.learn_from
@@ -148,23 +160,36 @@ class Baseline:
         A missing file is a FileNotFoundError; one that is damaged, or holds another method's model, another version or
         another descriptor's, a ValueError.
         """
-        meta, arrays = load_arrays(path, f"{cls.method} model")
-        if meta.get("version") != cls.version:
-            raise ValueError(f"{path} has version {meta.get('version')} of the {cls.method} model, "
+        meta, arrays = load_arrays(path, f"{cls.method} model", meta={"version": Value(int), "fields": Value(dict)})
+        if meta["version"] != cls.version:
+            raise ValueError(f"{path} has version {meta['version']} of the {cls.method} model, "
                              f"this release reads version {cls.version}: learn it again")
-        values = {**meta.get("fields", {}), **arrays}
+        values = {**meta["fields"], **arrays}
         if set(values) != {field.name for field in fields(cls)}:
             raise ValueError(f"{path} is damaged: it holds {', '.join(sorted(values))}; learn the model again")
-        model = cls(**values)
+        schema = {"described": Value(dict), **cls.schema}
+        check_fields(path, {name: values[name] for name in schema}, schema)
+        try:
+            model = cls(**values)
+        except ValueError as error:
+            raise ValueError(f"{path} is damaged: {error}; learn the model again") from error
         if phi is not None:
             model.check(phi)
         return model
+
+    def dimensions(self, phi: Any) -> dict[str, int]:
+        """Dimensions of the schema that follow from a descriptor: of windows of the code and of their patches."""
+        if not hasattr(self, "cells"):
+            return {}
+        shape = Windows.of(phi, self.cells)
+        return {"code": shape.code_length, "pixels": shape.patch_length}
 
     def check(self, phi: Encoder) -> None:
         """Raise a ValueError unless this was learned for the descriptor."""
         if found := differences(self.described, phi.to_config()):
             raise ValueError(f"this {self.method} model was learned for another descriptor ({found}): "
                              "learn one for yours, or use the model's descriptor")
+        check_shapes(f"this {self.method} model", vars(self), self.schema, self.dimensions(phi))
 
     def invert(self, phi: Encoder, code: Any, *, size: Size | None = None, count: int = 1, seed: int = 0) -> Result:
         """Find images whose code is near the one given.
@@ -176,7 +201,7 @@ class Baseline:
         code : ndarray (h, w, D) or (D,), or Tensor (1, D, h, w) or (1, D)
             What `phi` gives for an image; for `SIFTKeypoints`, a `KeypointSet`.
         size : tuple of int, optional
-            Height and width of the image; the smallest with a code of this shape by default.
+            Height and width of the image; by default those that a `Code` with positions remembers, or the smallest.
         count : int
             Number of different inverses; more than one only where `several` is set.
         seed : int
@@ -193,13 +218,19 @@ class Baseline:
             If the code is not one of this descriptor's, or the model was learned for another descriptor.
         """
         self.check(phi)
-        if count < 1 or (count > 1 and not self.several):
+        count, seed = check_count("count", count), check_seed(seed)
+        if count > 1 and not self.several:
             raise ValueError(f"{self.method} gives one inverse, not {count}")
         code, size = self.read_code(phi, code, size)
         begin = time.perf_counter()
         images = self.reconstruct(phi, code, size, count, seed)
+        if not np.isfinite(images).all():
+            raise ValueError(f"{self.method} finds no finite image for this code, whose values are too large or too "
+                             "small: scale it, or choose another method")
         images = images[..., 0] if images.ndim == 4 and images.shape[-1] == 1 else images
         facts = {"method": self.method, "seconds": time.perf_counter() - begin, "seed": seed}
+        if isinstance(code, np.ndarray) and not code.any():
+            facts["status"] = "finished; the code is zero, so its relative error is not defined"
         return replace(self.measure(phi, code, images, facts), starts=len(images))
 
     def read_code(self, phi: Any, code: Any, size: Size | None) -> tuple[Any, Size]:
@@ -207,7 +238,13 @@ class Baseline:
         tensor = code_to_tensor(code) if isinstance(code, np.ndarray) else code
         if len(tensor) != 1:
             raise ValueError(f"a baseline inverts one code at a time, got {len(tensor)}")
+        norm = float(tensor.detach().double().norm())
+        if norm and not SMALLEST_NORM < norm < 1 / SMALLEST_NORM:
+            raise ValueError(f"the norm of the code is {norm:.1g}, too small or too large to be told from zero or "
+                             "infinity: scale the code, or check where it comes from")
         shape = tuple(tensor.shape[1:])
+        remembered = image_size_of(code, phi) if len(shape) == 3 else None
+        size = remembered if size is None else check_size(size)
         size = self.size_for(phi, shape) if size is None else size
         expected = phi.output_shape(*size)
         if shape != expected:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unfeature.io.images import to_bytes
+from unfeature.io.schema import Field, Schema
 
 from .base import Baseline
 from .stream import Floats, Learner, Stream
-from .windows import Windows
+from .windows import CELLS, Windows
 
 
 @dataclass(eq=False, repr=False)
@@ -23,10 +25,28 @@ class Collected(Baseline):
     The rows of `extents` are H, W, C of an image and h, w, D of its code.
     """
 
+    schema: ClassVar[Schema] = {
+        "pixels": Field("uint8", ("bytes",)), "codes": Field("float16", ("numbers",)),
+        "extents": Field("int64", ("images", 6), 1, 10**6), "cells": CELLS}
+
     pixels: NDArray[np.uint8]
     codes: NDArray[np.float16]
     extents: NDArray[np.int64]
     cells: int
+
+    def __post_init__(self) -> None:
+        for name, columns in (("pixels", slice(3)), ("codes", slice(3, 6))):
+            needed = sum(math.prod(row) for row in self.extents[:, columns].tolist())
+            if needed != getattr(self, name).size:
+                raise ValueError(f"its extents describe {needed} {name}, but there are {getattr(self, name).size}")
+
+    def check(self, phi: Any) -> None:
+        """Raise a ValueError unless this was learned for the descriptor."""
+        super().check(phi)
+        shape = Windows.of(phi, self.cells)
+        if (self.extents[:, [2, 5]] != (shape.channels, shape.depth)).any():
+            raise ValueError(f"this {self.method} model does not fit: its images have not {shape.channels} channels, "
+                             f"or its codes not {shape.depth}")
 
     @classmethod
     def collect(cls, stream: Stream, shape: Windows) -> dict[str, NDArray[Any]]:

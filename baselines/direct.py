@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import fold
 
 from unfeature.features.base import Representation, code_to_tensor
+from unfeature.io.schema import Field, Schema, Value
 
 from .base import Baseline
 from .stream import Floats, Moments, Size, Stream
@@ -43,6 +44,10 @@ class Direct(Baseline):
     grid: ClassVar[bool] = False
     inverted: ClassVar[str] = "codes with a gradient"
 
+    schema: ClassVar[Schema] = {
+        "basis": Field("float32", ("components", "pixels")), "mean": Field("float32", ("pixels",)),
+        "side": Value(int, 2, 10_000), "weight": Value(float, 0, 1e9)}
+
     basis: Floats
     mean: Floats
     side: int
@@ -74,6 +79,10 @@ class Direct(Baseline):
         scales = np.sqrt(np.maximum(values[::-1][:components], 0))
         basis = (vectors[:, ::-1][:, :components] * scales).T
         return cls(phi.to_config(), basis.astype(np.float32), mean.astype(np.float32), pixels, weight)
+
+    def dimensions(self, phi: Any) -> dict[str, int]:
+        """Values of a patch."""
+        return {"pixels": self.side**2 * phi.in_channels[0]}
 
     def reconstruct(self, phi: Representation, code: Floats, size: Size, count: int, seed: int) -> Floats:
         """The images (count, H, W, C) in [0, 1] of a code (h, w, D), from different starts."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from unfeature.features.base import Representation
+from unfeature.io.schema import Field, Schema
 
 from .collection import Collected, entries
 from .stream import Floats, Moments, Size, Stream
@@ -36,6 +38,9 @@ class ELDA(Collected):
     C. Vondrick et al., "HOGgles", ICCV 2013, section 3.1; B. Hariharan, J. Malik, D. Ramanan, "Discriminative
     decorrelation for clustering and classification", ECCV 2012.
     """
+
+    schema: ClassVar[Schema] = {**Collected.schema, "background": Field("float32", ("code",)),
+                                "precision": Field("float32", ("code", "code"))}
 
     background: Floats
     precision: Floats

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from unfeature.features.words.word_code import AssignedCode
+from unfeature.io.schema import Field, Schema
 
 from .base import Baseline
 from .collage import differences, poisson
@@ -66,6 +67,10 @@ class Jigsaw(Baseline):
     inverted: ClassVar[str] = "bags of visual words (BoVW) with one word at each position"
     feature: ClassVar[str] = "bovw"
 
+    schema: ClassVar[Schema] = {
+        "pairs": Field("float32", (len(NEIGHBOURS), "words", "words")),
+        "zones": Field("float32", ("words", ZONES * ZONES)), "patches": Field("float32", ("words", "pixels"))}
+
     pairs: Floats
     zones: Floats
     patches: Floats
@@ -94,6 +99,10 @@ class Jigsaw(Baseline):
         if not isinstance(phi, AssignedCode) or not hasattr(phi, "histograms"):
             return False
         return phi.phi.output_shape(*small_image(phi.phi))[0] == phi.codebook.shape[1]
+
+    def dimensions(self, phi: Any) -> dict[str, int]:
+        """Words, and values of a patch."""
+        return {"words": len(phi.codebook), "pixels": Windows.of(phi.phi, 1).patch_length}
 
     def reconstruct(self, phi: AssignedCode, code: Floats, size: Size, count: int, seed: int) -> Floats:
         """Images (count, H, W, C) in [0, 1] of a code (D,), from different starts."""

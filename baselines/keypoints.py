@@ -14,6 +14,7 @@ from sklearn.metrics import pairwise_distances_argmin
 from unfeature.inversion.result import Result
 from unfeature.io.files import load_arrays, save_arrays
 from unfeature.io.images import to_bytes, to_grey
+from unfeature.io.schema import Field, Schema, Value, check_fields
 
 from .base import Baseline
 from .collage import differences, poisson
@@ -24,6 +25,7 @@ SIDE = 32
 SUPPORT = 6.0
 SMALLEST = 32
 STORED = "set of keypoints"
+POINTS = {"frames": Field("float32", ("points", 4), -1e6, 1e6), "descriptors": Field("uint8", ("points", 128))}
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,9 +55,8 @@ class KeypointSet:
     @classmethod
     def load(cls, path: str | Path) -> KeypointSet:
         """Read what `save` wrote; ValueError if it is damaged or of another kind."""
-        meta, arrays = load_arrays(path, STORED)
-        if set(arrays) != {"frames", "descriptors"} or len(meta.get("size", ())) != 2:
-            raise ValueError(f"{path} is damaged: detect the keypoints again")
+        meta, arrays = load_arrays(path, STORED, POINTS, {"size": Value(list)})
+        check_fields(path, {"size": np.array(meta["size"])}, {"size": Field("int64", (2,), 1, 10**5)})
         height, width = meta["size"]
         return cls(arrays["frames"], arrays["descriptors"], (height, width))
 
@@ -105,6 +106,9 @@ class Keypoints(Baseline):
     grid: ClassVar[bool] = False
     inverted: ClassVar[str] = "sets of SIFT keypoints"
     feature: ClassVar[str] = "keypoints"
+
+    schema: ClassVar[Schema] = {"descriptors": Field("uint8", ("points", 128)),
+                                "patches": Field("uint8", ("points", SIDE, SIDE))}
 
     descriptors: NDArray[np.uint8]
     patches: NDArray[np.uint8]

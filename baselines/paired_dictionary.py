@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unfeature.features.base import Representation
+from unfeature.io.schema import Field, Schema, Value
 
 from .base import Baseline
 from .lasso import nonnegative_lasso
 from .stream import Floats, Learner, Size, Stream
-from .windows import Windows, min_max_normalise, normalised
+from .windows import CELLS, Windows, min_max_normalise, normalised
 
 BATCH = 400
 STORE = 10_000
@@ -57,6 +58,10 @@ class PairedDictionary(Baseline):
     """
 
     several: ClassVar[bool] = True
+
+    schema: ClassVar[Schema] = {
+        "image_atoms": Field("float32", ("atoms", "pixels")), "code_atoms": Field("float32", ("atoms", "code")),
+        "cells": CELLS, "penalty": Value(float, 0, 1e9)}
 
     image_atoms: Floats
     code_atoms: Floats

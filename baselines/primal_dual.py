@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from unfeature.features.base import Representation, code_to_tensor
+from unfeature.io.schema import Schema, Value
 
 from .base import Baseline
 from .stream import Encoder, Floats, Size
@@ -53,6 +54,8 @@ class PrimalDual(Baseline):
     learned: ClassVar[bool] = False
     inverted: ClassVar[str] = "signs of linear differences, as BRIEF gives"
     feature: ClassVar[str] = "brief"
+
+    schema: ClassVar[Schema] = {"margin": Value(float, 0, 1), "weight": Value(float, 0, 1e9)}
 
     margin: float = 0.02
     weight: float = 0.5

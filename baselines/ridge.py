@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unfeature.features.base import Representation
+from unfeature.io.schema import Field, Schema, Value
 
 from .base import Baseline
 from .stream import Floats, Learner, Size, Stream
-from .windows import CHUNK, Windows, min_max_normalise, normalised
+from .windows import CELLS, CHUNK, Windows, min_max_normalise, normalised
 
 Doubles = NDArray[np.float64]
 SHRINKAGES = tuple(float(s) for s in np.logspace(-6, -0.3, 20))
@@ -51,6 +53,11 @@ class Ridge(Baseline):
     ----------
     C. Vondrick et al., "HOGgles: Visualizing Object Detection Features", ICCV 2013, section 3.2.
     """
+
+    schema: ClassVar[Schema] = {
+        "weights": Field("float32", ("code", "pixels")), "image_mean": Field("float32", ("pixels",)),
+        "code_mean": Field("float32", ("code",)), "variance": Field("float32", ("pixels",)),
+        "whitening": Field("float32", ("directions", "code")), "cells": CELLS, "shrinkage": Value(float, 0, 1)}
 
     weights: Floats
     image_mean: Floats

@@ -13,10 +13,14 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from unfeature.features.checks import check_seed
 from unfeature.io.files import load_arrays, save_arrays
-from unfeature.io.images import list_images, read_image, resize_longer, to_grey
+from unfeature.io.images import Skipped, list_images, read_image, resize_longer, to_grey
 from unfeature.io.memory import bytes_of
+from unfeature.io.output import check_output
+from unfeature.io.schema import Value
 
+CHECKPOINT = {"identity": Value(str), "next": Value(int, 0), "used": Value(int, 0)}
 Images = str | Path | Iterable[str | Path | NDArray[Any]]
 Progress = Callable[[int, int], None]
 Floats = NDArray[np.float32]
@@ -92,16 +96,14 @@ class Stream:
     progress: Progress | None = None
 
     def __post_init__(self) -> None:
-        if self.output is not None and Path(self.output).is_dir():
-            raise ValueError(f"cannot write {self.output}: it is a folder; give the name of a file")
-        self.steps, self.sources = 0, _sources(self.images)
+        self.steps, self.sources, self.seed = 0, _sources(self.images), check_seed(self.seed)
+        self.skipped = Skipped()
+        if self.output is not None:
+            check_output(self.output, [source for source in self.sources if isinstance(source, Path)])
         self.order = np.random.default_rng(self.seed).permutation(len(self.sources))
         self.memory_bytes = bytes_of(self.memory)
         self.checkpoint_file = None if self.output is None else Path(f"{self.output}.partial")
-        names = [str(s) if isinstance(s, Path) else f"{s.shape} {zlib.crc32(s.tobytes())}" for s in self.sources]
-        self._identity = json.dumps(
-            [self.settings, self.phi.to_config(), self.seed, self.side, str(self.memory), names], sort_keys=True)
-        self._saved = time.monotonic()
+        self._identity, self._saved = "", time.monotonic()
 
     def __len__(self) -> int:
         return len(self.sources)
@@ -115,17 +117,31 @@ class Stream:
         return rows
 
     def run(self, learner: Learner, smallest: int = 1) -> None:
-        """Show the learner every image of `smallest` pixels each way; ValueError if none is, or one cannot be read."""
+        """Show the learner every image of `smallest` pixels each way; ValueError if none is.
+
+        Files that cannot be read are left out with a warning.
+        """
+
+        def pair(source: Path | NDArray[Any]) -> tuple[Floats, Floats] | None:
+            image = self._read(source)
+            if min(image.shape[:2]) < smallest:
+                return None
+            return image, np.asarray(self.phi(image) if learner.encodes else [], dtype=np.float32)
+
+        names = [str(s) if isinstance(s, Path) else f"{s.shape} {zlib.crc32(s.tobytes())}" for s in self.sources]
+        self._identity = json.dumps(
+            [self.settings, self.phi.to_config(), self.seed, self.side, str(self.memory), names], sort_keys=True)
         begin, used = self._resume(learner)
         for number in range(begin, len(self)):
-            image = self._read(self.sources[self.order[number]])
-            if min(image.shape[:2]) >= smallest:
-                code = np.asarray(self.phi(image) if learner.encodes else [], dtype=np.float32)
-                learner.see(image, code, np.random.default_rng([self.seed, number]))
+            source = self.sources[self.order[number]]
+            found = self.skipped.read(source, pair) if isinstance(source, Path) else pair(source)
+            if found is not None:
+                learner.see(*found, np.random.default_rng([self.seed, number]))
                 used += 1
             self.report(number + 1)
             if self.checkpoint_due:
                 self.checkpoint(learner, number + 1, used)
+        self.skipped.report(len(self))
         if used == 0:
             raise ValueError(f"all {len(self)} images are smaller than {smallest}×{smallest} pixels, "
                              "which this method needs: give larger images")
@@ -152,13 +168,15 @@ class Stream:
         if self.checkpoint_file is None or not self.checkpoint_file.exists():
             return 0, 0
         try:
-            meta, arrays = load_arrays(self.checkpoint_file, "partial model")
+            meta, arrays = load_arrays(self.checkpoint_file, "partial model", meta=CHECKPOINT)
         except ValueError:
             return 0, 0
-        if meta.get("identity") != self._identity:
+        fits = all(name in arrays and (arrays[name].dtype, arrays[name].shape[1:]) == (own.dtype, own.shape[1:])
+                   for name, own in learner.arrays.items())  # training after the stream adds arrays of its own
+        if meta["identity"] != self._identity or not fits or meta["next"] > len(self):
             return 0, 0
         learner.arrays.update(arrays)
-        return int(meta["next"]), int(meta["used"])
+        return meta["next"], meta["used"]
 
     def _read(self, source: Path | NDArray[Any]) -> NDArray[np.float32]:
         grey = self.phi.in_channels[0] == 1

@@ -17,6 +17,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from unfeature.features.base import Representation, image_to_tensor, tensor_to_image
 from unfeature.inversion.parameterizations import Fourier, ImageSpec
 from unfeature.io.images import resize_longer, to_bytes
+from unfeature.io.schema import Field, Schema, Value
 
 from .base import Baseline
 from .generators import is_flat, network_for
@@ -63,6 +64,11 @@ class Upconv(Baseline):
     inverted: ClassVar[str] = "codes of a Representation"
     version: ClassVar[int] = 3
 
+    schema: ClassVar[Schema] = {
+        "weights": Field("float32", ("parameters",)), "code_mean": Field("float32", ("channels",)),
+        "code_scale": Field("float32", ("channels",), 1e-30), "image_mean": Value(float, 0, 1),
+        "width": Value(int, 1, 10_000), "crop": Value(int, 1, 10_000)}
+
     weights: Floats
     code_mean: Floats
     code_scale: Floats
@@ -108,6 +114,10 @@ class Upconv(Baseline):
         _train(model, network.to(device), learner, stream, steps, batch, device)
         return replace(model, weights=learner.arrays["weights"])
 
+    def dimensions(self, phi: Any) -> dict[str, int]:
+        """Channels of the code."""
+        return {"channels": phi.output_shape(self.crop, self.crop)[0]}
+
     def size_for(self, phi: Representation, code_shape: tuple[int, ...]) -> Size:
         """That of the training crops if codes have no positions, else the smallest with a code of this shape."""
         flat = is_flat(phi.output_shape(self.crop, self.crop))
@@ -117,6 +127,8 @@ class Upconv(Baseline):
         """The image (1, H, W, C) in [0, 1] of a code (h, w, D) or (D,)."""
         shape = phi.output_shape(self.crop, self.crop)
         network = network_for(phi, shape, self.width, self.crop, torch.Generator())
+        if (count := sum(parameter.numel() for parameter in network.parameters())) != len(self.weights):
+            raise ValueError(f"this upconv model does not fit: it has {len(self.weights)} weights, its network {count}")
         vector_to_parameters(torch.from_numpy(self.weights), network.parameters())
         if is_flat(shape) and code.size != shape[0]:
             raise ValueError(f"this upconv model was learned from crops of {self.crop} pixels, with codes of one "

@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unfeature.features.base import Representation
+from unfeature.io.schema import Value
 
 from .stream import Floats, Size
 
 CHUNK = 1000
+CELLS = Value(int, 1, 1000)  # in stored models
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from torch import Tensor
 from .checks import check_choice
 
 BACKENDS = ("compiled", "torch")
+PLAIN_TENSORS = (Tensor, torch.nn.Parameter)
+TRACING_MODES = tuple(torch._C._TorchDispatchModeKey.__members__.values())
 
 _current: ContextVar[str] = ContextVar("backend", default="compiled")
 
@@ -27,8 +29,9 @@ def backend(name: str) -> Iterator[None]:
     Parameters
     ----------
     name : {"compiled", "torch"}
-        "compiled" is the default: float32 and float64 tensors on the CPU take compiled passes, all others plain
-        torch. "torch" takes plain torch for everything, which can be differentiated twice.
+        "compiled" is the default: float32 and float64 tensors on the CPU take compiled passes; all others take plain
+        torch, and so do second derivatives and whatever torch traces or transforms (torch.export, torch.func).
+        "torch" takes plain torch for everything.
 
     Raises
     ------
@@ -49,9 +52,23 @@ def backend(name: str) -> Iterator[None]:
 
 
 def uses_compiled(x: Tensor) -> bool:
-    """Whether compiled passes take this tensor here: float32 or float64, on the CPU, and not under "torch"."""
-    supported = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
-    return supported and _current.get() == "compiled" and _numba_is_installed()
+    """Whether compiled passes take this tensor here: float32 or float64, on the CPU, not under "torch" nor traced."""
+    supported = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64) and type(x) in PLAIN_TENSORS
+    return supported and _current.get() == "compiled" and not is_traced() and _numba_is_installed()
+
+
+def is_traced(*tensors: Tensor) -> bool:
+    """Whether torch traces or transforms what is computed here, so that tensors may have no values of their own.
+
+    So it is under torch.compile, torch.export, FakeTensorMode, torch.func and forward-mode derivatives. Where autograd
+    vectorises over upstream derivatives, only these tensors tell.
+    """
+    return (torch.compiler.is_compiling()
+            or torch._C._functorch.peek_interpreter_stack() is not None
+            or torch.autograd.forward_ad._current_level >= 0
+            or (torch._C._len_torch_dispatch_stack() > 0
+                and any(torch._C._get_dispatch_mode(mode) is not None for mode in TRACING_MODES))
+            or any(map(torch._C._functorch.is_legacy_batchedtensor, tensors)))
 
 
 def scalars(like: Tensor, *numbers: float) -> list[np.floating[Any]]:

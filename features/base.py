@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
-from collections.abc import Callable, Mapping, Set
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from operator import methodcaller
+from pathlib import Path
 from typing import Any, TypeVar, overload
 
 import numpy as np
@@ -14,7 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from unfeature.io.images import AnyImage, image_of, with_channels
+
 from . import DESCRIPTORS
+from .code import Code
+from .code import differences as differences
+from .threads import limited_torch
 
 Self = TypeVar("Self", bound="Representation")
 
@@ -42,13 +49,19 @@ class Representation(nn.Module):
         Height and width of the images that the code was made for; None for any size.
     contrast_invariant : bool
         Whether the code hardly depends on the image's contrast.
+    heavy : bool
+        Whether a pixel costs so many operations that several threads pay for small images too.
     descriptors_per_position : int
         Local descriptors that the channels of one position hold, one after the other.
+    traceable : bool
+        Whether Dynamo (torch.compile) may trace `forward`; otherwise that runs as it is, between compiled graphs.
 
     Notes
     -----
     Shape: x (N, C, H, W) in [0, 1] → (N, D, h, w), or (N, D) for codes without positions. The code has the dtype
-    and device of x; each sample is encoded by itself. Gradients are finite everywhere, on constant images too.
+    and device of x and is contiguous; each sample is encoded by itself. Gradients are finite everywhere, on constant
+    images too. float16 and bfloat16 images are encoded in float32, and `torch.autocast` changes nothing: `forward`
+    always receives a checked batch in float32 or float64, of at least one sample, outside autocast.
     """
 
     stride: int = 1
@@ -57,28 +70,47 @@ class Representation(nn.Module):
     centre: tuple[float, ...] = (0.5,)
     input_size: tuple[int, int] | None = None
     contrast_invariant: bool = False
+    heavy: bool = False
     descriptors_per_position: int = 1
+    traceable: bool = True
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "forward" in vars(cls):
+            cls.forward = _on_any_batch(cls.forward)  # type: ignore[method-assign]
 
     def __init__(self) -> None:
         super().__init__()
+        self.training = False
 
     @overload
-    def __call__(self, image: Tensor) -> Tensor: ...
+    def __call__(self, image: Tensor, *others: Any) -> Tensor: ...
     @overload
-    def __call__(self, image: NDArray[Any]) -> NDArray[Any]: ...
-    def __call__(self, image: Tensor | NDArray[Any]) -> Tensor | NDArray[Any]:
+    def __call__(self, image: AnyImage, *others: Any) -> NDArray[Any]: ...
+    def __call__(self, image: Tensor | AnyImage, *others: Any) -> Tensor | NDArray[Any]:
         """Encode a tensor (N, C, H, W), or one NumPy image (H, W) or (H, W, C), with values in [0, 1].
 
-        NumPy images may also be uint8 or uint16, whose full range is mapped to [0, 1]. The code is a tensor
-        (N, D, h, w) or (N, D), or an array (h, w, D) or (D,). ValueError for a wrong shape, dtype or range, non-finite
-        values, or an image too small for one position.
+        NumPy images may also be uint8 or uint16, whose full range is mapped to [0, 1]. A Pillow image, a path or nested
+        lists stand for such an image. The code is a tensor (N, D, h, w) or (N, D), or a `Code`: an array (h, w, D) or
+        (D,) that remembers the image's size. ValueError for a wrong shape, dtype or range, non-finite values, an image
+        too small for one position, or further arguments that no hook has taken away.
         """
-        if isinstance(image, np.ndarray):
+        if not isinstance(image, Tensor):
+            pixels = image_of(image)
+            pixels = pixels if pixels is image else with_channels(pixels, self.in_channels)
             with torch.no_grad():
-                return code_to_numpy(self(self.as_batch(image)))
+                found = code_to_numpy(self(self.as_batch(pixels), *others))
+                return Code.of(found, self.to_config(), pixels.shape[:2])
         self.check_batch(image)
-        code: Tensor = super().__call__(image)
+        with self.limited_threads(image.shape):
+            code: Tensor = super().__call__(image, *others)
         return code
+
+    def limited_threads(self, shape: Sequence[int]) -> AbstractContextManager[None]:
+        """Torch with as many threads as images (N, C, H, W) are worth to this descriptor, see `limited_torch`."""
+        if self.heavy or torch.compiler.is_dynamo_compiling():
+            return nullcontext()
+        return limited_torch(shape[0], shape[2] * shape[3])
 
     @torch.inference_mode(False)
     @torch.enable_grad()
@@ -108,6 +140,12 @@ class Representation(nn.Module):
         """Height and width of the smallest image whose code has the shape (D, h, w); ValueError if there is none."""
         raise ValueError(f"the code of {type(self).__name__} does not tell the size of its image: "
                          "give it, as size=(height, width)")
+
+    @property
+    def has_positions(self) -> bool:
+        """Whether codes are maps (D, h, w) rather than one vector (D,)."""
+        side = max(64, self.receptive_field + 8 * self.stride)
+        return len(self.output_shape(*(self.input_size or (side, side)))) == 3
 
     def position_centres(self, height: int, width: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Rows (h,) and columns (w,), in pixels from 0, of the centres of the positions of a height × width image.
@@ -208,6 +246,50 @@ class Representation(nn.Module):
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
+def _on_any_batch(encode: Callable[[Any, Tensor], Tensor]) -> Callable[..., Tensor]:
+    """A `forward` that checks its batch and keeps its dtype, whatever the precision around it; see `Representation`."""
+
+    @functools.wraps(encode)
+    def forward(self: Representation, x: Tensor, *others: Any) -> Tensor:
+        if others:
+            raise ValueError(f"{type(self).__name__} encodes one batch of images, got {len(others)} further arguments "
+                             f"({', '.join(type(other).__name__ for other in others)}): pass the batch alone")
+        self.check_batch(x)
+        if len(x) == 0:
+            return x.sum() * x.new_zeros(0, *self.output_shape(*x.shape[-2:]))
+        exact = at_least_single(x)
+        if torch.is_autocast_enabled(x.device.type):
+            with torch.autocast(x.device.type, enabled=False):
+                code = _encoded(encode, self, exact)
+        else:
+            code = _encoded(encode, self, exact)
+        return (code if code.dtype == x.dtype else code.to(x.dtype)).contiguous()
+
+    return forward
+
+
+def _encoded(encode: Callable[[Any, Tensor], Tensor], phi: Representation, x: Tensor) -> Tensor:
+    """The code, hidden from Dynamo if that cannot trace it."""
+    if torch.compiler.is_dynamo_compiling() and not phi.traceable:
+        from .untraced import untraced
+
+        return untraced(encode, phi, x)  # type: ignore[no-any-return]
+    return encode(phi, x)
+
+
+def at_least_single(x: Tensor) -> Tensor:
+    """A tensor in float32 or, if it is in float64, as it is."""
+    return x if x.dtype in (torch.float32, torch.float64) else x.float()
+
+
+def described(source: str | Path, config: dict[str, Any]) -> Representation:
+    """The descriptor that a file describes; a ValueError that names the file if the description is damaged."""
+    try:
+        return Representation.from_config(config)
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError, MemoryError) as error:
+        raise ValueError(f"{source} describes no descriptor that can be made ({error})") from error
+
+
 def image_to_tensor(image: NDArray[Any]) -> Tensor:
     """One NumPy image, (H, W) or (H, W, C), as a tensor (1, C, H, W) in [0, 1]; float64 stays float64."""
     a = np.asarray(image)
@@ -260,13 +342,6 @@ def code_to_numpy(code: Tensor) -> NDArray[Any]:
 def code_shape(code: Tensor) -> tuple[int, ...]:
     """The shape that one code of a batch has in NumPy: (h, w, D) or (D,)."""
     return (*code.shape[2:], code.shape[1])
-
-
-def differences(config: Mapping[str, Any], other: Mapping[str, Any], ignored: Set[str] = frozenset()) -> str:
-    """How two descriptions (`to_config`) differ, as "cell_size 6 instead of 8, …"; the type alone if that differs."""
-    names = sorted({*config, *other} - ignored) if config.get("type") == other.get("type") else ["type"]
-    pairs = ((name, config.get(name), other.get(name)) for name in names)
-    return ", ".join(f"{name} {a!r} instead of {b!r}" for name, a, b in pairs if a != b)
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -13,10 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unfeature.io.files import load_arrays, save_arrays
+from unfeature.io.schema import Field, Value
 
 from .base import Representation, differences
 
 KIND = "statistics"
+ARRAYS = {"mean": Field("float64", ("channels",)), "std": Field("float64", ("channels",), low=0),
+          "max": Field("float64", ("channels",))}
+META = {"config": Value(dict), "images": Value(int, low=1), "positions": Value(int, low=1)}
 IRRELEVANT = {"leak", "stride", "receptive_field", "precision"}
 
 
@@ -49,7 +53,7 @@ class Statistics:
     @classmethod
     def load(cls, path: str | Path, phi: Representation | None = None) -> Statistics:
         """Read what `save` wrote; FileNotFoundError without file, ValueError if damaged or of another descriptor."""
-        meta, arrays = load_arrays(path, KIND)
+        meta, arrays = load_arrays(path, KIND, ARRAYS, META)
         found = cls(arrays["mean"], arrays["std"], arrays["max"], meta["images"], meta["positions"], meta["config"])
         if phi is not None:
             found.check(phi, path)

@@ -17,9 +17,32 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> str:
 
 def check_count(name: str, value: int) -> int:
     """A whole number of at least 1, or a ValueError."""
-    if int(value) != value or value < 1:
-        raise ValueError(f"{name} is a whole number of at least 1, got {value!r}")
-    return int(value)
+    return _whole(name, value, 1, math.inf, "of at least 1")
+
+
+def check_seed(value: int) -> int:
+    """A whole number from 0 to 2³² − 1, or a ValueError; generators take no more bits of a seed."""
+    return _whole("seed", value, 0, 2**32 - 1, "from 0 to 4294967295")
+
+
+def check_size(value: tuple[int, int]) -> tuple[int, int]:
+    """Height and width in pixels, or a ValueError."""
+    try:
+        height, width = value
+    except (TypeError, ValueError):
+        raise ValueError(f"size is height and width, as (192, 256), got {value!r}") from None
+    return check_count("the height of size", height), check_count("the width of size", width)
+
+
+def _whole(name: str, value: int, low: float, high: float, expected: str) -> int:
+    try:
+        whole = int(value)
+        fits = bool(whole == value and low <= whole <= high)
+    except (TypeError, ValueError, OverflowError):
+        fits = False
+    if not fits or isinstance(value, str):
+        raise ValueError(f"{name} is a whole number {expected}, got {value!r}")
+    return whole
 
 
 def check_positive(name: str, value: float) -> float:

@@ -6,8 +6,12 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+from .backend import is_traced
 
 
 def constant(values: tuple[Any, ...], like: Tensor) -> Tensor:
@@ -15,13 +19,20 @@ def constant(values: tuple[Any, ...], like: Tensor) -> Tensor:
     return cached_on_device(_numbers, (values,), like.device, like.dtype)
 
 
-@lru_cache(maxsize=256)
-def cached_on_device(make: Callable[..., Tensor], arguments: tuple[Any, ...], device: torch.device,
+def cached_on_device(make: Callable[..., NDArray[Any]], arguments: tuple[Any, ...], device: torch.device,
                      dtype: torch.dtype | None = None) -> Tensor:
-    """make(*arguments) on a device and, if one is given, of a dtype."""
+    """make(*arguments) on a device and, if one is given, of a dtype; made once, but for tensors that are traced."""
+    return (_made if is_traced() else _cached)(make, arguments, device, dtype)
+
+
+def _made(make: Callable[..., NDArray[Any]], arguments: tuple[Any, ...], device: torch.device,
+          dtype: torch.dtype | None) -> Tensor:
     with torch.inference_mode(False):
-        return make(*arguments).to(device, dtype)
+        return torch.tensor(make(*arguments)).to(device, dtype)
 
 
-def _numbers(values: tuple[Any, ...]) -> Tensor:
-    return torch.tensor(values, dtype=torch.float64)
+_cached = lru_cache(maxsize=256)(_made)
+
+
+def _numbers(values: tuple[Any, ...]) -> NDArray[np.float64]:
+    return np.array(values, np.float64)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from unfeature.features.base import Representation
 
@@ -99,7 +100,7 @@ class _Run:
         self.solver = self.begin(recipe.solver, self.parameterization.start(seeds) if start is None else
                                  self.parameterization.coordinates(_enlarged(start, recipe.extra_pixels)))
         self.finite = self.solver.point
-        self.stage, self.staged = Stage(0), (phi, objective)
+        self.stage, self.staged, self.priors = Stage(0), (phi, objective), recipe.priors
         self.evaluations = 0
         self.history: list[dict[str, Tensor]] = []
 
@@ -112,6 +113,7 @@ class _Run:
         changed = stage.objective_key != self.stage.objective_key
         if changed:
             self.staged = staged(self.phi, self.objective, stage, self.recipe.data_weight)
+            self.priors = tuple(prior.guided(stage.guidance) for prior in self.recipe.priors)
         if stage.solver is not None:
             self.solver = self.begin(stage.solver, self.solver.best)
         self.solver.next_stage(stage.rate, changed and self.evaluations > 0)
@@ -122,7 +124,7 @@ class _Run:
         z = self.solver.point.detach().requires_grad_()
         x = self.flatten(self.parameterization.render(z))
         parts, by_x = self.evaluate(x)
-        (gradient,) = torch.autograd.grad(x, z, by_x)
+        gradient = pulled_back(by_x, x, z)
         value = torch.stack(list(parts.values())).sum(0)
         self.evaluations += 1
         self.history.append({"objective": value, **parts})
@@ -137,9 +139,9 @@ class _Run:
         phi, objective = self.staged
         code = phi(view(x, self.stage.transforms, self.size, self.generators))
         data, slope = objective.with_gradient(code.detach(), self.recipe.data_weight)
-        gradient = torch.autograd.grad(code, x, slope)[0].clone(memory_format=torch.contiguous_format)
+        gradient = pulled_back(slope, code, x).clone(memory_format=torch.contiguous_format)
         parts, centre = {"data": data}, self.parameterization.spec.centre
-        for prior in self.recipe.priors:
+        for prior in self.priors:
             parts[type(prior).__name__] = prior.with_gradient(x.detach(), centre, gradient).detach()
         return parts, gradient
 
@@ -169,6 +171,25 @@ def staged(phi: Representation, objective: Objective, stage: Stage,
     if stage.spatial_mean_weight and data_weight:
         objective = objective.with_spatial_means(stage.spatial_mean_weight / data_weight)
     return phi, objective
+
+
+def pulled_back(slope: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    """torch.autograd.grad(y, x, slope), which would import SymPy to compare shapes: 0.8 s of a command's start."""
+    return torch.autograd.grad(_Slope.apply(y, slope), x)[0]
+
+
+class _Slope(torch.autograd.Function):
+    """A number whose derivative by y is the slope."""
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, slope: Tensor) -> Tensor:
+        ctx.slope = slope.view_as(y)
+        return y.new_zeros(())
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, one: Tensor) -> tuple[Tensor, None]:
+        return ctx.slope, None
 
 
 def _parameterization(phi: Representation, recipe: Recipe, size: tuple[int, int], like: Tensor) -> Parameterization:

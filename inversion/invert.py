@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -12,13 +12,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unfeature.features.base import Representation, code_shape, code_to_tensor
+from unfeature.features.checks import check_size
+from unfeature.features.code import image_size_of
+from unfeature.io.images import AnyImage
 
+from .decoder import DecoderModel
 from .engine import Progress
+from .guidance import Guide, guide_for
 from .objectives import Euclidean
 from .recipes import Recipe, recipe_for
 from .result import Result
-from .search import result_of, search, seeds_for
+from .search import images_of, result_of, search, seeds_for
 
+Start = AnyImage | Tensor | DecoderModel | Literal["auto", "noise"]
 Code = NDArray[Any] | Tensor | Sequence[NDArray[Any]]
 
 
@@ -26,7 +32,7 @@ Code = NDArray[Any] | Tensor | Sequence[NDArray[Any]]
 def invert(
     phi: Representation, code: Code, *, preset: str | Recipe = "best", size: tuple[int, int] | None = None,
     mask: NDArray[Any] | Tensor | None = None, steps: int | None = None, data_weight: float | None = None,
-    starts: int = 1, seed: int = 0, start: NDArray[Any] | Tensor | None = None, memory: int | str | None = None,
+    starts: int = 1, seed: int = 0, start: Start | None = "auto", memory: int | str | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Result:
     r"""Find an image whose code is the given one.
@@ -37,11 +43,12 @@ def invert(
     ----------
     phi : Representation
         Φ.
-    code : ndarray (h, w, D) or (D,), a sequence of such, or Tensor (N, D, h, w) or (N, D)
+    code : ndarray (h, w, D) or (D,), a sequence or stack (N, …) of such, or Tensor (N, D, h, w) or (N, D)
         Φ₀; several codes are inverted side by side, each as it would be alone, on the device of the tensor, or of Φ.
     preset : {"best", "fast", "ijcv2016", "cvpr2015"} or Recipe
     size : tuple of int, optional
-        Height and width of the image; by default the smallest image that has such a code.
+        Height and width of the image; by default those of the image that Φ made the code from, if the code remembers
+        them (`Code`), otherwise the smallest that have such a code.
     mask : ndarray or Tensor, optional
         m, broadcastable to one code, in the code's own layout.
     steps : int, optional
@@ -50,8 +57,9 @@ def invert(
         C of the papers, the weight of the data term against the priors; by default the preset's.
     starts, seed : int
         Attempts at each code, from different noise; that of attempt j has seed + j.
-    start : ndarray or Tensor, optional
-        An image to start from, instead of noise: (H, W), (H, W, C), or a batch (N, C, H, W).
+    start : {"auto", "noise"}, ndarray, Tensor or DecoderModel
+        "auto": `best` and `fast` are guided by the decoder that ships for the descriptor, if there is one and no mask;
+        else noise, as None is. Or an image to start from, (H, W), (H, W, C) or a batch (N, C, H, W). Or a decoder.
     memory : int or str, optional
         Memory budget in bytes, or text such as ``"2GB"``; the batch is processed in chunks that fit, with the same
         outcome. By default it is one chunk.
@@ -76,14 +84,28 @@ def invert(
     """
     target = as_codes(code) if isinstance(code, Tensor) else as_codes(code).to(phi.device)
     seeds = seeds_for(seed, starts, len(target))
-    size = check_code(phi, target, size)
+    size = check_code(phi, target, _size_of(phi, code) if size is None else size, isinstance(code, Tensor))
     recipe = recipe_for(phi, preset, steps=steps, data_weight=data_weight)
     if mask is not None:  # what the mask hides may be anything: neither flat, nor of a known contrast
         recipe = replace(recipe, flat_regions=False, contrast=None)
     codes = target.repeat_interleave(starts, 0)
+    guide = None
+    if mask is None and (model := guide_for(phi, recipe, start)) is not None:
+        guide = Guide.of(phi, codes, size, model)
+        recipe, start = guide.recipe(recipe), guide.start(phi, seeds)
     outcome = search(phi, Euclidean(codes, _as_mask(mask, target, starts)), recipe, size, seeds, codes, codes=codes,
-                     start=start, memory=memory, progress=progress)
-    return result_of(phi, recipe, outcome, seed, starts, codes)
+                     start=image_of(start), memory=memory, progress=progress)
+    result = result_of(phi, recipe, outcome, seed, starts, codes, **({} if guide is None else guide.facts))
+    return result if guide is None else replace(result, guess=images_of(guide.images))
+
+
+def image_of(start: Start | None) -> AnyImage | Tensor | None:
+    """The image to start from, None for noise; ValueError for other text."""
+    if isinstance(start, str):
+        if start not in ("auto", "noise"):
+            raise ValueError(f'start is "auto", "noise", an image or a decoder, got {start!r}')
+        return None
+    return None if isinstance(start, DecoderModel) else start
 
 
 def as_codes(code: Code) -> Tensor:
@@ -97,7 +119,7 @@ def as_codes(code: Code) -> Tensor:
         if len(code) == 0:
             raise ValueError("there is no code in this batch: give at least one")
         return code.detach().to(torch.promote_types(code.dtype, torch.float32))
-    tensors = [code_to_tensor(np.asarray(one)) for one in ([code] if isinstance(code, np.ndarray) else code)]
+    tensors = [code_to_tensor(one) for one in _each(code)]
     if not tensors:
         raise ValueError("there is no code in this sequence: give at least one")
     shapes = {tuple(t.shape) for t in tensors}
@@ -107,13 +129,37 @@ def as_codes(code: Code) -> Tensor:
     return torch.cat(tensors)
 
 
-def check_code(phi: Representation, target: Tensor, size: tuple[int, int] | None) -> tuple[int, int]:
-    """Size of the images that have such codes; ValueError if Φ has no such codes."""
+def _each(code: NDArray[Any] | Sequence[Any]) -> list[NDArray[Any]]:
+    """The codes of an array (h, w, D) or (D,), of a stack of such, or of a sequence."""
+    if not isinstance(code, np.ndarray) and any(isinstance(one, Tensor) for one in code):
+        raise ValueError("a sequence of codes holds arrays (h, w, D) or (D,): give tensors as one batch, torch.stack")
+    if not isinstance(code, np.ndarray) and any(isinstance(one, np.ndarray) for one in code):
+        return [np.asarray(one) for one in code]
+    try:
+        array = np.asarray(code)
+    except ValueError:
+        raise ValueError("a code that is given as lists has rows of equal lengths; these differ") from None
+    return list(array) if array.ndim in (2, 4) else [] if array.shape == (0,) else [array]
+
+
+def _size_of(phi: Representation, code: Code) -> tuple[int, int] | None:
+    """The size of the image that all codes remember."""
+    codes = [code] if isinstance(code, (np.ndarray, Tensor)) else code
+    sizes = {image_size_of(one, phi) for one in codes}
+    return sizes.pop() if len(sizes) == 1 else None
+
+
+def check_code(phi: Representation, target: Tensor, size: tuple[int, int] | None, in_torch: bool = False
+               ) -> tuple[int, int]:
+    """Size of the images that have such codes; ValueError, with shapes as the user has them, if Φ has no such codes."""
     shape = tuple(target.shape[1:])
-    size = phi.image_size_for(shape) if size is None else (int(size[0]), int(size[1]))
+    if not in_torch and len(shape) == 1 and phi.has_positions:
+        given = shape if len(target) == 1 else tuple(target.shape)
+        raise ValueError(f"a code has shape (h, w, D) or (D,), got {given}, and one of {phi!r} has positions")
+    size = phi.image_size_for(shape) if size is None else check_size(size)
     expected = phi.output_shape(*size)
     if expected != shape:
-        layout = [(*s[1:], s[0]) for s in (shape, expected)]
+        layout = [s if in_torch else (*s[1:], s[0]) for s in (shape, expected)]
         raise ValueError(f"the code has shape {layout[0]}, but {phi!r} gives {layout[1]} for an image of "
                          f"{size[0]} × {size[1]} pixels: check the descriptor's options and the image size")
     return size

@@ -15,6 +15,7 @@ from unfeature.features.base import Representation, code_to_tensor
 from unfeature.features.channel_statistics import Statistics
 from unfeature.features.masks import channel_mask
 from unfeature.features.masks import neuron as one_hot
+from unfeature.io.images import AnyImage
 
 from .engine import Progress
 from .objectives import InnerProduct
@@ -39,7 +40,7 @@ def maximize(
     class_: Indices | None = None, direction: NDArray[Any] | Tensor | None = None,
     mosaic: Sequence[int] | None = None, size: tuple[int, int] | None = None, statistics: Statistics | None = None,
     preset: str | Recipe = "best", steps: int | None = None, data_weight: float | None = None, starts: int = 1,
-    seed: int = 0, start: NDArray[Any] | Tensor | None = None, memory: int | str | None = None,
+    seed: int = 0, start: AnyImage | Tensor | None = None, memory: int | str | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Result:
     r"""Find an image to which a part of a code responds most.

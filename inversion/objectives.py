@@ -11,8 +11,12 @@ import torch
 from torch import Tensor
 
 from unfeature.features.backend import uses_compiled
+from unfeature.features.threads import in_parallel
 
 Self = TypeVar("Self", bound="Objective")
+
+SMALLEST_ENERGY = 1e-30
+PARTIAL_SUMS = 64
 
 
 class Objective(ABC):
@@ -67,6 +71,10 @@ class Euclidean(Objective):
         if empty:
             raise ValueError(f"code {empty[0]} of the batch is zero"
                              f"{'' if mask is None else ' wherever the mask is not'}: there is nothing to invert")
+        if not bool(((self.energy > SMALLEST_ENERGY) & (self.energy < 1 / SMALLEST_ENERGY)).all()):
+            norms = self.energy.double().sqrt()
+            raise ValueError(f"the norms of the codes span {norms.min():.1g} to {norms.max():.1g}, too small or too "
+                             "large to be told from zero or infinity: scale the codes, or check where they come from")
         self._set_spatial_means(spatial_mean_weight)
 
     def __call__(self, code: Tensor) -> Tensor:
@@ -87,7 +95,7 @@ class Euclidean(Objective):
         values, slope = torch.empty_like(self.energy), torch.empty(code.shape, dtype=code.dtype)
         scales = (weight / self.energy.detach()).numpy()
         flat = (tensor.detach().contiguous().view(len(code), -1).numpy() for tensor in (code, self.target, slope))
-        distance_with_gradient(*flat, scales, values.numpy())
+        in_parallel(distance_with_gradient, len(code), 1, code.numel(), *flat, scales, values.numpy())
         return values, slope
 
     def with_spatial_means(self, weight: float) -> Euclidean:
@@ -168,8 +176,15 @@ def value_and_gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> tuple
 
 
 def squared_norm(code: Tensor) -> Tensor:
-    """‖φ‖² of each sample, (N, ...) → (N,)."""
-    return code.flatten(1).square().sum(1)
+    """‖φ‖² of each sample, (N, ...) → (N,).
+
+    In partial sums, because torch adds up a single number in an order that depends on its threads.
+    """
+    squares = code.flatten(1).square()
+    length = squares.shape[1] // PARTIAL_SUMS
+    whole = PARTIAL_SUMS * length
+    parts = squares[:, :whole].reshape(len(code), PARTIAL_SUMS, length).sum(2)
+    return torch.cat([parts, squares[:, whole:]], 1).sum(1)
 
 
 def _mean_response(code: Tensor) -> Tensor:

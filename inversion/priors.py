@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from unfeature.features.backend import scalars, uses_compiled
+from unfeature.features.threads import in_parallel
 
 from .objectives import value_and_gradient
 
@@ -39,8 +40,17 @@ class Prior(ABC):
             gradient += slope
         else:
             values, (kernel, *operands) = x.new_zeros(len(x)), one_pass
-            kernel(x.detach().contiguous().numpy(), *operands, gradient.numpy(), values.numpy())
+            arrays = x.detach().contiguous().numpy(), *operands, gradient.numpy(), values.numpy()
+            in_parallel(kernel, len(x), 1, x.numel(), *arrays)
         return values
+
+    def of(self, samples: slice) -> Prior:
+        """The prior of some of the samples; itself if it is the same for all."""
+        return self
+
+    def guided(self, guidance: float) -> Prior:
+        """The prior in a stage of this guidance; itself if it is no guide."""
+        return self
 
     def _one_pass(self, x: Tensor, centre: Tensor) -> tuple[Any, ...] | None:
         """A compiled pass that adds the derivative to the gradient, and its operands; None for autograd."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -12,6 +11,7 @@ import numpy as np
 
 from unfeature.catalogue import suggestion
 from unfeature.features.base import Representation
+from unfeature.features.checks import check_count
 
 from . import PRESETS
 from .parameterizations import Colours, Fourier, ImageSpec, Parameterization, Pixels
@@ -22,8 +22,10 @@ from .solvers.lbfgs import LBFGS
 from .views import Transform, random_shifts, robustness
 
 DEEP = 48  # receptive field, in pixels, from which on a network's layer is inverted as a deep one
+LARGEST_WEIGHT = 1e20
 MAXIMIZATION_WEIGHT = 2.0
 CARICATURE_WEIGHT = 30.0
+LAST_GUIDANCE = 0.05  # of the last stage of best and fast, where the first has 1
 PRIORS = (BoundedRange(), TotalVariation())
 
 MakeParameterization = Callable[[ImageSpec], Parameterization]
@@ -48,6 +50,8 @@ class Stage:
         Slope of the gradient below zero of a network's ReLUs (leaky ReLU); 0 is the network's own.
     spatial_mean_weight : float
         Weight of the code's means over positions, on the scale of C; see `Euclidean`.
+    guidance : float
+        Factor of the weight of a `Near` prior.
     """
 
     steps: int
@@ -57,11 +61,12 @@ class Stage:
     transforms: tuple[Transform, ...] = ()
     leak: float = 0.0
     spatial_mean_weight: float = 0.0
+    guidance: float = 1.0
 
     @property
-    def objective_key(self) -> tuple[float | None, float, float]:
+    def objective_key(self) -> tuple[float | None, float, float, float]:
         """Equal for two stages exactly if they have the same objective."""
-        return self.softness, self.leak, self.spatial_mean_weight
+        return self.softness, self.leak, self.spatial_mean_weight, self.guidance
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,9 @@ class Recipe:
         Whether regions that the code says are flat are kept flat.
     contrast : float, optional
         Standard deviation that images get in the end where the descriptor is blind to it; None leaves them as found.
+    near : tuple of float, optional
+        Weight and cutoff of the `Near` prior that holds the image near that of a decoder, if one ships for the
+        descriptor; None for searches that no decoder guides.
     """
 
     name: str
@@ -88,10 +96,12 @@ class Recipe:
     data_weight: float
     flat_regions: bool = False
     contrast: float | None = None
+    near: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.data_weight < math.inf:
-            raise ValueError(f"C, the weight of the data term, is finite and not negative, got {self.data_weight}")
+        if not 0 <= self.data_weight <= LARGEST_WEIGHT:
+            raise ValueError(f"C, the weight of the data term, is a number from 0 to {LARGEST_WEIGHT:g}, "
+                             f"got {self.data_weight}")
 
     @property
     def steps(self) -> int:
@@ -152,7 +162,8 @@ def best(phi: Representation) -> Recipe:
         return _network("best", phi, schedule, (90, 45, 95, 60, 60), shallow)
     solver = partial(LBFGS, history=6, first_step=max(0.05, schedule.init_std / 1.5))
     parameterization = partial(Fourier, init_std=schedule.init_std)
-    return _sharpened("best", phi, schedule, schedule.softness, schedule.tv_weight, parameterization, solver)
+    return _sharpened("best", phi, schedule, schedule.softness, schedule.tv_weight, parameterization, solver,
+                      near=(7.0, 0.2))
 
 
 def fast(phi: Representation) -> Recipe:
@@ -161,17 +172,21 @@ def fast(phi: Representation) -> Recipe:
     if schedule.jitter is not None:
         return _network("fast", phi, schedule, (16, 8, 16, 10, 10), partial(Fourier, power=0.5, init_std=0.1))
     parameterization = partial(Fourier, margin=8, init_std=min(0.1, schedule.init_std))
-    return _sharpened("fast", phi, schedule, schedule.quick_softness, 10.0, parameterization, partial(LBFGS, history=4))
+    return _sharpened("fast", phi, schedule, schedule.quick_softness, 10.0, parameterization, partial(LBFGS, history=4),
+                      near=(3.0, 0.2))
 
 
 def _sharpened(name: str, phi: Representation, schedule: Schedule, softness: Softness, tv_weight: float,
-               parameterization: MakeParameterization, solver: MakeSolver) -> Recipe:
-    """Stages of ever sharper surrogates; one stage of all their steps for a descriptor that needs none."""
+               parameterization: MakeParameterization, solver: MakeSolver, near: tuple[float, float]) -> Recipe:
+    """Stages of ever sharper surrogates, less and less guided; one stage for a descriptor that needs no surrogate."""
     if phi.exact:
         softness = ((sum(steps for steps, _ in softness), 0.0),)
-    stages = tuple(Stage(steps, softness=value or None) for steps, value in softness)
+    fading = np.geomspace(1, LAST_GUIDANCE, len(softness)).tolist()
+    stages = tuple(Stage(steps, softness=value or None, guidance=guidance)
+                   for (steps, value), guidance in zip(softness, fading, strict=True))
     priors = (BoundedRange(), TotalVariation(weight=tv_weight))
-    return Recipe(name, parameterization, solver, priors, stages, schedule.data_weight, flat_regions=True, contrast=0.2)
+    return Recipe(name, parameterization, solver, priors, stages, schedule.data_weight, flat_regions=True, contrast=0.2,
+                  near=near)
 
 
 def _network(name: str, phi: Representation, schedule: Schedule, steps: tuple[int, int, int, int, int],
@@ -247,8 +262,7 @@ def recipe_for(phi: Representation, preset: str | Recipe, presets: Presets = PRE
 
 def with_steps(recipe: Recipe, steps: int) -> Recipe:
     """A recipe whose stages have `steps` gradient evaluations in all, in proportion to their own."""
-    if steps < 1:
-        raise ValueError(f"steps is at least 1, got {steps}")
+    steps = check_count("steps", steps)
     ends = np.rint(np.cumsum([stage.steps for stage in recipe.stages]) * steps / recipe.steps).astype(int)
     counts = np.diff(ends, prepend=0).tolist()
     stages = tuple(replace(stage, steps=count) for stage, count in zip(recipe.stages, counts, strict=True) if count)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,22 @@ import torch
 from numpy.typing import NDArray
 
 from unfeature.features.base import Representation, code_to_numpy, differences
-from unfeature.io.files import load_array, read_json, save_array, write_json
+from unfeature.io.files import digest, load_array, read_json, save_array, write_json
 from unfeature.io.images import write_png
+from unfeature.io.output import result_folder
+from unfeature.io.schema import Field, Value, check_fields
 
-FORMAT = 1
+FORMAT = 2
+FACTS = {"format": Value(int, choices=(FORMAT,)), "status": Value(str), "starts": Value(int, low=1),
+         "errors": Value(list), "errors_centred": Value(list), "provenance": Value(dict), "history": Value(dict),
+         "digests": Value(dict), "files": Value(list)}
+ARRAYS = {"image.npy": Field("float32"), "code.npy": Field(optional=True)}
+ERRORS = Field("float64", ("images",), low=0, finite=False)
+COLUMN = Field("float64", ("steps", "images"), finite=False)
+COMPARED = ("images", "errors", "errors_centred", "codes")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Result:
     r"""Pre-images of one or several codes.
 
@@ -32,12 +42,15 @@ class Result:
         How the run ended, as a sentence.
     codes : ndarray (N, h, w, D) or (N, D), or None
         The target codes.
-    history : dict of ndarray (steps, N)
+    history : dict of ndarray (steps, N), or (steps,) for one image
         "objective", "data" (the weighted data term), one entry a prior, and "error", NaN where it was not measured.
+        That of one image makes the columns of a table: ``pandas.DataFrame(result[0].history)``.
     starts : int
         How many of the images are attempts at the same code, in a row.
     provenance : dict
         Method, descriptor, recipe, seed, evaluations, seconds, versions.
+    guess : ndarray (N, H, W) or (N, H, W, C), or None
+        The images that a decoder predicted and that guided the search; not saved.
     """
 
     images: NDArray[np.float32]
@@ -48,6 +61,11 @@ class Result:
     history: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     starts: int = 1
     provenance: dict[str, Any] = field(default_factory=dict)
+    guess: NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.images) == 1:
+            object.__setattr__(self, "history", {name: values.reshape(-1) for name, values in self.history.items()})
 
     @classmethod
     def from_images(cls, phi: Representation, codes: NDArray[Any], images: NDArray[Any], **provenance: Any) -> Result:
@@ -71,15 +89,43 @@ class Result:
         if len(self.images[row]) == 0:
             raise IndexError(f"this result holds {len(self)} images, there is no image {i}")
         codes = None if self.codes is None else self.codes[row]
-        return replace(self, images=self.images[row], errors=self.errors[row], errors_centred=self.errors_centred[row],
-                       codes=codes, history={name: values[:, row] for name, values in self.history.items()}, starts=1)
+        guess = None if self.guess is None else self.guess[row]
+        history = {name: values[:, row] for name, values in self._columns.items()}
+        return replace(self, images=self.images[row], errors=self.errors[row], codes=codes, history=history, starts=1,
+                       errors_centred=self.errors_centred[row], guess=guess)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all images, errors, codes and facts are the same; NaN equals NaN."""
+        if not isinstance(other, Result):
+            return NotImplemented
+        pairs = [(getattr(self, name), getattr(other, name)) for name in COMPARED]
+        pairs += [(self.history.get(name), other.history.get(name)) for name in {*self.history, *other.history}]
+        return self._facts == other._facts and all(_equal(a, b) for a, b in pairs)
+
+    def __repr__(self) -> str:
+        height, width = self.images.shape[1:3]
+        errors = [f"{bound(self.errors):.4f}" for bound in (np.min, np.max)] if len(self) else []
+        count = "1 image" if len(self) == 1 else f"{len(self)} images"
+        return (f"<Result: {count} of {height} × {width} pixels, relative error {' to '.join(dict.fromkeys(errors))}; "
+                f"{self.status}>")
+
+    @property
+    def _columns(self) -> dict[str, NDArray[np.float64]]:
+        """The history, (steps, N) also for one image."""
+        return {name: values.reshape(len(values), len(self)) for name, values in self.history.items()}
+
+    @property
+    def _facts(self) -> Any:
+        """Status, starts and provenance, as JSON has them."""
+        facts = [self.status, self.starts, self.provenance]
+        return json.loads(json.dumps(facts, default=lambda array: array.tolist()))
 
     @property
     def best(self) -> int:
         """Index of the best of several starts: least error, or least objective where there is no code."""
         if len(self) != self.starts:
             raise ValueError(f"this result holds images of {len(self) // self.starts} codes: choose one with result[i]")
-        scores = self.history["objective"][-1] if np.isnan(self.errors).all() and self.history else self.errors
+        scores = self._columns["objective"][-1] if np.isnan(self.errors).all() and self.history else self.errors
         return int(np.argmin(np.nan_to_num(scores, nan=np.inf)))
 
     @property
@@ -107,16 +153,21 @@ class Result:
     def save(self, folder: str | Path) -> None:
         """Write preimage.png (or preimage-00.png …), image.npy (exact), code.npy and result.json into a folder.
 
-        Each file is written under a temporary name and renamed, so none is ever half-written.
+        The files appear together, in place of all files of an earlier result; other files stay. A ValueError says that
+        the folder cannot be written to, that the disk is full, or that a file of others would be overwritten.
         """
-        folder = Path(folder)
-        for i, image in enumerate(self.images):
-            write_png(folder / ("preimage.png" if len(self) == 1 else f"preimage-{i:02d}.png"), image)
-        save_array(folder / "image.npy", self.images)
-        if self.codes is not None:
-            save_array(folder / "code.npy", self.codes)
-        names = ("status", "starts", "errors", "errors_centred", "provenance", "history")
-        write_json(folder / "result.json", {"format": FORMAT} | {name: getattr(self, name) for name in names})
+        pictures = ["preimage.png"] if len(self) == 1 else [f"preimage-{i:02d}.png" for i in range(len(self))]
+        arrays = {"image.npy": self.images, "code.npy": self.codes}
+        stored = {name: array for name, array in arrays.items() if array is not None}
+        facts = {name: getattr(self, name) for name in ("status", "starts", "errors", "errors_centred", "provenance")}
+        with result_folder(folder, names=[*pictures, *stored, "result.json"]) as place:
+            for name, image in zip(pictures, self.images, strict=True):
+                write_png(place / name, image)
+            for name, array in stored.items():
+                save_array(place / name, array)
+            digests = {name: digest(array) for name, array in stored.items()}
+            write_json(place / "result.json",
+                       {"format": FORMAT, **facts, "history": self._columns, "digests": digests})
 
     @classmethod
     def load(cls, folder: str | Path, phi: Representation | None = None) -> Result:
@@ -127,24 +178,45 @@ class Result:
         FileNotFoundError
             If the folder holds no result.
         ValueError
-            If a file is damaged, or the result belongs to another descriptor than phi.
+            If a file is damaged or of another result, or the result belongs to another descriptor than phi.
         """
         folder = Path(folder)
         if not (folder / "result.json").is_file():
             raise FileNotFoundError(f"no result.json in {folder}: name a folder that `unfeature invert -o` wrote")
         try:
-            facts = read_json(folder / "result.json")
-            errors, centred = (np.array(facts[name], np.float64) for name in ("errors", "errors_centred"))
-            codes = load_array(folder / "code.npy") if (folder / "code.npy").exists() else None
-            history = {name: np.array(values, np.float64) for name, values in facts["history"].items()}
-            result = cls(load_array(folder / "image.npy"), errors, centred, facts["status"], codes, history,
-                         facts["starts"], facts["provenance"])
-        except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
+            result = cls._read(folder)
+        except (ValueError, TypeError, OverflowError, FileNotFoundError) as error:
             raise ValueError(f"the result in {folder} is damaged ({error}): run the inversion again") from error
         stored = result.provenance.get("descriptor") or {}
         if phi is not None and (found := differences(stored, phi.to_config())):
             raise ValueError(f"the result in {folder} belongs to another descriptor ({found})")
         return result
+
+    @classmethod
+    def _read(cls, folder: Path) -> Result:
+        facts = read_json(folder / "result.json", FACTS)
+        arrays = {name: load_array(folder / name) for name in ("image.npy", "code.npy") if name in facts["digests"]}
+        for name, array in arrays.items():
+            if facts["digests"][name] != digest(array):
+                raise ValueError(f"{name} belongs to another result")
+        columns = {name: np.array(values, np.float64) for name, values in facts["history"].items()}
+        errors = {name: np.array(facts[name], np.float64) for name in ("errors", "errors_centred")}
+        check_fields(folder, arrays, ARRAYS)
+        images, codes = arrays["image.npy"], arrays.get("code.npy")
+        if images.ndim not in (3, 4):
+            raise ValueError(f"image.npy has the shape {images.shape}")
+        sizes = check_fields(folder, errors, dict.fromkeys(errors, ERRORS), {"images": len(images)})
+        check_fields(folder, columns, dict.fromkeys(columns, COLUMN), sizes)
+        if len(images) % facts["starts"] or (codes is not None and codes.shape[:1] != images.shape[:1]):
+            raise ValueError(f"{len(images)} images do not belong to its codes, or to {facts['starts']} starts each")
+        return cls(images, errors["errors"], errors["errors_centred"], facts["status"], codes, columns, facts["starts"],
+                   facts["provenance"])
+
+
+def _equal(a: NDArray[Any] | None, b: NDArray[Any] | None) -> bool:
+    if a is None or b is None:
+        return a is b
+    return a.dtype == b.dtype and np.array_equal(a, b, equal_nan=True)
 
 
 def encode(phi: Representation, image: NDArray[Any]) -> NDArray[Any]:

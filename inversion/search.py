@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unfeature.features.base import Representation, image_to_tensor
+from unfeature.features.checks import check_count, check_seed
+from unfeature.io.images import AnyImage, image_of, with_channels
 from unfeature.io.memory import bytes_of
 
 from .engine import Outcome, Progress, descend
@@ -28,8 +30,8 @@ COORDINATES = 1.5  # a pixel, at most: Fourier coefficients have a margin
 
 def seeds_for(seed: int, starts: int, count: int = 1) -> list[int]:
     """One seed for each image: `starts` in a row for each of `count` requests; attempt j has seed + j."""
-    if starts < 1:
-        raise ValueError(f"starts is at least 1, got {starts}")
+    seed, starts = check_seed(seed), check_count("starts", starts)
+    check_seed(seed + starts - 1)
     return [seed + j for _ in range(count) for j in range(starts)]
 
 
@@ -43,15 +45,25 @@ def search(
     With target codes (N, ...) errors are measured, and the recipe may keep flat regions flat. Images have the dtype and
     device of `like`. After a keyboard interrupt the images of later chunks stay where they start.
     """
-    first = None if start is None else as_images(start, len(seeds), size).to(like)
+    first = None if start is None else as_images(start, len(seeds), size, phi.in_channels[:1]).to(like)
     chunk = images_at_once(phi, recipe, size, like, memory) or len(seeds)
+    with phi.limited_threads((min(chunk, len(seeds)), phi.in_channels[0], *size)):
+        return _in_chunks(phi, objective, recipe, size, seeds, like, codes, first, chunk, progress)
+
+
+def _in_chunks(
+    phi: Representation, objective: Objective, recipe: Recipe, size: tuple[int, int], seeds: Sequence[int],
+    like: Tensor, codes: Tensor | None, first: Tensor | None, chunk: int,
+    progress: Callable[[Progress], None] | None,
+) -> Outcome:
     outcomes: list[Outcome] = []
     for begin in range(0, len(seeds), chunk):
         part = slice(begin, begin + chunk)
         given, target = (None if batch is None else batch[part] for batch in (first, codes))
         flat = None if target is None or not recipe.flat_regions else phi.flat_pixels(target, *size)
         measure = None if target is None else partial(_relative_error, phi, target)
-        outcomes.append(descend(phi, objective.of(part), recipe, size, seeds[part], like, given, flat, measure,
+        own = replace(recipe, priors=tuple(prior.of(part) for prior in recipe.priors))
+        outcomes.append(descend(phi, objective.of(part), own, size, seeds[part], like, given, flat, measure,
                                 progress))
         recipe = without_steps(recipe) if outcomes[-1].interrupted else recipe
     outcome = side_by_side(outcomes)
@@ -134,20 +146,23 @@ def with_contrast(x: Tensor, std: float) -> Tensor:
     return 0.5 + gain.view(-1, 1, 1, 1) * centred
 
 
-def as_images(image: NDArray[Any] | Tensor, count: int, size: tuple[int, int]) -> Tensor:
+def as_images(image: AnyImage | Tensor, count: int, size: tuple[int, int], channels: Sequence[int]) -> Tensor:
     """One image, or a batch of `count`, of a height and width, as a tensor (count, C, H, W)."""
-    x = image.detach() if isinstance(image, Tensor) else image_to_tensor(image)
+    x = image.detach() if isinstance(image, Tensor) else image_to_tensor(with_channels(image_of(image), channels))
     if x.ndim != 4 or len(x) not in (1, count):
-        raise ValueError(f"give one image, or a batch (N, C, H, W) of {count}; got shape {tuple(image.shape)}")
+        raise ValueError(f"give one image, or a batch (N, C, H, W) of {count}; got shape {tuple(x.shape)}")
+    if not x.is_floating_point() or not bool(torch.isfinite(x).all()):
+        raise ValueError(f"the image to start from holds finite floating-point numbers, got {x.dtype} with "
+                         f"{int((~torch.isfinite(x)).sum())} values that are NaN or infinite")
     if tuple(x.shape[2:]) != tuple(size):
         raise ValueError(f"the image to start from has {x.shape[2]} × {x.shape[3]} pixels, but the one to find "
                          f"{size[0]} × {size[1]}: resize it, or give the size that it has")
     return x.expand(count, -1, -1, -1)
 
 
-def in_channels_of(phi: Representation, image: NDArray[Any]) -> Tensor:
-    """One NumPy image as a tensor (1, C, H, W) on Φ's device; a grey one has Φ's first number of channels."""
-    x = phi.as_batch(np.asarray(image)).float()
+def in_channels_of(phi: Representation, image: AnyImage) -> Tensor:
+    """One image as a tensor (1, C, H, W) on Φ's device; a grey one has Φ's first number of channels."""
+    x = phi.as_batch(with_channels(image_of(image), (*phi.in_channels, 1))).float()
     return x.expand(-1, phi.in_channels[0], -1, -1) if x.shape[1] == 1 else x
 
 
@@ -163,12 +178,20 @@ def result_of(phi: Representation, recipe: Recipe, outcome: Outcome, seed: int, 
         errors, centred = relative_errors(*arrays)
         target = np.ascontiguousarray(arrays[1])
     provenance = {
-        "method": recipe.name, "descriptor": phi.to_config(), "recipe": recipe.describe(), "seed": seed,
+        "method": recipe.name, "descriptor": phi.to_config(), "recipe": recipe.describe(), "seed": int(seed),
         "evaluations": outcome.evaluations, "seconds": round(outcome.seconds, 3), "versions": dict(_versions()),
         **facts}
-    images = outcome.x.permute(0, 2, 3, 1).float().cpu().numpy()
-    images = np.ascontiguousarray(images[..., 0] if images.shape[-1] == 1 else images)
-    return Result(images, errors, centred, outcome.status, target, outcome.history, starts, provenance)
+    if not bool(torch.isfinite(outcome.x).all()):
+        raise ValueError(f"the search left the finite numbers ({outcome.status}): take a smaller weight of the data "
+                         "term, or another start")
+    return Result(images_of(outcome.x), errors, centred, outcome.status, target, outcome.history, int(starts),
+                  provenance)
+
+
+def images_of(x: Tensor) -> NDArray[np.float32]:
+    """A batch (N, C, H, W) as images (N, H, W) or (N, H, W, C)."""
+    images = x.permute(0, 2, 3, 1).float().cpu().numpy()
+    return np.ascontiguousarray(images[..., 0] if images.shape[-1] == 1 else images)
 
 
 @cache

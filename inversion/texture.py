@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unfeature.features.networks.cnn import Layers
+from unfeature.io.images import AnyImage
 
 from .engine import Progress
 from .objectives import Euclidean, Gram, Objective
@@ -89,7 +90,7 @@ def synthesize(
 def style_transfer(
     phi: Layers, content: NDArray[Any], style: NDArray[Any], *, content_layers: Sequence[str] | None = None,
     style_layers: Sequence[str] | None = None, style_weight: float = 1.0, preset: str | Recipe = "best",
-    steps: int | None = None, data_weight: float | None = None, start: NDArray[Any] | Tensor | None = None,
+    steps: int | None = None, data_weight: float | None = None, start: AnyImage | Tensor | None = None,
     seed: int = 0, progress: Callable[[Progress], None] | None = None,
 ) -> Result:
     r"""Give one image the style of another.
@@ -131,7 +132,7 @@ def style_transfer(
 
 
 def _search(phi: Layers, objective: OverLayers, recipe: Recipe, seeds: list[int],
-            start: NDArray[Any] | Tensor | None, memory: int | str | None,
+            start: AnyImage | Tensor | None, memory: int | str | None,
             progress: Callable[[Progress], None] | None) -> Result:
     outcome = search(phi, objective, recipe, objective.size, seeds, torch.zeros(1, device=phi.device), start=start,
                      memory=memory, progress=progress)

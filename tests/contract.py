@@ -77,6 +77,71 @@ def single_and_double_precision_agree(phi):
 
 
 @check
+def half_precision_is_that_of_single_precision_rounded(phi):
+    for descriptor in (phi, phi.surrogate(0.5)):
+        for dtype, tolerance in ((torch.float16, 2e-3), (torch.bfloat16, 1e-2)):
+            x = batch_of(phi).to(dtype).requires_grad_()
+            code, exact = descriptor(x), descriptor(x.float())
+            assert code.dtype == dtype and exact.dtype == torch.float32
+            assert (code.float() - exact).norm() <= tolerance * exact.norm()
+            signs = torch.randn(code.shape, generator=torch.Generator().manual_seed(0)).sign()
+            gradient, exact_gradient = (torch.autograd.grad(found, x, signs.to(found))[0].float()
+                                        for found in (code, exact))
+            assert (gradient - exact_gradient).norm() <= 2 * tolerance * exact_gradient.norm()
+
+
+@check
+def autocast_changes_nothing(phi):
+    for descriptor in (phi, phi.surrogate(0.5)):
+        x = batch_of(phi).requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16):
+            cast = descriptor(x)
+            assert descriptor(x.bfloat16()).dtype == torch.bfloat16
+            assert descriptor(x.double()).dtype == torch.float64
+        code = descriptor(x)
+        assert torch.equal(cast, code)
+        weights = torch.randn(code.shape, generator=torch.Generator().manual_seed(0))
+        assert torch.equal(torch.autograd.grad(cast, x, weights)[0], torch.autograd.grad(code, x, weights)[0])
+
+
+@check
+def codes_are_contiguous(phi):
+    x = batch_of(phi)
+    for images in (x, x.contiguous(memory_format=torch.channels_last), x.transpose(2, 3).contiguous().transpose(2, 3)):
+        code = phi(images)
+        assert code.is_contiguous()
+        torch.testing.assert_close(code, phi(x), rtol=1e-4, atol=1e-5)
+
+
+@check
+def an_empty_batch_has_an_empty_code(phi):
+    x = batch_of(phi)[:0].requires_grad_()
+    code = phi(x)
+    assert code.shape == (0, *phi.output_shape(*x.shape[-2:])) and code.dtype == x.dtype
+    (gradient,) = torch.autograd.grad(code.sum(), x)
+    assert gradient.shape == x.shape
+    with pytest.raises(ValueError, match="channels"):
+        phi(x.repeat(1, 7, 1, 1))
+
+
+@check
+def descriptors_are_in_evaluation_mode(phi):
+    assert not any(part.training for part in phi.modules())
+    assert not any(part.training for part in phi.surrogate(0.5).modules())
+
+
+@check
+def further_arguments_are_refused_unless_a_hook_takes_them(phi):
+    x = batch_of(phi, 1)
+    for image in (x, image_of(phi)):
+        with pytest.raises(ValueError, match=r"got 2 further arguments \(Tensor, int\): pass the batch alone"):
+            phi(image, x, 3)
+    with phi.register_forward_pre_hook(lambda _, given: torch.cat(given)):
+        both = phi(x, x)
+    torch.testing.assert_close(both, phi(x.repeat(2, 1, 1, 1)))
+
+
+@check
 def samples_of_a_batch_do_not_know_of_each_other(phi):
     x = batch_of(phi, 3)
     together = phi(x)
@@ -292,7 +357,7 @@ def configuration_rebuilds_the_descriptor(phi):
 
 @check
 def repr_rebuilds_the_descriptor(phi):
-    assert repr(phi).startswith(f"{type(phi).__name__}(")
+    assert repr(phi).startswith(f"{type(phi).__name__}(") and "\n" not in repr(phi)
     classes = {entry.__name__: entry for entry in DESCRIPTORS.values()}
     if all(isinstance(v, PLAIN) for v in phi.params().values()):
         assert eval(repr(phi), classes).to_config() == phi.to_config()
@@ -331,5 +396,7 @@ def wrong_tensors_are_refused_in_words(phi):
     for message, tensor in wrong.items():
         with pytest.raises(ValueError, match=message):
             phi(tensor)
-    with pytest.raises(ValueError, match="read_image"):
-        phi("photo.jpg")
+    with pytest.raises(ValueError, match="expected a torch tensor, a NumPy array"):
+        phi({"image": 1})
+    with pytest.raises(FileNotFoundError, match=r"no image nowhere\.jpg"):
+        phi("nowhere.jpg")

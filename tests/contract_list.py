@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
+import torch
 
 from tests.tiny_networks import tiny
 from unfeature.features import DESCRIPTORS
@@ -25,6 +26,7 @@ from unfeature.features.words.fisher import Fisher
 from unfeature.features.words.super_vector import SuperVector
 from unfeature.features.words.vlad import VLAD
 from unfeature.features.words.vocabulary import Mixture, Vocabulary
+from unfeature.inversion.near import Near
 from unfeature.inversion.priors import BoundedRange, HyperLaplacian, Prior, TotalVariation
 from unfeature.inversion.solvers.first_order import AdaGrad, Adam, Momentum, Solver
 from unfeature.inversion.solvers.lbfgs import LBFGS
@@ -46,6 +48,9 @@ REPRESENTATIONS: dict[str, Callable[[], Representation]] = {
     "hog-smooth": lambda: HOG(cell_size=5, orientations=4, softness=0.2),
     "hog-dpm": lambda: HOG("dpm", cell_size=4),
     "hog-dalal-triggs": lambda: HOG("dalal-triggs", cell_size=6),
+    "hog-skimage": lambda: HOG("skimage", cell_size=4, cells_per_block=2),
+    "hog-skimage-roots": lambda: HOG("skimage", cell_size=4, block_norm="L1-sqrt", square_root=True),
+    "hog-opencv": lambda: HOG("opencv", cell_size=4),
     "dsift": lambda: DSIFT(bin_size=3, step=2),
     "dsift-flat": lambda: DSIFT(bin_size=4, step=3, window="flat", geometry=(2, 3, 6), bounds=(1, 2, None, None)),
     "dsift-network": lambda: DSIFT(bin_size=3, variant="network"),
@@ -73,6 +78,7 @@ PRIORS: dict[str, Callable[[], Prior]] = {
     "variation-1.5": partial(TotalVariation, beta=1.5),
     "variation-3": partial(TotalVariation, beta=3.0),
     "hyper-laplacian": HyperLaplacian,
+    "near": partial(Near, torch.full((1, 1, 1, 1), 0.4), spectrum=((0.05, 3.0), (0.3, 0.2)), cutoff=0.4),
 }
 
 SOLVERS: dict[str, Callable[[], Solver]] = {

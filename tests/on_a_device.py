@@ -82,10 +82,12 @@ def descriptor(name: str) -> None:
 
 
 def prior(name: str) -> None:
+    """Value and gradient; the second evaluation waits for nothing."""
     kind, x, centre = PRIORS[name](), noise(2, 3, 20, 24), torch.full((3, 1, 1), 0.5)
     gradient, away = torch.zeros_like(x), torch.zeros_like(x).to(DEVICE)
     expected = kind.with_gradient(x, centre, gradient)
     operands = x.to(DEVICE), centre.to(DEVICE)
+    kind.with_gradient(*operands, torch.zeros_like(x).to(DEVICE))  # constants go to the device once
     device.waits.clear()
     found = kind.with_gradient(*operands, away)
     never_waited()

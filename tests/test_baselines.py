@@ -37,6 +37,7 @@ SMALL = {
     "direct": {"components": 30, "cells": 2},
     "collage": {"cells": 3},
     "upconv": {"crop": 48, "crops": 4, "width": 16, "steps": 90, "batch": 4},
+    "decoder": {"crop": 48, "smallest": 64, "largest": 100, "steps": 60, "batch": 4, "every": 20, "width": 16},
 }
 OPTIONS = {**SMALL, "jigsaw": {}, "keypoints": {"per_image": 20}, "toy": {}}
 """Small settings of every method that learns; the contract tests run for each."""
@@ -206,7 +207,9 @@ def test_a_training_killed_between_its_steps_goes_on(images, tmp_path, monkeypat
         method.learn(images[:2], PHI, output=tmp_path / "killed.npz", progress=kill, **options)
     meta, arrays = load_arrays(tmp_path / "killed.npz.partial", "partial model")
     assert meta["next"] == 2 and arrays["step"] == 3
-    method.learn(images[:2], PHI, output=tmp_path / "killed.npz", **options)
+    seen = []
+    method.learn(images[:2], PHI, output=tmp_path / "killed.npz", progress=lambda done, _: seen.append(done), **options)
+    assert seen == [6, 7, 8]
     assert (tmp_path / "whole.npz").read_bytes() == (tmp_path / "killed.npz").read_bytes()
 
 
@@ -250,15 +253,16 @@ def test_bad_images_are_refused(name, tmp_path):
     write_png(tmp_path / "small" / "a.png", np.zeros((10, 10)))
     with pytest.raises(ValueError, match="smaller than"):
         learn(name, tmp_path / "small", output=tmp_path / "model.npz")
-    (tmp_path / "small" / "b.png").write_bytes(b"not an image")
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "b.png").write_bytes(b"not an image")
     with pytest.raises(ValueError, match="cannot be read as an image"):
-        learn(name, tmp_path / "small", output=tmp_path / "model.npz")
+        learn(name, tmp_path / "bad", output=tmp_path / "model.npz")
     assert not list(tmp_path.glob("model.npz*"))
     with pytest.raises(ValueError, match="it is a folder"):
         learn(name, tmp_path / "small", output=tmp_path / "small")
 
 
-@pytest.mark.parametrize("name", ["paired-dictionary", "ridge", "direct", "jigsaw", "upconv"])
+@pytest.mark.parametrize("name", ["paired-dictionary", "ridge", "direct", "jigsaw", "upconv", "decoder"])
 def test_too_little_memory_is_refused(name, images):
     with pytest.raises(ValueError, match="MB, but memory=50kB"):
         learn(name, images, memory="50kB")
@@ -300,10 +304,10 @@ def test_methods_are_found_by_name():
 
 
 INVERTED = {
-    "hog": {"paired-dictionary", "ridge", "elda", "direct", "collage", "upconv", "toy"},
+    "hog": {"paired-dictionary", "ridge", "elda", "direct", "collage", "upconv", "decoder", "toy"},
     "bovw": {"jigsaw", "direct", "upconv"},
-    "brief": {"paired-dictionary", "ridge", "elda", "direct", "collage", "upconv", "toy", "primal-dual"},
-    "lbp": {"paired-dictionary", "ridge", "elda", "direct", "collage", "upconv", "toy"},
+    "brief": {"paired-dictionary", "ridge", "elda", "direct", "collage", "upconv", "decoder", "toy", "primal-dual"},
+    "lbp": {"paired-dictionary", "ridge", "elda", "direct", "collage", "upconv", "decoder", "toy"},
     "keypoints": {"keypoints"},
 }
 
@@ -340,7 +344,7 @@ def test_arguments_of_learn_are_annotated_and_described(name):
 
 @pytest.mark.parametrize(("name", "parameter"), [
     (name, parameter.name) for name, method in baselines.METHODS.items() if name != "primal-dual"
-    for parameter in inspect.signature(method.learn_from).parameters.values() if isinstance(parameter.default, int)])
+    for parameter in inspect.signature(method.learn_from).parameters.values() if type(parameter.default) is int])
 def test_counts_of_learn_are_at_least_one(name, parameter, images):
     with pytest.raises(ValueError, match=f"{parameter} is at least 1, got 0"):
         learn(name, images, **{parameter: 0})
@@ -409,3 +413,58 @@ def test_an_up_convolutional_network_inverts_codes_without_positions(images, tar
     reduced = resize_longer(stretched, 48)
     assert stretched.shape == target.shape == (96, 96)
     assert np.corrcoef(reduced.ravel(), own.image.ravel())[0, 1] > 0.9
+
+
+def mutations(fields):
+    """Fields with one of them missing, of another type, shape or range."""
+    for name, value in fields.items():
+        yield {n: v for n, v in fields.items() if n != name}
+        if isinstance(value, np.ndarray):
+            wrong = [value.reshape(-1)[:-1], value[..., None], value.astype("U8"), value.astype(np.complex128)]
+            wrong += [np.full_like(value, np.nan)] if value.dtype.kind == "f" else []
+        elif isinstance(value, dict):
+            wrong = [None, [1], "x"]
+        else:
+            wrong = [None, "x", -1, [], 10**30]
+        yield from ({**fields, name: bad} for bad in wrong)
+    yield {**fields, "unknown": 1}
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIONS if name not in ("toy", "decoder")])
+def test_models_with_wrong_fields_are_refused(name, models, target, tmp_path):
+    models[name].save(tmp_path / "whole.npz")
+    meta, arrays = load_arrays(tmp_path / "whole.npz", f"{name} model")
+    for fields in mutations({**meta["fields"], **arrays}):
+        stored = {n: v for n, v in fields.items() if isinstance(v, np.ndarray)}
+        plain = {n: v for n, v in fields.items() if n not in stored}
+        save_arrays(tmp_path / "bad.npz", f"{name} model", {**meta, "fields": plain}, **stored)
+        with pytest.raises(ValueError, match=r"bad\.npz|does not fit|another descriptor"):
+            invert(name, type(models[name]).load(tmp_path / "bad.npz", descriptor(name)), target)
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("scale", [1e20, 1e-20, 1e30])
+def test_codes_out_of_reach_get_a_sentence(name, scale, models, target):
+    with pytest.raises(ValueError, match="too small or too large"):
+        models[name].invert(PHI, np.asarray(PHI(target) * np.float32(scale)))
+
+
+def test_one_bad_file_of_many_is_left_out(images, tmp_path):
+    for i, image in enumerate(images):
+        write_png(tmp_path / "set" / f"{i}.png", image)
+    whole = learn("ridge", tmp_path / "set")
+    (tmp_path / "set" / "bad.png").write_text("hello")
+    with pytest.warns(UserWarning, match=r"left out 1 of 9 images.*bad\.png"):
+        model = learn("ridge", tmp_path / "set", output=tmp_path / "model.npz")
+    assert model.weights.shape == whole.weights.shape and (tmp_path / "model.npz").exists()
+
+
+def test_no_training_image_is_overwritten(images, tmp_path):
+    write_png(tmp_path / "set" / "a.png", images[0])
+    with pytest.raises(ValueError, match=r"a\.png is an input"):
+        learn("ridge", tmp_path / "set", output=tmp_path / "set" / "a.png")
+
+
+def test_codes_remember_the_size_of_their_image(models, images):
+    image = images[0][:91, :89]
+    assert models["ridge"].invert(PHI, PHI(image)).images.shape == (1, 91, 89)

@@ -43,7 +43,8 @@ def call(capsys):
 
 def test_a_photograph_becomes_a_picture_and_a_page(tmp_path):
     out = tmp_path / "new" / "out"
-    done = run("invert", bundled_path("astronaut"), "--feature", "hog", "--size", 64, "--steps", 40, "-o", out)
+    done = run("invert", bundled_path("astronaut"), "--feature", "hog", "--size", 64, "--steps", 40,
+               "--start", "noise", "-o", out)
     assert done.returncode == 0, done.stderr
     assert {p.name for p in out.iterdir()} == FILES | {"original.png"}
     summary, page = done.stdout.splitlines()
@@ -93,8 +94,30 @@ def test_a_photograph_of_one_colour_has_no_correlation(call, tmp_path):
     assert "correlation" not in Result.load(tmp_path / "out").provenance["photograph"]
 
 
+def test_outputs_destroy_neither_inputs_nor_files_of_others(call, tmp_path):
+    photograph, other = tmp_path / "original.png", tmp_path / "preimage-07.png"
+    for path in (photograph, other):
+        write_png(path, to_grey(bundled("camera"))[::8, ::8])
+    before = photograph.read_bytes()
+    hog = ("--feature", "hog", "--cell-size", 5)
+    status, _, line = call("invert", photograph, *hog, "--steps", 2, "-o", tmp_path)
+    assert status == 2 and "original.png is an input, and would be overwritten" in line
+    status, _, line = call("features", photograph, *hog, "-o", photograph)
+    assert status == 2 and "is an input" in line
+    status, _, line = call("features", photograph, *hog, "-o", other)
+    assert status == 2 and "is not a file that unfeature wrote" in line
+    (tmp_path / "preimage.png").write_text("mine")
+    status, _, line = call("invert", bundled_path("camera"), *hog, "--size", 40, "--steps", 2, "-o", tmp_path)
+    assert status == 2 and "would be overwritten, but belongs to no result" in line
+    (tmp_path / "preimage.png").unlink()
+    photograph.rename(tmp_path / "mine.png")
+    assert call("invert", tmp_path / "mine.png", *hog, "--steps", 2, "-o", tmp_path)[0] == 0
+    assert (tmp_path / "mine.png").read_bytes() == other.read_bytes() == before
+
+
 def test_a_second_run_leaves_no_pictures_of_the_first(call, tmp_path):
-    arguments = ("invert", bundled_path("camera"), "--feature", "hog", "--size", 40, "--steps", 2, "-o", tmp_path)
+    arguments = ("invert", bundled_path("camera"), "--feature", "hog", "--cell-size", 5, "--size", 40, "--steps", 2,
+                 "-o", tmp_path)
     call(*arguments, "--starts", 2)
     call(*arguments)
     assert {p.name for p in tmp_path.iterdir()} == FILES | {"original.png"}

@@ -158,8 +158,8 @@ def test_the_models_are_those_of_the_methods_that_learn(call):
     status, text, _ = call("learn", "--help")
     models = [line.split()[0] for line in text[text.index("Commands:"):].splitlines()[1:] if line[2:3].strip()]
     assert status == 0
-    assert models == ["basis", "collage", "dictionary", "elda", "jigsaw", "keypoints", "ridge", "statistics", "upconv",
-                      "words"]
+    assert models == ["basis", "collage", "decoder", "dictionary", "elda", "jigsaw", "keypoints", "ridge", "statistics",
+                      "upconv", "words"]
     for model in models:
         assert call("learn", model, "--help")[0] == 0
     assert "--windows INTEGER" in call("learn", "paired-dictionary", "--help")[1]

@@ -239,7 +239,6 @@ def with_nan():
 
 
 @pytest.mark.parametrize(("make", "message"), [
-    (lambda: CNN(tiny().train(), "conv1"), r"training mode.*call network\.eval\(\)"),
     (lambda: CNN(Residual(), "features.1", **PLAIN), "no layer 'features.1'.*stem, bn, act, conv, down, idle, fc"),
     (lambda: CNN(tiny(), "conv3"), r"did you mean 'conv\d'"),
     (lambda: CNN(Residual(), "idle", **PLAIN), r"^the forward pass of Residual does not run the layers idle"),

@@ -12,7 +12,8 @@ from unfeature.features import DESCRIPTORS
 # Row and column of the centre of the first position.
 CENTRES = {
     "hog": (1.5, 1.5), "hog-bilinear": (1.5, 1.5), "hog-smooth": (2, 2), "hog-dpm": (5.5, 5.5),
-    "hog-dalal-triggs": (2.5, 2.5), "dsift": (4.5, 4.5), "dsift-flat": (3, 6), "dsift-network": (4.5, 4.5),
+    "hog-dalal-triggs": (2.5, 2.5), "hog-skimage": (3.5, 3.5), "hog-skimage-roots": (5.5, 5.5),
+    "hog-opencv": (3.5, 3.5), "dsift": (4.5, 4.5), "dsift-flat": (3, 6), "dsift-network": (4.5, 4.5),
     "phow": (7, 7), "phow-hsv": (4.5, 4.5), "phow-opponent": (5.5, 5.5), "cnn": (4, 4), "lbp": (1.5, 1.5),
     "lbp-turned": (1.5, 1.5), "brief": (5.5, 5.5), "default-hog": (3.5, 3.5), "default-dsift": (12, 12),
     "default-phow": (16, 16), "default-lbp": (3.5, 3.5), "default-brief": (15.5, 15.5),

@@ -116,7 +116,7 @@ def test_running_sums_are_those_of_triangles_but_for_rounding():
 
 
 def test_running_sums_repeat_bit_by_bit(monkeypatch):
-    monkeypatch.setattr("unfeature.features.gradients.compiled.threads.PIXELS_PER_THREAD", 100)
+    monkeypatch.setattr("unfeature.features.threads.PIXELS_PER_THREAD", 100)
     monkeypatch.setattr("numba.config.NUMBA_NUM_THREADS", 3)
     phi = DSIFT(bin_size=4, step=3, window="flat")
     x = torch.from_numpy(np.stack([noise(61, 83, seed) for seed in range(3)]).astype(np.float32))[:, None]
@@ -336,3 +336,10 @@ def test_wrong_images_and_codes_are_named():
         DSIFT().image_size_for((64, 2, 2))
     with pytest.raises(ValueError, match="no image has a code"):
         DSIFT(bounds=(0, 0, 30, 30)).image_size_for((128, 2, 2))
+
+
+def test_norms_of_half_precision():
+    x = torch.rand(1, 1, 40, 40, generator=torch.Generator().manual_seed(0)).half()
+    norms, exact = DSIFT().norms(x), DSIFT().norms(x.float())
+    assert norms.dtype == x.dtype
+    torch.testing.assert_close(norms.float(), exact, rtol=2e-3, atol=0)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from unfeature.io import files
+from unfeature.io.output import result_folder
 
 
 def test_atomic_replaces_only_when_the_block_ends(tmp_path):
@@ -143,13 +144,13 @@ def test_json_holds_numpy_and_makes_nan_null(tmp_path):
 
 
 def test_folders_of_failed_work_go_again(tmp_path):
-    with pytest.raises(ValueError, match="work"), files.folder_for_results(tmp_path / "a" / "b"):
+    with pytest.raises(ValueError, match="work"), result_folder(tmp_path / "a" / "b"):
         raise ValueError("work")
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(ValueError, match="work"), files.folder_for_results(tmp_path / "a" / "b") as folder:
-        files.write_text(folder.parent / "kept.txt", "x")
+    with pytest.raises(ValueError, match="work"), result_folder(tmp_path / "a" / "b"):
+        files.write_text(tmp_path / "a" / "kept.txt", "x")
         raise ValueError("work")
     assert [p.name for p in (tmp_path / "a").iterdir()] == ["kept.txt"]
-    with files.folder_for_results(tmp_path / "a" / "c"):
+    with result_folder(tmp_path / "a" / "c"):
         pass
     assert (tmp_path / "a" / "c").is_dir()

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from skimage.io import imread
 
 from unfeature.features.backend import BACKENDS, backend
-from unfeature.features.gradients.hog import HOG, VARIANTS
+from unfeature.features.gradients.hog import HOG
 
 GOLDEN = Path(__file__).with_name("golden") / "hog.npz"
 NAMES = {"UoCTTI": "uoctti", "DalalTriggs": "dalal-triggs"}
+VARIANTS = "uoctti", "dpm", "dalal-triggs"
 PATHS = pytest.mark.parametrize("arithmetic", BACKENDS)
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 KINDS = [{"variant": v, **kind} for v in VARIANTS for kind in ({}, {"bilinear": True}, {"softness": 0.2},

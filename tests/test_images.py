@@ -156,3 +156,17 @@ def test_no_image_is_written_of_a_wrong_shape(tmp_path):
     with pytest.raises(ValueError, match=r"got \(2, 2, 4\)"):
         images.write_png(tmp_path / "a.png", np.zeros((2, 2, 4)))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_files_are_left_out_counted_and_named(tmp_path, pixels):
+    for name in ("a.png", "c.png"):
+        images.write_png(tmp_path / name, pixels)
+    (tmp_path / "b.png").write_text("hello")
+    done = []
+    with pytest.warns(UserWarning, match=r"left out 1 of 3 images that cannot be used: .*b\.png \(.*cannot be read"):
+        read = list(images.read_each(images.list_images(tmp_path), images.read_image, lambda *n: done.append(n)))
+    assert len(read) == 2 and done == [(1, 3), (2, 3), (3, 3)]
+    with pytest.raises(ValueError, match=r"b\.png cannot be read"):
+        list(images.read_each([tmp_path / "b.png"], images.read_image))
+    with pytest.raises(ValueError, match="not one of 2 images can be used"):
+        list(images.read_each([tmp_path / "b.png", tmp_path / "nowhere.png"], images.read_image))

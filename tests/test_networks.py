@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from unfeature.features.networks.hooks import FoldedConv2d, LeakyReLU, frozen, run
+from unfeature.features.networks.copies import frozen
+from unfeature.features.networks.hooks import FoldedConv2d, LeakyReLU, run
 from unfeature.features.networks.preprocessing import Preprocessing
 from unfeature.features.networks.receptive_field import Field, derive, measure, step
 from unfeature.features.networks.zoo import ClippedAvgPool2d, LocalNorm, network, randomise, resolve

@@ -110,3 +110,17 @@ def test_samples_can_be_taken_out(result):
     np.testing.assert_array_equal(result[-1].image, result.images[1])
     with pytest.raises(IndexError, match="holds 2 images"):
         _ = result[2]
+
+
+def test_a_history_of_one_image_makes_a_table(result):
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame(result[0].history)
+    assert list(table) == list(result.history) and len(table) == 4
+    np.testing.assert_array_equal(table["objective"], result.history["objective"][:, 0])
+
+
+def test_results_compare_and_print_in_one_line(result, tmp_path):
+    result.save(tmp_path)
+    assert Result.load(tmp_path) == result and result[0] != result[1] and result != "result"
+    assert repr(result).startswith("<Result: 2 images of 30 × 36 pixels, relative error 0.")
+    assert "\n" not in repr(result) and len(repr(result)) < 200 and "1 image of" in repr(result[0])

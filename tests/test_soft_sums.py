@@ -102,9 +102,10 @@ def test_nothing_is_kept_but_descriptors_and_assignments():
     assert sum(kept) == local.numel() + 6000 * 4 + sum(other.numel() for other in others)
 
 
-def test_it_is_not_differentiated_twice():
-    local, *others = given(False)
-    leaf = local.requires_grad_()
-    (gradient,) = torch.autograd.grad(soft_moments(leaf, *others).square().sum(), leaf, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        gradient.sum().backward()
+@pytest.mark.parametrize("squares", [False, True])
+def test_second_derivatives(squares):
+    local, *others = (operand.double() for operand in given(squares, positions=5, dimensions=2, words=3))
+    assert torch.autograd.gradgradcheck(lambda leaf: soft_moments(leaf, *others), local.requires_grad_())
+    if not squares:
+        members = REGIONS[:5]
+        assert torch.autograd.gradgradcheck(lambda leaf: soft_masses(leaf, *others, members), local)

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unfeature.io.files import folder_for_results
-
 if TYPE_CHECKING:
     from unfeature.baselines.stream import Encoder
     from unfeature.inversion.result import Result
@@ -59,13 +57,10 @@ def progress_bar(unit: str, quiet: bool = False) -> Iterator[Callable[..., None]
         yield show
 
 
-def run(search: Callable[[Callable[[Any], None]], Result], folder: Path, quiet: bool) -> Result:
-    """Run a search, given its progress callback; its folder is made first, and images of an earlier run removed."""
-    with folder_for_results(folder), progress_bar("step", quiet) as progress:
-        result = search(progress)
-    for stale in folder.glob("preimage*.png"):
-        stale.unlink()
-    return result
+def run(search: Callable[[Callable[[Any], None]], Result], quiet: bool) -> Result:
+    """Run a search, given its progress callback."""
+    with progress_bar("step", quiet) as progress:
+        return search(progress)
 
 
 def with_photograph(result: Result, source: Path, photograph: NDArray[Any] | None) -> Result:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from unfeature.baselines import METHODS
 from unfeature.inversion import PRESETS
 from unfeature.io.files import load_array, save_array
+from unfeature.io.output import USUAL, check_output, result_folder
 
 from .common import LONGER_SIDE, read_photograph, run, with_photograph
 from .feature_command import FeatureCommand
@@ -38,6 +39,7 @@ def features(photograph: Path, phi: Representation, colour: bool, output: Path, 
       unfeature features photo.jpg --feature hog -o code.npy
       unfeature features photo.jpg --feature hog --variant dpm --colour --size 256 -o code.npy
     """
+    check_output(output, [photograph])
     code = phi(read_photograph(photograph, phi, size, colour))
     save_array(output, code)
     click.echo(f"{phi!r}: {' × '.join(map(str, code.shape))} in {output}")
@@ -47,8 +49,9 @@ def features(photograph: Path, phi: Representation, colour: bool, output: Path, 
 @click.argument("source", metavar="PHOTOGRAPH|CODE.npy", type=FILE)
 @shared("preset", "steps", "data_weight", preset=f"{', '.join(PRESETS)} [best].",
         data_weight="Weight of the code against the priors [the feature's].")
-@click.option("--init", metavar="FILE", type=FILE,
-              help="Start from a picture, an image.npy, or a model of `unfeature learn upconv`, .npz.")
+@click.option("--start", "--init", "start", metavar="auto|noise|FILE",
+              help="Start from noise, a picture, an image.npy, or a model of `unfeature learn`: decoder, .safetensors, "
+                   "or upconv, .npz [auto: the decoder that ships for the feature, else noise].")
 @click.option("--method", type=Name(METHODS), help="Invert with this baseline instead.")
 @click.option("--model", metavar="FILE", type=FILE, help="The baseline's model, from `unfeature learn`.")
 @shared("seed", "starts", "memory", "size", "output", "quiet",
@@ -68,12 +71,13 @@ def invert(source: Path, phi: Representation, output: Path, quiet: bool, colour:
       unfeature invert code.npy --feature hog --variant dpm --starts 4
     """
     photograph, code, size = _read(source, phi, size, colour)
-    result = with_photograph(run(_search(phi, code, size, **settings), output, quiet), source, photograph)
+    with result_folder(output, [source]) as place:
+        result = with_photograph(run(_search(phi, code, size, **settings), quiet), source, photograph)
+        page = _save(place, phi, code, result, photograph)
     correlation = result.provenance.get("photograph", {}).get("correlation")
     correlated = "" if correlation is None else f"correlation {correlation:.3f}, "
-    page = _save(output, phi, code, result, photograph)
     click.echo(f"relative error {result.error:.4f}, {correlated}{result.provenance['seconds']:.1f} s: {result.status}\n"
-               f"{page}")
+               f"{output / page.name}")
 
 
 def _read(source: Path, phi: Representation, size: int | Size | None, colour: bool
@@ -97,24 +101,30 @@ def _search(phi: Representation, code: NDArray[Any], size: Size | None, seed: in
             raise ValueError("--model belongs to --method: name the method that it was learned for")
         from unfeature.inversion.invert import invert as find
 
-        start = _start(settings.pop("init", None), phi, code, size, seed)
+        start = _start(settings.pop("start", "auto"), phi, code, size, seed)
         found = partial(find, phi, code, size=size, start=start, starts=starts, seed=seed, **settings)
         return lambda progress: found(progress=progress)
     if settings:
-        first = min(settings, key=["preset", "steps", "data_weight", "memory", "init"].index)
+        first = min(settings, key=["preset", "steps", "data_weight", "memory", "start"].index)
         raise ValueError(f"--{first.replace('_', '-')} belongs to pre-images: leave it out with --method {method}")
     kind = METHODS[method]
-    if kind.learned and model is None:
+    if kind.learned and not kind.ships and model is None:
         raise ValueError(f"--method {method} needs --model: learn one with `unfeature learn`")
     baseline = kind.of(phi) if model is None else kind.load(model, phi)
     return lambda progress: baseline.invert(phi, code, size=size, count=starts, seed=seed)
 
 
-def _start(path: Path | None, phi: Representation, code: NDArray[Any], size: Size | None, seed: int
-           ) -> NDArray[Any] | None:
-    """The image to start from."""
-    if path is None:
-        return None
+def _start(text: str, phi: Representation, code: NDArray[Any], size: Size | None, seed: int) -> Any:
+    """What `unfeature.invert` takes as its start."""
+    if text in ("auto", "noise"):
+        return text
+    path = Path(text)
+    if path.suffix == ".safetensors":
+        from unfeature.inversion.decoder import DecoderModel
+
+        decoder = DecoderModel.load(path)
+        decoder.which(phi)
+        return decoder
     if path.suffix == ".npz":
         from unfeature.baselines.upconv import Upconv
 
@@ -134,11 +144,10 @@ def _save(folder: Path, phi: Representation, code: NDArray[Any], result: Result,
     from unfeature.show.pictures import glyph, present_words
     from unfeature.show.report import write_report
 
-    pictures = {"original": photograph, "glyph": glyph(phi, code), "words": present_words(phi, code)}
+    pictures = {"original": photograph, "glyph": glyph(phi, code), "words": present_words(phi, code),
+                "decoder": None if result.guess is None else result.guess[result.best]}
     for name, image in pictures.items():
-        if image is None:
-            (folder / f"{name}.png").unlink(missing_ok=True)
-        else:
+        if image is not None:
             write_png(folder / f"{name}.png", image)
     result.save(folder)
     return write_report(folder)
@@ -170,9 +179,11 @@ def keypoints(source: Path, model: Path, size: int, most: int, output: Path) -> 
     phi = SIFTKeypoints(most)
     photograph = None if source.suffix == ".npz" else read_photograph(source, phi, size)
     found = KeypointSet.load(source) if photograph is None else phi(photograph)
-    result = with_photograph(Keypoints.load(model).invert(phi, found), source, photograph)
-    if photograph is not None:
-        write_png(output / "original.png", photograph)
-    found.save(output / "keypoints.npz")
-    result.save(output)
-    click.echo(f"{len(found)} keypoints, {result.provenance['seconds']:.1f} s\n{write_report(output)}")
+    with result_folder(output, [source, model], (*USUAL, "keypoints.npz")) as place:
+        result = with_photograph(Keypoints.load(model).invert(phi, found), source, photograph)
+        if photograph is not None:
+            write_png(place / "original.png", photograph)
+        found.save(place / "keypoints.npz")
+        result.save(place)
+        page = write_report(place)
+    click.echo(f"{len(found)} keypoints, {result.provenance['seconds']:.1f} s\n{output / page.name}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 SIDE, SIZE = (click.Option([flag], type=click.IntRange(1), metavar="PIXELS",
                            help="Longer side to resize to [as they are].") for flag in ("--side", "--size"))
-OUTPUT = click.Option(["-o", "--output"], type=FILE, required=True, help="The .npz file to write.")
+OUTPUT = click.Option(["-o", "--output"], type=FILE, required=True, help="The file to write.")
 IMAGES = click.Argument(["images"], metavar="IMAGES...", nargs=-1, required=True, type=FILE)
 STREAM = [
     OUTPUT,
@@ -91,6 +93,8 @@ def _model_command(name: str) -> click.Command:
     def function(images: list[Path], phi: Any, **settings: Any) -> None:
         from unfeature.baselines.keypoints import SIFTKeypoints
 
+        if "report" in inspect.signature(method.learn_from).parameters:
+            settings["report"] = partial(click.echo, err=True)
         method.learn(images, phi or SIFTKeypoints(), **take_values(options, settings, name), **settings)
 
     return _command(name, method.feature, f"Learn from images: {about}", [*options, SIDE, *STREAM], function)

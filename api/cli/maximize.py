@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from unfeature.io.files import load_array
+from unfeature.io.output import result_folder
 
 from .common import LONGER_SIDE, read_photograph, run
 from .feature_command import FeatureCommand
@@ -48,9 +49,11 @@ def maximize(phi: Representation, output: Path, quiet: bool, size: int | tuple[i
     known = None if statistics is None else Statistics.load(statistics, phi)
     direction = None if template is None else load_array(template)
     sides = (size, size) if isinstance(size, int) else size
-    result = run(lambda progress: find(phi, direction=direction, statistics=known, progress=progress, size=sides,
-                                       **settings), output, quiet)
-    _save(result, output)
+    with result_folder(output, [path for path in (statistics, template) if path is not None]) as place:
+        result = run(lambda progress: find(phi, direction=direction, statistics=known, progress=progress, size=sides,
+                                           **settings), quiet)
+        result.save(place)
+    _report(result, output)
 
 
 @click.command("caricature", cls=FeatureCommand, feature="cnn")
@@ -75,11 +78,13 @@ def caricature(photograph: Path, phi: Representation, output: Path, quiet: bool,
     from unfeature.inversion.caricature import caricature as find
 
     image = read_photograph(photograph, phi, size)
-    _save(run(lambda progress: find(phi, image, progress=progress, **settings), output, quiet), output)
+    with result_folder(output, [photograph]) as place:
+        result = run(lambda progress: find(phi, image, progress=progress, **settings), quiet)
+        result.save(place)
+    _report(result, output)
 
 
-def _save(result: Result, folder: Path) -> None:
-    """Write the images, and print how strongly they respond."""
-    result.save(folder)
+def _report(result: Result, folder: Path) -> None:
+    """Print how strongly the images respond."""
     responses = ", ".join(f"{response:.4g}" for response in result.provenance["responses"])
     click.echo(f"response {responses}, {result.provenance['seconds']:.1f} s: {result.status}\n{folder}")

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import stat
 import uuid
-import zipfile
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .npy import parse_npy, read_npz
+from .schema import Schema, check_fields
 
 HEADER = "__unfeature__"
 
@@ -22,22 +25,22 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a hidden, empty file beside `path`, with its suffix; rename it to `path` when the block ends.
 
     A missing folder is created. If the block raises, the file is removed and `path` stays as it was. A ValueError says
-    that the folder cannot be made or written to, or that `path` is a folder.
+    that the folder cannot be made or written to, that `path` is a folder, or that the disk is full.
     """
     path = Path(path)
     make_folder(path.parent)
     if path.is_dir():
         raise ValueError(f"cannot write {path}: it is a folder; give the name of a file")
-    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}")
+    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}{path.suffix}")
     try:
         temporary.touch()
-    except OSError as error:
-        raise ValueError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
-    try:
         yield temporary
         temporary.replace(path)
+    except OSError as error:
+        raise ValueError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def make_folder(folder: str | Path) -> Path:
@@ -52,26 +55,10 @@ def make_folder(folder: str | Path) -> Path:
     return folder
 
 
-@contextmanager
-def folder_for_results(folder: str | Path) -> Iterator[Path]:
-    """Create a folder before long work starts; if the work fails, remove the new folders that are still empty."""
-    folder = Path(folder)
-    made = [p for p in (folder, *folder.parents) if not p.exists()]
-    make_folder(folder)
-    try:
-        yield folder
-    except BaseException:
-        for path in made:
-            if any(path.iterdir()):
-                break
-            path.rmdir()
-        raise
-
-
 def write_text(path: str | Path, text: str) -> None:
-    """Write a text file atomically, in UTF-8."""
+    """Write a text file atomically, in UTF-8; what a file name holds beside UTF-8 is escaped, as in JSON."""
     with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -80,13 +67,25 @@ def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(finite, indent=2, ensure_ascii=False) + "\n")
 
 
-def read_json(path: str | Path) -> Any:
-    """Read a JSON file; FileNotFoundError if it is missing, ValueError if it is not JSON."""
+def read_json(path: str | Path, schema: Schema | None = None) -> Any:
+    """Read a JSON file; FileNotFoundError if it is missing, ValueError if it is not JSON or does not fit the schema."""
     path = existing_file(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not a JSON file, or it is truncated: {error}") from error
+        value = _parse_json(path.read_bytes())
+    except (ValueError, RecursionError, OSError) as error:
+        raise ValueError(f"{path} is not a JSON file, or it is truncated: {_reason(error)}") from error
+    if schema is not None:
+        check_fields(path, value, schema)
+    return value
+
+
+def _parse_json(data: bytes) -> Any:
+    """The value of JSON text, which has no NaN and no infinity."""
+
+    def refuse(name: str) -> float:
+        raise ValueError(f"{name} is not JSON")
+
+    return json.loads(data.decode("utf-8"), parse_constant=refuse)
 
 
 def save_array(path: str | Path, array: NDArray[Any]) -> None:
@@ -96,13 +95,21 @@ def save_array(path: str | Path, array: NDArray[Any]) -> None:
 
 
 def load_array(path: str | Path) -> NDArray[Any]:
-    """Read one array from a .npy file; errors as those of `load_arrays`."""
+    """Read one array of numbers from a .npy file; errors as those of `load_arrays`."""
     path = existing_file(path)
     try:
-        with path.open("rb") as stream:
-            return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
-    except (ValueError, EOFError, OSError, MemoryError) as error:
+        array = parse_npy(path.read_bytes())
+        if array.dtype.kind == "U":
+            raise ValueError("it holds text")
+    except (ValueError, OSError, MemoryError) as error:
         raise ValueError(f"{path} is not a whole .npy file of numbers: {_reason(error)}") from error
+    return array
+
+
+def digest(array: NDArray[Any]) -> str:
+    """A short text that two arrays share if their dtypes, shapes and values are equal."""
+    a = np.ascontiguousarray(array)
+    return hashlib.sha256(f"{a.dtype.str} {np.shape(array)} ".encode() + a.tobytes()).hexdigest()[:16]
 
 
 def save_arrays(path: str | Path, kind: str, meta: dict[str, Any], **arrays: Any) -> None:
@@ -120,33 +127,43 @@ def save_arrays(path: str | Path, kind: str, meta: dict[str, Any], **arrays: Any
         np.savez(stream, **plain)  # type: ignore[arg-type]
 
 
-def load_arrays(path: str | Path, kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+def load_arrays(path: str | Path, kind: str, arrays: Schema | None = None, meta: Schema | None = None
+                ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Read what `save_arrays` wrote: the description and the arrays.
 
-    A file that is foreign, damaged, of another kind, or holds a pickle, which is never loaded, is a ValueError.
+    A file that is foreign, damaged, of another kind, or holds a pickle, which is never loaded, is a ValueError; so is
+    one whose arrays or description do not fit the schema, if there is one.
     """
     path = existing_file(path)
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        header = json.loads(arrays.pop(HEADER).tobytes())
-        found, meta = header["kind"], header["meta"]
-    except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} was not written by unfeature; a {kind} file is expected") from error
-    except (ValueError, EOFError, OSError, MemoryError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        found = read_npz(path)
+        header = found.pop(HEADER, None)
+        facts = None if header is None else _parse_json(header.tobytes())
+    except Exception as error:  # zipfile's parser raises errors of any type
         raise ValueError(f"{path} is not a whole {kind} file of unfeature: {_reason(error)}") from error
-    if found != kind:
-        raise ValueError(f"{path} is a file of kind {found!r}: give one of kind {kind!r}")
-    return meta, arrays
+    if not isinstance(facts, dict) or set(facts) != {"kind", "meta"} or not isinstance(facts["meta"], dict):
+        raise ValueError(f"{path} was not written by unfeature; a {kind} file is expected")
+    if facts["kind"] != kind:
+        raise ValueError(f"{path} is a file of kind {str(facts['kind'])[:40]!r}: give one of kind {kind!r}")
+    for values, schema in ((facts["meta"], meta), (found, arrays)):
+        if schema is not None:
+            check_fields(path, values, schema)
+    return facts["meta"], found
 
 
 def existing_file(path: str | Path, kind: str = "file") -> Path:
-    """The path; FileNotFoundError if there is no such file, ValueError if it is a folder."""
+    """The path; FileNotFoundError if there is no such file, ValueError if it is a folder, a pipe or a device."""
     path = Path(path)
-    if path.is_dir():
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(f"there is no {kind} {path}") from None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    if stat.S_ISDIR(mode):
         raise ValueError(f"{path} is a folder; give a file")
-    if not path.exists():
-        raise FileNotFoundError(f"there is no {kind} {path}")
+    if not stat.S_ISREG(mode):
+        raise ValueError(f"{path} is a pipe or a device; give a file")
     return path
 
 
@@ -157,8 +174,8 @@ def _plain(name: str, array: Any) -> NDArray[Any]:
     return a
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
+    if isinstance(error, (RecursionError, MemoryError)):
+        return "it is nested too deeply, or too large"
     text = str(error)
-    if "pickle" in text or "Object arrays" in text:
-        return "it may be a pickle, and pickles are never loaded"
-    return text.splitlines()[0] if text else "it is truncated"
+    return text.splitlines()[0][:200] if text.strip() else "it is truncated"

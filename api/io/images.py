@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .files import atomic, existing_file
+
+T = TypeVar("T")
+AnyImage = Any  # an array, a Pillow image, a path, or nested lists of numbers
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 BUNDLED = ("astronaut", "camera", "chelsea", "coffee", "rocket")
@@ -44,13 +48,82 @@ def read_image(path: str | Path, grey: bool = False) -> NDArray[np.float32]:
 
     path = existing_file(path, "image")
     try:
-        with warnings.catch_warnings(), Image.open(path) as opened:
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = _pixels(ImageOps.exif_transpose(opened))
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's, of large files and of damaged descriptions
+            with Image.open(path) as opened:
+                image = _pixels(ImageOps.exif_transpose(opened))
+    except Exception as error:  # Pillow's parsers raise errors of any type
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{path} cannot be read as an image, or it is truncated: {reason}") from error
     return to_grey(image) if grey else image
+
+
+def image_of(image: Any) -> NDArray[Any]:
+    """An image as an array: an array as it is, a Pillow image or a path as `read_image` reads it, lists of numbers."""
+    if isinstance(image, np.ndarray):
+        return image
+    if isinstance(image, (str, os.PathLike)):
+        return read_image(Path(image))
+    if hasattr(image, "getbands") and hasattr(image, "convert"):
+        return _pixels(image)
+    try:
+        array = np.asarray(image)
+    except ValueError:
+        array = np.empty(0, object)
+    if not isinstance(image, (list, tuple)) or array.dtype.kind not in "biuf":
+        raise ValueError(f"expected a torch tensor, a NumPy array, a Pillow image or the path of an image, got "
+                         f"{type(image).__name__}")
+    return array.astype(np.float64) if array.dtype.kind == "i" and array.max(initial=0) <= 1 else array
+
+
+def with_channels(image: NDArray[Any], channels: Sequence[int]) -> NDArray[Any]:
+    """An image (H, W) or (H, W, C) in grey, or with three equal channels, where these numbers of channels need it."""
+    given = 1 if image.ndim == 2 else image.shape[-1]
+    if given == 3 and 3 not in channels:
+        return to_grey(image)
+    return np.repeat(np.atleast_3d(image), 3, axis=2) if given == 1 and 1 not in channels else image
+
+
+class Skipped:
+    """Files that could not be read and were left out, with their reasons.
+
+    One bad file does not end the work on a folder: `read` returns None for it, and `report` warns once at the end.
+    """
+
+    def __init__(self) -> None:
+        self.reasons: dict[str, str] = {}
+
+    def read(self, path: str | Path, read: Callable[[Path], T]) -> T | None:
+        """What a function reads from a file; None, with a note, if that raises a ValueError or an OSError."""
+        try:
+            return read(Path(path))
+        except (ValueError, OSError) as error:
+            self.reasons[str(path)] = str(error) or type(error).__name__
+            return None
+
+    def report(self, total: int | None = None) -> None:
+        """Warn about the files that were left out, by number and name; ValueError if they are all there were."""
+        if not self.reasons:
+            return
+        count, first = len(self.reasons), next(iter(self.reasons.values()))
+        if count == total:
+            raise ValueError(f"not one of {count} images can be used; {first}" if count > 1 else first)
+        names = f"{', '.join(list(self.reasons)[:8])}{', …' if count > 8 else ''}"
+        of = "" if total is None else f" of {total}"
+        warnings.warn(f"left out {count}{of} images that cannot be used: {names} ({first})", stacklevel=2)
+
+
+def read_each(paths: Sequence[str | Path], read: Callable[[Path], T], progress: Callable[[int, int], None] | None = None
+              ) -> Iterator[T]:
+    """What a function reads from each file; bad files are left out with one warning at the end, as by `Skipped`."""
+    skipped = Skipped()
+    for done, path in enumerate(paths, start=1):
+        value = skipped.read(path, read)
+        if value is not None:
+            yield value
+        if progress is not None:
+            progress(done, len(paths))
+    skipped.report(len(paths))
 
 
 def _pixels(picture: Any) -> NDArray[np.float32]:

@@ -67,11 +67,12 @@ def _drawn(phi: Representation, code: NDArray[np.float32]) -> Picture:
 
 @_drawn.register
 def _hog(phi: HOG, code: NDArray[np.float32]) -> Picture:
-    groups, orientations = (4 if phi.variant == "dalal-triggs" else 3), phi.orientations
+    groups, orientations = phi.groups, phi.orientations
     if code.ndim != 3 or code.shape[2] < groups * orientations:
         raise ValueError(f"a code of {phi!r} has at least {groups * orientations} channels, got shape {code.shape}")
     channels = code[..., : groups * orientations].reshape(*code.shape[:2], groups, orientations)
-    lines = oriented_lines(np.arange(orientations) * np.pi / orientations + np.pi / 2, tile_size(code.shape[:2]))
+    angles = (np.arange(orientations) + phi.first_angle) * np.pi / orientations
+    lines = oriented_lines(angles + np.pi / 2, tile_size(code.shape[:2]))
     panels = [np.maximum(sign * channels, 0).sum(axis=2) for sign in (1, -1)]
     brightest = _brightest(np.stack(panels))
     drawn = [draw_tiles(np.minimum(p / brightest, 1), lines) for p in panels if p is panels[0] or p.any()]

@@ -85,7 +85,8 @@ def _contents(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _pictures(folder: Path, errors: NDArray[Any], descriptor: str) -> list[dict[str, str]]:
-    captions = {"original": "the photograph", "glyph": f"its {descriptor}", "preimage": "the image found from it"}
+    captions = {"original": "the photograph", "glyph": f"its {descriptor}", "decoder": "what a decoder predicts",
+                "preimage": "the image found from it"}
     for i, error in enumerate(errors if len(errors) > 1 else ()):
         captions[f"preimage-{i:02d}"] = f"start {i + 1}" + (f", error {error:.3f}" if np.isfinite(error) else "")
     captions["words"] = "the most frequent words of its code, as their mean patches"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any, Literal, get_args, overload
 
 import numpy as np
@@ -11,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..backend import uses_compiled
-from ..base import Representation
+from ..base import Representation, at_least_single
 from ..checks import check_choice, check_count, check_positive
 from .bins import FAST_LEAST, Bins
 from .frames import FrameAxis, window_pooling
-from .histograms import CLAMP, clamped, oriented_cells
+from .histograms import CLAMP, clamped, oriented_cells, oriented_cells_in_torch
 from .pooling import PoolingMatrix
 
 Variant = Literal["vlfeat", "network"]
@@ -95,6 +96,7 @@ class DSIFT(Representation):
     """
 
     in_channels = (1,)
+    traceable = False
 
     def __init__(self, bin_size: int = 8, step: int | None = None, bounds: Bounds | None = None,
                  window: Window | None = None, window_size: float = 2.0, geometry: tuple[int, int, int] = (4, 4, 8),
@@ -137,21 +139,28 @@ class DSIFT(Representation):
         bins = Bins(self.geometry[2] // 2, linear=True, cubic=self.variant == "vlfeat")
         down, across = self._axes
         layout, weights = (down.layout, across.layout), np.outer(down.weights, across.weights)
-        operands = x, *self.pooling(*x.shape[-2:]), bins, self.scale / 2
+        rows, columns = self.pooling(*x.shape[-2:])
+        operands = x, rows, columns, bins, self.scale / 2
+
+        def described(cells: Tensor) -> tuple[Tensor, Tensor]:
+            histograms = _gather(cells, shape, layout, weights)
+            return self.normalise(histograms), histograms.sum(1)
+
         if not uses_compiled(x):
-            histograms = _gather(oriented_cells(*operands), shape, layout, weights)
-            return self.normalise(histograms), histograms.sum(1) / self._area
+            code, total = described(oriented_cells(*operands))
+            return code, total / self._area
         from .compiled import autograd
 
         vlfeat, least = self.variant == "vlfeat", 0.0
         if vlfeat and self.window == "flat" and x.dtype == torch.float32:
             places = (down.first, down.pitch), (across.first, across.pitch)
-            cells = autograd.running_cells(*operands, self.bin_size, places)
+            in_torch = partial(oriented_cells_in_torch, rows=rows, columns=columns, bins=bins, scale=self.scale / 2)
+            cells = autograd.running_cells(*operands, self.bin_size, places, in_torch)
             least = FAST_LEAST**2 if self.epsilon is None else 0.0
         else:
-            cells = autograd.oriented_cells(*operands)
+            cells = oriented_cells(*operands)
         constants = self._epsilon, EPSILON, CLAMP, self.leak, least
-        code, total = autograd.descriptors(cells, shape, layout, weights, vlfeat, constants)
+        code, total = autograd.descriptors(cells, shape, layout, weights, vlfeat, constants, described)
         return code, total / self._area
 
     def normalise(self, histograms: Tensor) -> Tensor:
@@ -176,7 +185,7 @@ class DSIFT(Representation):
             with torch.no_grad():
                 return np.asarray(self.norms(self.as_batch(image))[0].cpu().numpy())
         self.check_batch(image)
-        return self.code_and_norms(image)[1]
+        return self.code_and_norms(at_least_single(image))[1].to(image.dtype)
 
     def position_centres(self, height: int, width: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Rows and columns of the descriptors' centres, in pixels."""

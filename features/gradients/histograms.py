@@ -12,8 +12,11 @@ without weights does not count.
 from __future__ import annotations
 
 import math
+from functools import partial
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..backend import uses_compiled
@@ -49,7 +52,14 @@ def oriented_cells(x: Tensor, rows: PoolingMatrix, columns: PoolingMatrix, bins:
     if uses_compiled(x):
         from .compiled import autograd
 
-        return autograd.oriented_cells(x, rows, columns, bins, scale)
+        in_torch = partial(oriented_cells_in_torch, rows=rows, columns=columns, bins=bins, scale=scale)
+        return autograd.oriented_cells(x, rows, columns, bins, scale, in_torch)
+    return oriented_cells_in_torch(x, rows, columns, bins, scale)
+
+
+def oriented_cells_in_torch(x: Tensor, rows: PoolingMatrix, columns: PoolingMatrix, bins: Bins,
+                            scale: float) -> Tensor:
+    """`oriented_cells` in plain torch."""
     magnitude, nearest, next_nearest, share = assign(*strongest_gradient(x * scale), bins)
     n, h, w = magnitude.shape
     pooled = magnitude.new_zeros(n, 2 * bins.orientations, h, w)
@@ -114,8 +124,8 @@ def assign(gx: Tensor, gy: Tensor, bins: Bins) -> tuple[Tensor, Tensor, Tensor, 
     return magnitude, nearest, next_nearest, t.abs() + (rounded - t.abs()).detach()
 
 
-def _directions(orientations: int) -> Tensor:
-    return torch.from_numpy(Bins(orientations).directions)
+def _directions(orientations: int) -> NDArray[np.float64]:
+    return Bins(orientations).directions
 
 
 def _nearest(gx: Tensor, gy: Tensor, bins: Bins) -> tuple[Tensor, Tensor]:

@@ -73,6 +73,8 @@ class PHOW(Representation):
     A. Bosch, A. Zisserman, X. Muñoz, "Image classification using random forests and ferns", ICCV 2007.
     """
 
+    traceable = False
+
     def __init__(self, sizes: tuple[int, ...] = (4, 6, 8, 10), step: int = 2, colour: Colour = "gray",
                  window: Window = "flat", window_size: float | None = None, magnification: float = 6.0,
                  contrast_threshold: float = 0.005, variant: Variant = "cyvlfeat", softness: float = 0.0) -> None:
@@ -234,6 +236,6 @@ def _gaussian(sigma: float, variant: str) -> NDArray[np.float64]:
     return np.asarray(taps / taps.sum())
 
 
-def _padding(size: int, reach: int, mode: Literal["symmetric", "edge"]) -> Tensor:
+def _padding(size: int, reach: int, mode: Literal["symmetric", "edge"]) -> NDArray[np.int64]:
     """Which pixels stand along one axis of a padded image."""
-    return torch.from_numpy(np.pad(np.arange(size), reach, mode=mode))
+    return np.pad(np.arange(size), reach, mode=mode)

@@ -9,6 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..backend import is_traced
+
 
 class PoolingMatrix:
     """A sparse matrix of pooling weights, rows × pixels, along one axis of the image.
@@ -43,13 +45,18 @@ class PoolingMatrix:
 
     def dense(self, like: Tensor) -> Tensor:
         """The matrix, (rows, pixels), with the dtype and device of another tensor."""
+        if is_traced():
+            return self._made_dense(like)
         key = like.dtype, like.device
         if key not in self._dense:
-            matrix = np.zeros((self.rows, self.pixels))
-            matrix[self.row, np.repeat(np.arange(self.pixels), np.diff(self.start))] = self.weight
-            with torch.inference_mode(False):
-                self._dense[key] = torch.from_numpy(matrix).to(like.device, like.dtype)
+            self._dense[key] = self._made_dense(like)
         return self._dense[key]
+
+    def _made_dense(self, like: Tensor) -> Tensor:
+        matrix = np.zeros((self.rows, self.pixels))
+        matrix[self.row, np.repeat(np.arange(self.pixels), np.diff(self.start))] = self.weight
+        with torch.inference_mode(False):
+            return torch.tensor(matrix).to(like.device, like.dtype)
 
 
 @lru_cache(maxsize=64)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 from bisect import bisect_left
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 
 from ..base import Representation
 from .layer_stack import LayerStack, load_module
+from .layouts import Layout
 from .preprocessing import Order, preprocessing_of
 from .zoo import Network
 
@@ -29,17 +29,21 @@ class NetworkCode(Representation):
     """A code that a `LayerStack` computes from images in [0, 1]; parameters and attributes are those of `CNN`."""
 
     network: str | nn.Module
+    heavy = True
 
     def __init__(self, network: str | nn.Module, layers: Sequence[str], weights: str | Path | None = None, *,
                  mean: float | Sequence[float] | None = None, std: float | Sequence[float] | None = None,
                  scale: float | None = None, order: Order | None = None, input_size: tuple[int, int] | None = None,
                  leak: float = 0.0, stride: int | None = None, receptive_field: int | None = None,
-                 precision: Literal["bfloat16"] | None = None, sha256: str | None = None) -> None:
+                 precision: Literal["bfloat16"] | None = None, layout: Layout | None = None,
+                 output: str | int | None = None, call: int = 0, sha256: str | None = None) -> None:
         super().__init__()
         module = load_module(network, weights)
         preprocessing = preprocessing_of(module, mean, std, scale, order, input_size)
-        self.layer_stack = LayerStack(module, layers, preprocessing=preprocessing, leak=leak, precision=precision)
+        self.layer_stack = LayerStack(module, layers, preprocessing=preprocessing, leak=leak, precision=precision,
+                                      layout=layout, output=output, call=call)
         self.__dict__["network"] = network  # not registered as a submodule: it belongs to the user
+        self.layout, self.output, self.call = layout, output, call
         self.layers, self.weights, self.sha256 = tuple(layers), None if weights is None else str(weights), sha256
         self.mean, self.std, self.scale, self.order = mean, std, scale, order
         self.leak, self.precision = leak, precision
@@ -62,8 +66,8 @@ class NetworkCode(Representation):
         layer_stack = self.layer_stack.leaky(max(self.leak, slope))
         if layer_stack is self.layer_stack:
             return self
-        twin = copy.copy(self)
-        twin._modules, twin.leak = {**self._modules, "layer_stack": layer_stack}, layer_stack.leak
+        twin = type(self).__new__(type(self))
+        twin.__dict__ |= {**vars(self), "_modules": {"layer_stack": layer_stack}, "leak": layer_stack.leak}
         return twin
 
     def params(self) -> dict[str, Any]:
@@ -81,7 +85,9 @@ class NetworkCode(Representation):
 
         `from_config` takes the file, ``weights=…``, or the module, ``network=…``, and checks the fingerprint.
         """
+        layouts = {self.layer_stack.layout_of(layer) for layer in self.layers} - {None}
         config = {"type": type(self).__name__, **self.params(), **vars(self.layer_stack.preprocessing),
+                  "layout": layouts.pop() if len(layouts) == 1 else self.layout,
                   "network": self._name, "weights": None, "sha256": self.fingerprint}
         return dict(json.loads(json.dumps(config)))
 
@@ -101,7 +107,7 @@ class CNN(NetworkCode):
     Parameters
     ----------
     network : str or Module
-        A published network by name, such as alexnet, vgg-m or squeezenet1_0, or a torch module in evaluation mode.
+        A published network by name, such as alexnet, vgg-m or squeezenet1_0, or a torch module.
         All names are in `unfeature.features.networks.zoo.NETWORKS`; a module takes (N, C, H, W).
     layer : str
         A layer by name (``"conv1"``, ``"fire2"``) or module path (``"features.10"``).
@@ -126,6 +132,13 @@ class CNN(NetworkCode):
     precision : {"bfloat16"}, optional
         Precision of convolutions and matrix products; that of the images by default.
         bfloat16 is about twice as fast on processors with such instructions, and codes are 0.5 % to 2 % off.
+    layout : {"channels_first", "channels_last", "tokens", "class_token"}, optional
+        Axes of the layer's output: (N, D, h, w); (N, h, w, D); tokens (N, T, D) of patches; the first token alone.
+        Recognised by default: see Notes.
+    output : str or int, optional
+        Key or index of the output, for a layer that returns several tensors.
+    call : int
+        Which call counts of a layer that the forward pass runs several times: 0 is the first, −1 the last.
     sha256 : str, optional
         Fingerprint that the weights must have, as `to_config` states it.
 
@@ -139,17 +152,21 @@ class CNN(NetworkCode):
     Raises
     ------
     ValueError
-        For an unknown network or layer, a module in training mode, missing mean or std, weights that do not fit, are
-        not finite or have another fingerprint, or an image size that the network cannot take.
+        For an unknown network or layer, a module that cannot be copied, missing mean or std, weights that do not fit,
+        are not finite or have another fingerprint, or an image size that the network cannot take.
     FileNotFoundError
         For missing weights; the message says where to download published ones.
 
     Notes
     -----
     Shape: x (N, 3, H, W) or (N, 1, H, W) in [0, 1] → (N, D, h, w), or (N, D) for layers without positions.
+    Tokens of patches are laid out in their grid, without those before them (class and register tokens); with
+    "class_token" the code is (N, D). A layout is recognised by the modules in the layer, the grid of patches, the shape
+    of the image and, if those leave a choice, by the shape for a wider image; else the layer is refused.
     Fully connected layers of the published networks are convolutions over the whole map: their codes are (N, D, 1, 1)
     at the size that the network was trained with and have more positions for larger images.
-    The module is never changed: a frozen copy shares its weights. Do not change those in place afterwards.
+    The module is never changed: a frozen copy in evaluation mode shares its parameters. Do not change those in place
+    afterwards. Any number of threads may use one descriptor at the same time.
 
     References
     ----------
@@ -161,10 +178,11 @@ class CNN(NetworkCode):
                  mean: float | Sequence[float] | None = None, std: float | Sequence[float] | None = None,
                  scale: float | None = None, order: Order | None = None, input_size: tuple[int, int] | None = None,
                  leak: float = 0.0, stride: int | None = None, receptive_field: int | None = None,
-                 precision: Literal["bfloat16"] | None = None, sha256: str | None = None) -> None:
+                 precision: Literal["bfloat16"] | None = None, layout: Layout | None = None,
+                 output: str | int | None = None, call: int = 0, sha256: str | None = None) -> None:
         super().__init__(network, [layer], weights, mean=mean, std=std, scale=scale, order=order,
                          input_size=input_size, leak=leak, stride=stride, receptive_field=receptive_field,
-                         precision=precision, sha256=sha256)
+                         precision=precision, layout=layout, output=output, call=call, sha256=sha256)
         self.layer = layer
 
     def forward(self, x: Tensor) -> Tensor:
@@ -223,13 +241,13 @@ class Layers(NetworkCode):
     Parameters
     ----------
     network : str or Module
-        A published network by name, or a torch module in evaluation mode.
+        A published network by name, or a torch module.
     layers : sequence of str
         Layers by name or module path, each once.
     weights : path, optional
         File of a published network's weights.
-    mean, std, scale, order, input_size, leak, precision, sha256 : optional
-        Preprocessing and options of the network, as for `CNN`.
+    mean, std, scale, order, input_size, leak, precision, layout, output, call, sha256 : optional
+        Preprocessing and options of the network, as for `CNN`; layout, output and call hold for every layer.
     stride, receptive_field : int, optional
         Pixels; by default the largest of the layers.
 

@@ -1,16 +1,17 @@
-"""Outputs of the layers of any torch module, read with forward hooks on a frozen copy."""
+"""Outputs of the layers of any torch module, read with forward hooks."""
 
 from __future__ import annotations
 
-import copy
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import chain
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .layouts import NoCode, pick
 
 FEW_CHANNELS = 4  # fewer input channels than fill a vector register
 
@@ -19,55 +20,43 @@ class _Done(Exception):
     """All layers have run."""
 
 
-class NoCode(ValueError):
-    """A layer whose output is not a code, for any image."""
+def run(module: nn.Module, paths: Sequence[str], x: Tensor, call: int = 0,
+        output: str | int | None = None) -> list[Tensor]:
+    """The tensors that the layers at these paths give; the forward pass stops at the last of them.
 
-
-def frozen(module: nn.Module, convert: Callable[[Tensor], Tensor] = Tensor.detach) -> nn.Module:
-    """A copy of a module whose parameters are buffers, each converted from the original's tensor.
-
-    By default the copy shares the memory of the tensors, but no hooks, modes or gradients. A module that cannot be
-    copied is a ValueError.
+    Of a layer that runs several times, `call` counts: 0 is the first, −1 the last, for which the pass does not stop. Of
+    several outputs, the one with this key or index. The hooks are always removed. A layer that the forward pass does
+    not run, or not so often, raises `NoCode`.
     """
-    memo = {id(t): convert(t.detach()) for t in chain(module.parameters(), module.buffers())}
-    try:
-        twin = copy.deepcopy(module, memo)
-    except Exception as error:
-        raise ValueError(f"the module {type(module).__name__} cannot be copied ({error}): remove weight "
-                         "normalisation, hooks that hold tensors, and compilation first") from error
-    for part in twin.modules():
-        for name, tensor in list(part._parameters.items()):
-            if tensor is not None:
-                del part._parameters[name]
-                part.register_buffer(name, tensor)
-    return twin
+    found: dict[str, deque[Tensor]] = {path: deque(maxlen=max(1, -call)) for path in paths}
+    calls = Counter[str]()
 
-
-def run(module: nn.Module, paths: Sequence[str], x: Tensor) -> list[Any]:
-    """The outputs of the layers at these paths; the forward pass stops at the last of them.
-
-    A layer that runs several times gives its first output. The hooks are always removed. A layer that the forward pass
-    does not run raises `NoCode`.
-    """
-    found: dict[str, Any] = {}
-
-    def keep(path: str, _: nn.Module, __: Any, output: Any) -> None:
-        shared = len(paths) > 1 and isinstance(output, Tensor)
-        found.setdefault(path, output.clone() if shared else output)  # the next layer may be in-place
-        if len(found) == len(set(paths)):
+    def keep(path: str, _: nn.Module, __: Any, given: Any) -> None:
+        calls[path] += 1
+        if call >= 0 and calls[path] != call + 1:
+            return
+        tensor = pick(given, output, path)
+        found[path].append(tensor)
+        if call >= 0 and all(found.values()):
             raise _Done
+        found[path][-1] = tensor.clone()  # the next layer may be in-place
 
-    handles = [module.get_submodule(path).register_forward_hook(partial(keep, path)) for path in set(paths)]
+    handles = [module.get_submodule(path).register_forward_hook(partial(keep, path)) for path in found]
     try:
         module(x)
     except _Done:
-        return [found[path] for path in paths]
+        pass
     finally:
         for handle in handles:
             handle.remove()
-    idle = [path for path in paths if path not in found]
-    raise NoCode(f"the forward pass of {type(module).__name__} does not run the layers {', '.join(idle)}: "
-                 "choose layers that it calls as modules")
+    missed = [path for path, tensors in found.items() if len(tensors) < max(1, -call)]
+    if any(calls[path] for path in missed):
+        counts = ", ".join(f"{path} {calls[path]} times" for path in missed)
+        raise NoCode(f"there is no call {call}: the forward pass of {type(module).__name__} runs {counts}")
+    if missed:
+        raise NoCode(f"the forward pass of {type(module).__name__} does not run the layers {', '.join(missed)}: "
+                     "choose layers that it calls as modules")
+    return [found[path][0] for path in paths]
 
 
 class LeakyReLU(nn.Module):

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .hooks import FoldedConv2d, LeakyReLU, NoCode, frozen, run, swap
+from .copies import Copies, frozen
+from .hooks import FoldedConv2d, LeakyReLU, run, swap
+from .layouts import Arrangement, Layout, NoCode, unchanged_axis
 from .preprocessing import Preprocessing, preprocessing_of
 from .receptive_field import Field, derive, measure
 from .weights import load_network
@@ -28,8 +30,8 @@ class LayerStack(nn.Module):
 
     Parameters
     ----------
-    network, weights, leak, precision
-        As for `CNN`.
+    network, weights, leak, precision, layout, output, call
+        As for `CNN`; the last three hold for every layer.
     layers : sequence of str
         Layers by name (``"conv1"``, ``"fire2"``) or module path (``"features.10"``), each once.
     preprocessing : Preprocessing, optional
@@ -48,7 +50,8 @@ class LayerStack(nn.Module):
 
     def __init__(self, network: str | nn.Module, layers: Sequence[str], weights: str | Path | None = None, *,
                  preprocessing: Preprocessing | None = None, leak: float = 0.0,
-                 precision: Literal["bfloat16"] | None = None) -> None:
+                 precision: Literal["bfloat16"] | None = None, layout: Layout | None = None,
+                 output: str | int | None = None, call: int = 0) -> None:
         super().__init__()
         if isinstance(layers, str) or not layers or len(set(layers)) < len(layers):
             raise ValueError(f"layers is a list of different names, got {layers!r}")
@@ -57,32 +60,50 @@ class LayerStack(nn.Module):
         if not (math.isfinite(leak) and 0 <= leak <= 1):
             raise ValueError(f"leak is a slope from 0 to 1, got {leak}")
         module = load_module(network, weights)
-        self.layers, self.precision, self.leak = tuple(layers), precision, leak
+        self.layers, self.precision, self.leak, self.output, self.call = tuple(layers), precision, leak, output, call
         self.paths = [resolve(module, layer) for layer in self.layers]
         self.preprocessing = preprocessing or preprocessing_of(module)
         published = isinstance(module, Network)
-        self.model = frozen(_truncated(module, self.paths), _channels_last if published else Tensor.detach)
+        self._arrangement = Arrangement(module, len(self.preprocessing.mean),
+                                        layout or ("channels_first" if published else None))
+        self._layouts: dict[str, Layout | None] = {}
+        self.model = frozen(module if call else _truncated(module, self.paths),
+                            _channels_last if published else Tensor.detach, own_buffers=True)
         _check_weights(self.model)
         self.fingerprint = _fingerprint(self.model)
-        self._twins: dict[tuple[str, torch.dtype], nn.Module] = {}
         self._shapes: dict[tuple[int, int], dict[str, tuple[int, ...]]] = {}
         if leak and not _make_leaky(self.model, leak):
             raise ValueError("leak needs ReLUs that are modules (torch.nn.ReLU), and there is none up to "
                              f"{', '.join(self.layers)}: leave it at 0")
         if published:
             swap(self.model, FoldedConv2d.suits, FoldedConv2d)
+        self._copies = Copies(self.model)
         self.eval()
 
     def leaky(self, leak: float) -> LayerStack:
         """A copy with shared weights and another leak; itself if the leak is the same or no ReLUs are modules."""
         if leak == self.leak:
             return self
-        model = frozen(self.model)
+        model = self._copies.new()
         if not _make_leaky(model, leak):
             return self
-        twin = copy.copy(self)
-        twin._modules, twin._twins, twin.leak = {"model": model}, {}, leak
+        twin = type(self).__new__(type(self))
+        twin.__setstate__({**self.__getstate__(), "_modules": {"model": model}, "leak": leak})
         return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the copies for other threads."""
+        return {name: value for name, value in vars(self).items() if name != "_copies"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._copies = Copies(self.model)
+
+    def _apply(self, *args: Any, **kwargs: Any) -> LayerStack:
+        """Take the copies along to another device or precision."""
+        super()._apply(*args, **kwargs)
+        self._copies = Copies(self.model)
+        return self
 
     def train(self, mode: bool = True) -> LayerStack:
         """Stay in evaluation mode: the network is frozen."""
@@ -90,29 +111,53 @@ class LayerStack(nn.Module):
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """The code (N, D, h, w) or (N, D) of every layer, by name, for images (N, C, H, W), RGB in [0, 1]."""
+        if not len(x):
+            shapes = self.output_shapes(*x.shape[2:])
+            return {layer: x.new_zeros(0, *shape) + x.sum() for layer, shape in shapes.items()}
+        size, tensors = (x.shape[2], x.shape[3]), self._run(x)
+        codes = {}
+        for layer, path, tensor in zip(self.layers, self.paths, tensors, strict=True):
+            if tensor.ndim < 2 or len(tensor) != len(x):
+                raise NoCode(f"layer {layer!r} gives shape {tuple(tensor.shape)} for {len(x)} images, but a code has "
+                             "one row for each: choose a layer around it")
+            if layer not in self._layouts and tensor.ndim > 2:
+                self._layouts[layer] = self._recognise(path, tuple(tensor.shape), size)
+            code = self._arrangement.code(tensor, self._layouts.get(layer), layer, size)
+            codes[layer] = code.to(x.dtype).contiguous()
+        return codes
+
+    def _run(self, x: Tensor) -> list[Tensor]:
+        """What the layers give for images."""
         x = self.preprocessing(x.expand(-1, len(self.preprocessing.mean), -1, -1))
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.precision is not None):
-            codes = dict(zip(self.layers, run(self._model_for(x), self.paths, x), strict=True))
-        for layer, code in codes.items():
-            if not isinstance(code, Tensor) or code.ndim not in (2, 4):
-                what = f"shape {tuple(code.shape)}" if isinstance(code, Tensor) else f"a {type(code).__name__}"
-                raise NoCode(f"layer {layer!r} gives {what}, but a code has shape (N, D, h, w) or (N, D): "
-                             "choose a layer inside it")
-        return {layer: code.to(x.dtype) for layer, code in codes.items()}
+        mixed = torch.autocast(x.device.type, torch.bfloat16, enabled=self.precision is not None)
+        with mixed, self._copies.lend(x) as model:
+            return run(model, self.paths, x, self.call, self.output)
+
+    @torch.no_grad()
+    def _recognise(self, path: str, shape: tuple[int, ...], size: tuple[int, int]) -> Layout | None:
+        """The layout of a layer, by its shape for an image or, if several suit that, by its shape for a wider one."""
+        layout = self._arrangement.recognise(self.model.get_submodule(path), shape, size)
+        if layout is None:
+            with suppress(Exception):  # a user's network may raise anything for another size
+                wider = self._run(self._grey(size[0], 2 * size[1]))[self.paths.index(path)]
+                return unchanged_axis(shape[1:], tuple(wider.shape[1:]))
+        return layout
+
+    def layout_of(self, layer: str) -> Layout | None:
+        """The layout of a layer; None for a code without positions, or one that is not recognised."""
+        if layer not in self._layouts:
+            with suppress(ValueError):
+                self.output_shapes(*self._nominal_size)
+        return self._layouts.get(layer, self._arrangement.layout)
+
+    @property
+    def _nominal_size(self) -> tuple[int, int]:
+        return self.preprocessing.input_size or (224, 224)
 
     @property
     def _weight(self) -> Tensor:
         """One of the network's weights, for its device and precision."""
         return next((b for b in self.model.buffers() if b.is_floating_point()), torch.zeros(0))
-
-    def _model_for(self, x: Tensor) -> nn.Module:
-        """The network on the device and in the precision of x."""
-        if (self._weight.device, self._weight.dtype) == (x.device, x.dtype):
-            return self.model
-        key = (str(x.device), x.dtype)
-        if key not in self._twins:
-            self._twins[key] = frozen(self.model, lambda t: t.to(x.device, x.dtype if t.is_floating_point() else None))
-        return self._twins[key]
 
     def output_shapes(self, height: int, width: int) -> dict[str, tuple[int, ...]]:
         """The shape (D, h, w) or (D,) of every layer's code; ValueError for a size that the network cannot take."""
@@ -143,10 +188,11 @@ class LayerStack(nn.Module):
     @torch.no_grad()
     def field(self, layer: str) -> Field:
         """A layer's receptive fields: derived from its modules if possible, else measured, else the whole image."""
-        size = self.preprocessing.input_size or (224, 224)
+        size = self._nominal_size
         self.output_shapes(*size)
         image = self._grey(*size)
-        field, complete = derive(self.model, self.paths[self.layers.index(layer)], image)
+        with self._copies.lend(image) as model:
+            field, complete = derive(model, self.paths[self.layers.index(layer)], image, self.call, self.output)
         if not complete:
             field = measure(lambda x: self.forward(x)[layer], image) or Field(math.inf, field.stride, field.offset)
         return field if math.isfinite(field.size) else Field(max(size), field.stride, field.offset)
@@ -157,17 +203,13 @@ def _make_leaky(model: nn.Module, leak: float) -> bool:
 
 
 def load_module(network: str | nn.Module, weights: str | Path | None) -> nn.Module:
-    """A published network with its weights, or the module itself if it is in evaluation mode."""
+    """A published network with its weights, or the module itself."""
     if isinstance(network, str):
         return load_network(network, weights)
     if not isinstance(network, nn.Module):
         raise ValueError(f"a network is a name or a torch module, got {type(network).__name__}")
     if weights is not None:
         raise ValueError("weights are for networks by name; a module has its own: load them into it first")
-    training = next((name or "itself" for name, part in network.named_modules() if part.training), None)
-    if training:
-        raise ValueError(f"{type(network).__name__} is in training mode ({training}), where dropout and batch "
-                         "normalisation change its codes: call network.eval() first")
     return network
 
 
@@ -177,7 +219,7 @@ def _truncated(module: nn.Module, paths: Sequence[str]) -> nn.Module:
         return module
     heads = {path.split(".")[0] for path in paths}
     last = max(i for i, name in enumerate(module._modules) if name in heads)
-    return nn.Sequential(OrderedDict(list(module._modules.items())[:last + 1])).eval()
+    return nn.Sequential(OrderedDict(list(module._modules.items())[:last + 1]))
 
 
 def _channels_last(tensor: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,13 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.io import loadmat
 from torch import nn
 
+from .matfile import read_mat
 from .preprocessing import Preprocessing
 from .zoo import ClippedAvgPool2d, LocalNorm, Network
 
 Struct = dict[str, Any]
+LARGEST_SIDE = 10_000
 FOR_TRAINING = ("dropout", "softmaxloss", "loss")
 
 
@@ -33,15 +36,18 @@ def read_matconvnet(path: str | Path) -> Network:
     variables = _variables(path)
     meta = _struct(variables.get("meta"))
     normalization = _struct(meta.get("normalization", variables.get("normalization")))
-    size = [int(n) for n in _numbers(normalization.get("imageSize"))]
-    layers = _read_layers(variables["layers"], size[2] if len(size) > 2 else None, path.name)
-    inputs = next((m.in_channels for m in nn.ModuleList(layers.values()).modules() if isinstance(m, nn.Conv2d)), 3)
-    preprocessing = Preprocessing(_mean_colour(normalization.get("averageImage"), inputs), (1.0,) * inputs, 255.0,
-                                  input_size=(size[0], size[1]) if len(size) > 1 else None)
-    return Network(layers, path.stem, preprocessing).eval()
+    try:
+        size = _sides(normalization, "imageSize", None, None)
+        layers = _read_layers(variables["layers"], size[2] if len(size) > 2 else None)
+        inputs = next((m.in_channels for m in nn.ModuleList(layers.values()).modules() if isinstance(m, nn.Conv2d)), 3)
+        preprocessing = Preprocessing(_mean_colour(normalization.get("averageImage"), inputs), (1.0,) * inputs, 255.0,
+                                      input_size=(size[0], size[1]) if len(size) > 1 else None)
+        return Network(layers, path.stem, preprocessing).eval()
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ValueError(f"{path.name}: {error}") from error
 
 
-def _read_layers(structs: Any, channels: int | None, file: str) -> dict[str, nn.Module]:
+def _read_layers(structs: Any, channels: int | None) -> dict[str, nn.Module]:
     """The modules, by name, of a cell or struct array of layers; `channels` are the image's, if they are known."""
     layers: dict[str, nn.Module] = {}
     for i, layer in enumerate(map(_struct, np.asarray(structs).reshape(-1)), start=1):
@@ -49,14 +55,14 @@ def _read_layers(structs: Any, channels: int | None, file: str) -> dict[str, nn.
         if kind in FOR_TRAINING:
             continue
         if kind not in BUILDERS:
-            raise ValueError(f"{file}: layer {i}, {name!r}, has the type {kind!r}; known are "
+            raise ValueError(f"layer {i}, {name!r}, has the type {kind!r}; known are "
                              f"{', '.join((*BUILDERS, *FOR_TRAINING))}")
         if name in layers:
-            raise ValueError(f"{file}: two layers are called {name!r}: rename one")
+            raise ValueError(f"two layers are called {name!r}: rename one")
         try:
             module = BUILDERS[kind](layer, channels)
-        except (ValueError, IndexError, TypeError) as error:
-            raise ValueError(f"{file}: layer {i}, {name!r}, of type {kind}: {error}") from error
+        except (ValueError, IndexError, TypeError, OverflowError, RuntimeError) as error:
+            raise ValueError(f"layer {i}, {name!r}, of type {kind}: {error}") from error
         previous = next(reversed(layers.values()), None)
         if isinstance(module, nn.ReLU) and isinstance(previous, nn.Conv2d):
             module.inplace = True
@@ -69,10 +75,10 @@ def _variables(path: Path) -> Struct:
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}")
     try:
-        variables: Struct = loadmat(str(path), squeeze_me=False)
+        variables: Struct = read_mat(path)
     except NotImplementedError as error:
         raise ValueError(f"{path} is a MATLAB 7.3 file: save it with -v7") from error
-    except Exception as error:  # scipy's parser raises errors of any type
+    except (ValueError, zlib.error, struct.error, MemoryError, OSError) as error:
         raise ValueError(f"{path} is not a whole MATLAB file ({error}): download or copy it again") from error
     variables = _struct(variables["net"]) if "net" in variables else variables
     if "layers" not in variables or "vars" in variables:
@@ -99,9 +105,13 @@ def _text(value: Any) -> str:
     return str(array[0]) if array.size else ""
 
 
-def _sides(layer: Struct, field: str, default: int, count: int) -> list[int]:
-    """A field of `count` numbers, or of one number for all."""
-    numbers = [int(n) for n in _numbers(layer.get(field))] or [default]
+def _sides(layer: Struct, field: str, default: int | None, count: int | None, least: int = 1) -> list[int]:
+    """A field of `count` numbers, or of one number for all; of any number if there is no count."""
+    numbers = [int(n) for n in _numbers(layer.get(field))] or ([] if default is None else [default])
+    if not all(least <= n <= LARGEST_SIDE for n in numbers):
+        raise ValueError(f"{field} is {numbers[:4]}, expected numbers from {least} to {LARGEST_SIDE}")
+    if count is None:
+        return numbers
     if len(numbers) not in (1, count):
         raise ValueError(f"{field} has {len(numbers)} numbers, expected 1 or {count}")
     return numbers * count if len(numbers) == 1 else numbers
@@ -126,8 +136,10 @@ def _conv(layer: Struct, channels: int | None) -> nn.Module:
         if tensor is not None and not tensor.isfinite().all():
             raise ValueError(f"its {what} have {int((~tensor.isfinite()).sum())} values that are not finite")
     stride, dilation = _sides(layer, "stride", 1, 2), _sides(layer, "dilate", 1, 2)
-    top, bottom, left, right = _sides(layer, "pad", 0, 4)
+    top, bottom, left, right = _sides(layer, "pad", 0, 4, 0)
     even = top == bottom and left == right
+    if min(weight.shape) < 1:
+        raise ValueError(f"its filter bank is empty, {tuple(bank.shape)}")
     with torch.device("meta"):
         conv = nn.Conv2d(channels, outputs, (height, width), (stride[0], stride[1]), (top, left) if even else 0,
                          (dilation[0], dilation[1]), channels // inputs, bias is not None)
@@ -139,7 +151,7 @@ def _conv(layer: Struct, channels: int | None) -> nn.Module:
 def _pool(layer: Struct, channels: int | None) -> nn.Module:
     (height, width), (down, across) = (_sides(layer, f, 1, 2) for f in ("pool", "stride"))
     kernel, stride = (height, width), (down, across)
-    top, bottom, left, right = pads = _sides(layer, "pad", 0, 4)
+    top, bottom, left, right = pads = _sides(layer, "pad", 0, 4, 0)
     method = _text(layer.get("method")) or "max"
     if method not in ("max", "avg"):
         raise ValueError(f"the method is {method!r}, expected 'max' or 'avg'")
@@ -155,11 +167,15 @@ def _pool(layer: Struct, channels: int | None) -> nn.Module:
 
 def _relu(layer: Struct, channels: int | None) -> nn.Module:
     leak = _numbers(layer.get("leak"))
+    if not np.isfinite(leak).all():
+        raise ValueError("its leak is not finite")
     return nn.LeakyReLU(float(leak[0])) if leak.any() else nn.ReLU()
 
 
 def _lrn(layer: Struct, channels: int | None) -> nn.Module:
     window, kappa, alpha, beta = _numbers(layer.get("param")) if "param" in layer else (5, 1, 1e-4 / 5, 0.75)
+    if not (np.isfinite([window, kappa, alpha, beta]).all() and 1 <= window <= LARGEST_SIDE):
+        raise ValueError(f"its window, κ, α and β are {window}, {kappa}, {alpha} and {beta}")
     return LocalNorm(int(window), float(window * alpha), float(beta), float(kappa))
 
 
@@ -171,6 +187,8 @@ BUILDERS: dict[str, Callable[[Struct, int | None], nn.Module]] = {
 def _mean_colour(image: Any, channels: int) -> tuple[float, ...]:
     """The spatial mean of a mean image: (H, W, C), a colour of C numbers, or nothing."""
     array = np.asarray(0.0 if image is None else image, dtype=np.float64)
+    if not np.isfinite(array).all():
+        raise ValueError("the file's mean image has values that are not finite")
     if array.size in (0, 1, channels):
         return tuple(float(v) for v in np.broadcast_to(array.reshape(-1) if array.size else 0.0, channels))
     array = array if array.ndim == 3 else array[..., None]

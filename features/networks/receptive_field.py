@@ -60,26 +60,29 @@ def step(module: nn.Module) -> tuple[float, int, int] | None:
     return None
 
 
-def derive(module: nn.Module, path: str, x: Tensor) -> tuple[Field, bool]:
+def derive(module: nn.Module, path: str, x: Tensor, call: int = 0,
+           output: str | int | None = None) -> tuple[Field, bool]:
     """The field of the layer at a path, derived from layer to layer in one forward pass of x, and True.
+
+    Call and output are those of `run`.
 
     If a module of unknown windows precedes the layer: the field before that module, and False.
     """
     known: list[tuple[Tensor, Field]] = [(x, Field())]
 
-    def follow(part: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+    def follow(part: nn.Module, inputs: tuple[Any, ...], found: Any) -> None:
         window = step(part)
         field = next((f for t, f in reversed(known) if len(inputs) == 1 and t is inputs[0]), None)
-        if field is not None and window is not None and isinstance(output, Tensor):
-            known.append((output, field.through(*window)))
+        if field is not None and window is not None and isinstance(found, Tensor):
+            known.append((found, field.through(*window)))
 
     handles = [part.register_forward_hook(follow) for part in _windowed(module, "", path)]
     try:
-        (output,) = run(module, [path], x)
+        (code,) = run(module, [path], x, call, output)
     finally:
         for handle in handles:
             handle.remove()
-    own = next((f for t, f in reversed(known) if t is output), None)
+    own = next((f for t, f in reversed(known) if t is code), None)
     return (own, True) if own is not None else (known[-1][1], False)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import pickle
 import warnings
@@ -16,6 +15,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from unfeature.io.files import existing_file, read_json
+
+from ..checks import check_size
 from .matconvnet import read_matconvnet
 from .preprocessing import Preprocessing
 from .zoo import Network, network
@@ -60,13 +62,14 @@ def load_network(name: str, weights: str | Path | None = None) -> Network:
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file or a torch state dict, by name; other contents of a pickle are never loaded."""
     path = Path(path)
+    if path.suffix not in (".safetensors", ".pth", ".pt"):
+        raise ValueError(f"{path}: weights are read from .mat, .safetensors, .pth and .pt files")
+    existing_file(path)
     if path.suffix == ".safetensors":
         try:
-            return dict(load_file(path))
+            return _within(path, load_file(path))
         except (SafetensorError, OSError, ValueError) as error:
             raise ValueError(f"{path} is not a whole safetensors file ({error}): copy it again") from error
-    if path.suffix not in (".pth", ".pt"):
-        raise ValueError(f"{path}: weights are read from .mat, .safetensors, .pth and .pt files")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's, about the pickles that it is about to refuse
@@ -74,13 +77,25 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     except pickle.UnpicklingError as error:
         raise ValueError(f"{path} holds more than tensors, or is no torch file, and is refused because a pickle can "
                          "run any code: save network.state_dict() instead of the network") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise ValueError(f"{path} is not a whole torch file ({error}): copy it again") from error
+    except Exception as error:  # a damaged pickle raises errors of any type
+        reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        raise ValueError(f"{path} is not a whole torch file ({reason[0][:200]}): copy it again") from error
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()):
         raise ValueError(f"{path} holds no tensors by name: save network.state_dict() there")
-    return {str(key).removeprefix("module."): tensor for key, tensor in content.items()}
+    return _within(path, {str(key).removeprefix("module."): tensor for key, tensor in content.items()})
+
+
+def _within(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors that are plain, and no larger than their file; a ValueError for others."""
+    size = path.stat().st_size
+    for name, tensor in tensors.items():
+        if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
+            raise ValueError(f"{path}: the tensor {name[:60]} is not a plain one on the CPU")
+        if tensor.numel() * tensor.element_size() > size:
+            raise ValueError(f"{path}: the tensor {name[:60]}, {tuple(tensor.shape)}, is larger than the file")
+    return dict(tensors)
 
 
 def fill(target: Network, tensors: Mapping[str, Tensor], source: str | Path) -> None:
@@ -105,7 +120,8 @@ def _compare(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], name: 
         "of another shape": [f"{key} {tuple(found[key].shape)} instead of {tuple(expected[key].shape)}"
                              for key in expected if key in found and found[key].shape != expected[key].shape],
         "not of floating point": [key for key in found if not found[key].is_floating_point()],
-        "not finite": [key for key in found if found[key].is_floating_point() and not found[key].isfinite().all()],
+        "not finite": [key for key in expected if key in found and found[key].shape == expected[key].shape
+                       and found[key].is_floating_point() and not found[key].isfinite().all()],
     }
     said = [f"{len(keys)} {what}: {', '.join(keys[:8])}{', …' if len(keys) > 8 else ''}"
             for what, keys in troubles.items() if keys]
@@ -119,15 +135,16 @@ def _stated_preprocessing(path: Path, default: Preprocessing) -> Preprocessing:
     if not path.is_file():
         return default
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}, beside the weights, is not JSON ({error}): mend it, or move it away") from error
-    stated: dict[str, Any] = content.get("preprocessing", {}) if isinstance(content, dict) else {}
-    changes: dict[str, Any] = {n: tuple(float(v) for v in stated[n]) for n in ("mean", "std") if n in stated}
-    if "value_range" in stated:
-        changes["scale"] = float(stated["value_range"][1]) * float(stated.get("scale", 1.0))
-    if "channel_order" in stated:
-        changes["order"] = stated["channel_order"]
-    if "input_size" in stated:
-        changes["input_size"] = tuple(int(n) for n in stated["input_size"][-2:])
-    return dataclasses.replace(default, **changes)
+        content = read_json(path)
+        stated: dict[str, Any] = content.get("preprocessing", {}) if isinstance(content, dict) else {}
+        changes: dict[str, Any] = {n: tuple(float(v) for v in stated[n]) for n in ("mean", "std") if n in stated}
+        if "value_range" in stated:
+            changes["scale"] = float(stated["value_range"][1]) * float(stated.get("scale", 1.0))
+        if "channel_order" in stated:
+            changes["order"] = stated["channel_order"]
+        if "input_size" in stated:
+            changes["input_size"] = check_size(stated["input_size"][-2:])
+        return dataclasses.replace(default, **changes)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
+        raise ValueError(f"{path}, beside the weights, is not JSON that describes their preprocessing ({error}): "
+                         "mend it, or move it away") from error

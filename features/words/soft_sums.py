@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+from ..backend import is_traced
 
 BLOCK = 2**19
 """Elements of a block on the CPU, of one image: it fits the cache and does not fragment memory."""
@@ -26,7 +27,7 @@ def soft_moments(local: Tensor, centre: Tensor, offsets: Tensor, weights: Tensor
     Parameters
     ----------
     local : Tensor (N, P, D)
-        Descriptors d, the only argument with a gradient (differentiable once).
+        Descriptors d, the only argument with a gradient .
     centre : Tensor (D,)
         c; a point near the descriptors limits the cancellation of squares.
     offsets : Tensor (K,)
@@ -36,6 +37,7 @@ def soft_moments(local: Tensor, centre: Tensor, offsets: Tensor, weights: Tensor
     Notes
     -----
     Blocks are computed in the precision of the descriptors, float32 at least, and added in float64, the result's dtype.
+    Second derivatives, and what torch traces or transforms, take all positions at once.
     """
     return _soft_sums(local, centre, offsets, weights, None)
 
@@ -51,9 +53,19 @@ def soft_masses(local: Tensor, centre: Tensor, offsets: Tensor, weights: Tensor,
 
 def _soft_sums(local: Tensor, centre: Tensor, offsets: Tensor, weights: Tensor, members: Tensor | None) -> Tensor:
     local = local.to(torch.promote_types(local.dtype, torch.float32))
-    constants = (None if c is None else c.to(local) for c in (centre, offsets, weights, members))
-    sums: Tensor = _SoftSums.apply(local, *constants)
+    centre, offsets, weights = (constant.to(local) for constant in (centre, offsets, weights))
+    operands = local, centre, offsets, weights, None if members is None else members.to(local)
+    sums: Tensor = _at_once(*operands) if is_traced() else _SoftSums.apply(*operands)
     return sums
+
+
+def _at_once(local: Tensor, centre: Tensor, offsets: Tensor, weights: Tensor, members: Tensor | None) -> Tensor:
+    """The sums of all positions in one block, of plain torch."""
+    features = _features(local, centre, weights)
+    assigned = torch.softmax(_logits(features, offsets, weights), 1)
+    if members is not None:
+        return (assigned @ members).double()
+    return torch.cat([assigned.sum(2, keepdim=True), assigned @ features.transpose(1, 2)], 2).double()
 
 
 class _SoftSums(torch.autograd.Function):
@@ -80,9 +92,12 @@ class _SoftSums(torch.autograd.Function):
         return total
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         local, centre, offsets, weights, members, *kept = ctx.saved_tensors
+        if torch.is_grad_enabled() or is_traced(upstream):
+            with torch.enable_grad():
+                sums = _at_once(local, centre, offsets, weights, members)
+            return *torch.autograd.grad(sums, local, upstream, create_graph=torch.is_grad_enabled()), *(None,) * 4
         out, dimensions = torch.empty_like(local), local.shape[2]
         by_mass, by_moments = (part.to(local) for part in upstream.split([1, upstream.shape[2] - 1], 2))
         upstream, by_features = upstream.to(local), weights.expand(len(local), -1, -1).transpose(1, 2)
@@ -123,8 +138,12 @@ def _features(local: Tensor, centre: Tensor, weights: Tensor) -> Tensor:
 
 def _assign(features: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
     """q, (N, K, P)."""
-    logits = torch.baddbmm(offsets[:, None], weights.expand(len(features), -1, -1), features)
-    return torch.threshold_(torch.softmax(logits, 1), LEAST_ASSIGNMENT, 0.0)
+    return torch.threshold_(torch.softmax(_logits(features, offsets, weights), 1), LEAST_ASSIGNMENT, 0.0)
+
+
+def _logits(features: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
+    """o + w · f, (N, K, P)."""
+    return torch.baddbmm(offsets[:, None], weights.expand(len(features), -1, -1), features)
 
 
 def _by_logits(by_assigned: Tensor, assigned: Tensor) -> Tensor:

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from unfeature.io.files import load_arrays, save_arrays
 from unfeature.io.memory import bytes_of
+from unfeature.io.schema import Field, Value, check_fields
 
-from ..base import Representation, differences
+from ..base import Representation, described, differences
 from ..checks import check_choice
 from .sampling import (
     PATCH,
@@ -35,6 +36,11 @@ Kind = Literal["kmeans", "gmm"]
 SAMPLES_PER_WORD = 400
 FEWEST_SAMPLES = 100_000
 LOWEST_VARIANCE = 0.1
+META = {"kind": Value(str, choices=get_args(Kind)), "phi": Value(dict), "root": Value(bool)}
+WORDS = {"words": Field("float32", ("words", "dimension")), "counts": Field("int64", ("words",), low=0, optional=True),
+         "patches": Field("float32", ("words", PATCH, PATCH), 0, 1, optional=True)}
+COMPONENTS = {"variances": Field("float32", ("words", "dimension"), low=1e-45),
+              "priors": Field("float32", ("words",), 1e-45, 1)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,9 +167,10 @@ class Vocabulary:
             The descriptor that the words were learned with; by default it is rebuilt from the file. Another one is a
             ValueError, as is a file that holds no vocabulary.
         """
-        meta, arrays = load_arrays(path, "vocabulary")
+        meta, arrays = load_arrays(path, "vocabulary", meta=META)
+        check_fields(path, arrays, WORDS if meta["kind"] == "kmeans" else WORDS | COMPONENTS)
         if phi is None:
-            phi = Representation.from_config(meta["phi"])
+            phi = described(path, meta["phi"])
         else:
             _check_same(path, phi.to_config(), meta["phi"])
         return (Mixture if meta["kind"] == "gmm" else Vocabulary)(phi=phi, root=meta["root"], **arrays)

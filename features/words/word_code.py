@@ -9,10 +9,12 @@ from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 from torch.utils.checkpoint import checkpoint
 
+from ..backend import is_traced
 from ..base import Representation
 from ..checks import check_choice
 from ..device_constants import cached_on_device, constant
@@ -42,7 +44,9 @@ class WordCode(Representation):
 
     codebook: Tensor
     region_dimension: int
+    heavy = True
     square_root: bool = False
+    traceable = False
     normalise_code: bool = True
 
     def __init__(self, words: Vocabulary, levels: tuple[Level, ...], softening: float = 0.0) -> None:
@@ -161,7 +165,7 @@ class AssignedCode(WordCode):
     def pool(self, local: Tensor, regions: Sequence[Region]) -> Tensor:
         """Statistics of regions; many positions are pooled in blocks, recomputed in backward to bound memory."""
         block = max(1, LARGEST_BLOCK // (len(local) * len(self.codebook)))
-        if local.shape[1] <= block:
+        if local.shape[1] <= block or is_traced():
             return self._pool(local, regions)
         pooled = ((checkpoint(self._pool, piece, [slice(None)], use_reentrant=False)
                    for piece in local[:, region].split(block, dim=1)) for region in regions)
@@ -180,12 +184,12 @@ class AssignedCode(WordCode):
         return changes
 
 
-def _region(rows: int, columns: int, k: int, h: int, w: int, layers: int) -> Tensor:
+def _region(rows: int, columns: int, k: int, h: int, w: int, layers: int) -> NDArray[np.int64]:
     """Indices of the positions in the k-th region of a grid, for `layers` stacked maps of h·w positions."""
     row = (2 * np.arange(h) + 1) * rows // (2 * h)
     column = (2 * np.arange(w) + 1) * columns // (2 * w)
     inside = (row[:, None] * columns + column).ravel() == k
-    return torch.from_numpy(np.flatnonzero(np.tile(inside, layers)))
+    return np.flatnonzero(np.tile(inside, layers))
 
 
 def squared_distances(local: Tensor, words: Tensor) -> Tensor:
@@ -197,7 +201,7 @@ def squared_distances(local: Tensor, words: Tensor) -> Tensor:
 
 def nearest(distances: Tensor) -> Tensor:
     """1 for the nearest word, 0 for the others; ties go to the first word."""
-    return torch.zeros_like(distances).scatter_(-1, distances.argmin(-1, keepdim=True), 1.0)
+    return torch.zeros_like(distances).scatter(-1, distances.argmin(-1, keepdim=True), 1.0)
 
 
 def gaussian_weights(distances: Tensor, sigma: float, neighbours: int | None) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from unfeature.features.backend import scalars, uses_compiled
+from unfeature.features.threads import in_parallel
 
 Projection = Callable[[Tensor], Tensor]
 
@@ -118,8 +119,9 @@ class AdaGrad(FirstOrder):
         if uses_compiled(gradient):
             from ..compiled import adagrad
 
-            flat = (a.view(-1).numpy() for a in (gradient.contiguous(), self.squares, self.velocity))
-            adagrad(*flat, *scalars(gradient, self.memory, damping, self.step))
+            flat = (a.view(len(a), -1).numpy() for a in (gradient.contiguous(), self.squares, self.velocity))
+            numbers = scalars(gradient, self.memory, damping, self.step)
+            in_parallel(adagrad, len(gradient), 1, gradient.numel(), *flat, *numbers)
         else:
             self.squares.mul_(self.memory).addcmul_(gradient, gradient)
             self.velocity.mul_(self.memory).addcdiv_(gradient, self.squares.sqrt().add_(damping), value=-self.step)

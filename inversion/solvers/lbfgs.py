@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.linalg.lapack import dtrtrs
 from torch import Tensor
 
 from unfeature.features.backend import uses_compiled
+from unfeature.features.threads import in_parallel
 
 from .first_order import Projection, Solver
 
 LINE_SEARCH = np.dtype([("value", float), ("slope", float), ("length", float), ("backtracks", int), ("idle", int),
                         ("done", bool)], align=True)
 RING = np.dtype([("newest", int), ("count", int)])
+SUFFICIENT_DECREASE = 1e-4
+MAX_BACKTRACKS = 12
+IDLE_STEPS = 5
 
 
 class LBFGS(Solver):
@@ -80,13 +88,9 @@ class LBFGS(Solver):
 
     def tell(self, value: Tensor, gradient: Tensor) -> None:
         """Accept each sample's trial point, or backtrack."""
-        from ..compiled import armijo_test
-
         g = gradient.reshape(self.iterate.shape)
         trial = self.point.reshape(g.shape)
-        accepted, failed = np.empty((2, len(g)), bool)
-        precision = torch.finfo(value.dtype).eps
-        armijo_test(self.searches, self.pairs.ring, _host(value), self.restarted, precision, accepted, failed)
+        accepted, failed = self._armijo_test(_host(value), torch.finfo(value.dtype).eps)
         if accepted.any():
             self.pairs.update(trial, self.iterate, g, self.gradient, accepted, self.restarted)
             self.iterate, self.gradient = _choose(accepted, trial, self.iterate), _choose(accepted, g, self.gradient)
@@ -96,14 +100,47 @@ class LBFGS(Solver):
         lengths = torch.from_numpy(self.searches["length"]).to(g)
         self.point = torch.addcmul(self.iterate, self.direction, lengths[:, None]).view_as(self.point)
 
-    def _start_line_searches(self, chosen: NDArray[np.bool_]) -> None:
-        """Start searches of the chosen samples, along the gradient where the history gives no descent direction."""
-        from ..compiled import start_line_search
+    def _armijo_test(self, values: NDArray[np.float64], precision: float) -> Any:
+        """Accept trial points, backtrack by quadratic interpolation, or fail after too many backtracks.
 
+        Returns which samples were accepted, and which failed but may be tried along the gradient, bool (N,) each.
+        A sample is done after five accepted steps that change the objective by no more than rounding, or when a search
+        fails along its own gradient.
+        """
+        accepted, failed = np.zeros((2, len(values)), bool)
+        for n, (one, value) in enumerate(zip(self.searches, values.tolist(), strict=True)):
+            last, slope, length, backtracks, idle, done = one.item()
+            if done:
+                continue
+            change, expected = value - last, length * slope
+            if self.restarted or change <= SUFFICIENT_DECREASE * expected:
+                accepted[n] = True
+                idle = idle + 1 if -change <= precision * abs(value) and not self.restarted else 0
+                done, last = idle >= IDLE_STEPS, value
+            else:
+                shrink = -0.5 * expected / (change - expected) if change != expected else math.inf
+                length *= min(max(shrink, 0.1), 0.5) if math.isfinite(shrink) else 0.1
+                backtracks += 1
+                failed[n] = backtracks > MAX_BACKTRACKS and self.pairs.ring["count"][n] > 0
+                done = backtracks > MAX_BACKTRACKS and not failed[n]
+            self.searches[n] = last, slope, 0.0 if done else length, backtracks, idle, done
+        return accepted, failed
+
+    def _start_line_searches(self, chosen: NDArray[np.bool_]) -> None:
+        """Start searches at step length 1 if there is a history, else at the length that makes the first step.
+
+        A direction that does not descend is replaced by the gradient; if that does not descend, the sample is done.
+        """
         first_length = self.first_step * self.direction.shape[1] ** 0.5
+        searches, chosen = self.searches, chosen.copy()
         while chosen.any():
-            self.direction = self.pairs.directions(self.gradient, chosen, self.direction, self.searches["slope"])
-            start_line_search(self.searches, self.pairs.ring, chosen, first_length)
+            self.direction = self.pairs.directions(self.gradient, chosen, self.direction, searches["slope"])
+            for n in np.flatnonzero(chosen).tolist():
+                slope, known = searches["slope"].item(n), self.pairs.ring["count"].item(n) > 0
+                done = not slope < 0
+                searches["backtracks"][n], searches["done"][n] = 0, done
+                searches["length"][n] = 0.0 if done else 1.0 if known else first_length / math.sqrt(-slope)
+                chosen[n] = done and known
             self.pairs.clear(chosen)
 
 
@@ -131,21 +168,41 @@ class History:
     def update(self, trial: Tensor, iterate: Tensor, gradient: Tensor, previous: Tensor, chosen: NDArray[np.bool_],
                restarted: bool) -> None:
         """Add s = trial − iterate and y = gradient − previous of the chosen samples, unless they have restarted."""
-        from ..compiled import difference_pair, update_history
-
         rows = self.basis.shape[1]
         slot = (self.ring["newest"] + 1) % (rows // 2)
         if uses_compiled(trial):
+            from ..compiled import difference_pair
+
             products = np.empty((len(trial), rows + 2))
             images = (image.contiguous().numpy() for image in (trial, iterate, gradient, previous))
-            difference_pair(*images, chosen, slot, self.basis.numpy(), products)
+            in_parallel(difference_pair, len(trial), 1, trial.numel(), *images, chosen, slot, self.basis.numpy(),
+                        products)
         else:
             s, y = trial - iterate, gradient - previous
             who, where = torch.from_numpy(np.stack([np.flatnonzero(chosen), slot[chosen]])).to(s.device)
             self.basis[who, where], self.basis[who, where + rows // 2] = s[who], y[who]
             with_basis = torch.bmm(self.basis, gradient[:, :, None])[:, :, 0]
             products = _host(torch.cat([with_basis, (s * y).sum(1, True), (y * y).sum(1, True)], 1))
-        update_history(self.ring, self.curvature, self.previous, products, chosen, restarted, self.weights)
+        for n in np.flatnonzero(chosen).tolist():
+            self._add_pair(n, products[n], restarted)
+
+    def _add_pair(self, n: int, products: NDArray[np.float64], restarted: bool) -> None:
+        """Keep the pair in the sample's free slot unless its curvature is tiny, and weigh the basis for −H g."""
+        sy, yy = self.curvature[n]
+        places, newest, count = len(sy), int(self.ring["newest"][n]), int(self.ring["count"][n])
+        with_basis, own_sy, own_yy = products[:-2], products[-2], products[-1]
+        scale = min(sy[newest, newest] / yy[newest, newest], 1.0) if count else 1.0
+        if not restarted and own_yy > 0 and own_sy > 1e-6 * scale * own_yy:
+            newest, count = (newest + 1) % places, min(count + 1, places - 1)
+            change = with_basis - self.previous[n]
+            sy[:, newest] = change[:places]
+            yy[:, newest] = yy[newest] = change[places:]
+            sy[newest, newest], yy[newest, newest] = own_sy, own_yy
+            self.ring[n] = newest, count
+        self.previous[n], self.weights[n] = with_basis, 0
+        pairs = np.arange(newest + 1 - count, newest + 1) % places
+        weights = _compact_weights(sy[pairs][:, pairs], yy[pairs][:, pairs], *with_basis.reshape(2, places)[:, pairs])
+        self.weights[n, pairs], self.weights[n, places + pairs], self.weights[n, -1] = weights
 
     def directions(self, gradient: Tensor, chosen: NDArray[np.bool_], direction: Tensor,
                    slopes: NDArray[np.float64]) -> Tensor:
@@ -155,11 +212,23 @@ class History:
             from ..compiled import apply_inverse_hessian
 
             operands = (operand.contiguous().numpy() for operand in (self.basis, weights, gradient))
-            apply_inverse_hessian(*operands, chosen, direction.numpy(), slopes)
+            in_parallel(apply_inverse_hessian, len(gradient), 1, gradient.numel(), *operands, chosen,
+                        direction.numpy(), slopes)
             return direction
         found = torch.baddbmm(weights[:, -1:, None] * gradient[:, None], weights[:, None, :-1], self.basis)[:, 0]
         slopes[chosen] = _host((found * gradient).sum(1))[chosen]
         return _choose(chosen, found, direction)
+
+
+def _compact_weights(sy: NDArray[np.float64], yy: NDArray[np.float64], with_s: NDArray[np.float64],
+                     with_y: NDArray[np.float64]) -> tuple[Any, Any, float]:
+    """Weights of S, of Y and of the gradient in −H g, from SᵀY, YᵀY, Sᵀg and Yᵀg, the oldest pair first."""
+    if len(sy) == 0:
+        return 0, 0, -1.0
+    gamma = sy[-1, -1] / yy[-1, -1]
+    u = dtrtrs(sy, with_s)[0]  # of a triangle, the upper one
+    v = dtrtrs(sy, sy.diagonal() * u + gamma * ((yy * u).sum(1) - with_y), trans=1)[0]
+    return -v, gamma * u, -gamma
 
 
 def _choose(chosen: NDArray[np.bool_], new: Tensor, old: Tensor) -> Tensor:

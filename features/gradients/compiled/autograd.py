@@ -1,4 +1,7 @@
-"""The compiled passes of HOG and SIFT as differentiable functions of tensors."""
+"""The compiled passes of HOG and SIFT as differentiable functions of tensors.
+
+Each is given the same function `in_torch`, in plain torch, from which second derivatives come.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +14,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...backend import scalars
+from ...backend import is_traced, scalars
+from ...threads import in_parallel
 from ..bins import Bins
 from ..pooling import PoolingMatrix
 from . import normalisation, pooling, running_sums, sift
 from .bin_tables import bin_table
-from .threads import in_parallel
 
 Array = NDArray[Any]
 Pair = tuple[int, int]
+InTorch = Callable[[Tensor], Tensor]
 VARIANTS = {"uoctti": normalisation.UOCTTI, "dpm": normalisation.DPM, "dalal-triggs": normalisation.DALAL_TRIGGS}
 
 
-def oriented_cells(x: Tensor, rows: PoolingMatrix, columns: PoolingMatrix, bins: Bins, scale: float) -> Tensor:
+def oriented_cells(x: Tensor, rows: PoolingMatrix, columns: PoolingMatrix, bins: Bins, scale: float,
+                   in_torch: InTorch) -> Tensor:
     """The sums of `histograms.oriented_cells`, in one pass over the pixels, and their gradient in another."""
     operands = _pooling_operands(x, rows, columns, bins, scale)
 
@@ -32,11 +37,11 @@ def oriented_cells(x: Tensor, rows: PoolingMatrix, columns: PoolingMatrix, bins:
         in_parallel(pooling.pool, len(image), rows.rows, image[:, 0].size, image, *operands, cells)
         return (cells,)
 
-    return _apply(x, value, _unpooled(operands))[0].permute(0, 2, 1, 3)
+    return _apply(x, value, _unpooled(operands), _with_rows_first(in_torch))[0].permute(0, 2, 1, 3)
 
 
 def running_cells(x: Tensor, rows: PoolingMatrix, columns: PoolingMatrix, bins: Bins, scale: float, size: int,
-                  places: tuple[Pair, Pair]) -> Tensor:
+                  places: tuple[Pair, Pair], in_torch: InTorch) -> Tensor:
     """The sums of `histograms.oriented_cells` for triangles, with the roundings of VLFeat's running sums.
 
     Parameters
@@ -51,6 +56,8 @@ def running_cells(x: Tensor, rows: PoolingMatrix, columns: PoolingMatrix, bins: 
         Half-width of the triangles.
     places : tuple ((first, pitch), (first, pitch))
         Their positions along y and x.
+    in_torch : callable
+        The sums without rounding.
     """
     directions = 2 * bins.orientations
     sharing = np.float32(scale), running_sums.CONSTANTS, bins.orientations / math.pi
@@ -65,7 +72,12 @@ def running_cells(x: Tensor, rows: PoolingMatrix, columns: PoolingMatrix, bins: 
         return (cells,)
 
     derivative = _unpooled(_pooling_operands(x, rows, columns, bins, scale))
-    return _apply(x, value, derivative)[0].permute(0, 2, 1, 3)
+    return _apply(x, value, derivative, _with_rows_first(in_torch))[0].permute(0, 2, 1, 3)
+
+
+def _with_rows_first(in_torch: InTorch) -> Callable[[Tensor], tuple[Tensor]]:
+    """Cells as the compiled passes lay them out, (N, R, 2O, S)."""
+    return lambda x: (in_torch(x).permute(0, 2, 1, 3),)
 
 
 def _pooling_operands(x: Tensor, rows: PoolingMatrix, columns: PoolingMatrix, bins: Bins,
@@ -87,7 +99,7 @@ def _unpooled(operands: tuple[Any, ...]) -> Callable[[Array, Array], Array]:
 
 
 def block_normalised(cells: Tensor, variant: str, dimensions: int, texture: bool,
-                     constants: tuple[float, ...]) -> Tensor:
+                     constants: tuple[float, ...], in_torch: InTorch) -> Tensor:
     """The code (N, dimensions, h, w) of `hog.HOG` from directed histograms of cells, (N, 2O, R, S).
 
     The constants are ε, the clamp, the slope beyond it, the weight of a block, and that of its texture.
@@ -105,11 +117,12 @@ def block_normalised(cells: Tensor, variant: str, dimensions: int, texture: bool
         in_parallel(normalisation.normalise_derivative, len(h), 1, h.size, h, *options, by_code, out)
         return out
 
-    return _apply(cells.permute(0, 2, 1, 3), value, derivative)[0]
+    return _apply(cells.permute(0, 2, 1, 3), value, derivative, lambda h: (in_torch(h.permute(0, 2, 1, 3)),))[0]
 
 
 def descriptors(cells: Tensor, shape: tuple[int, ...], layout: tuple[Pair, Pair], weights: NDArray[np.float64],
-                renormalise: bool, constants: tuple[float, ...]) -> tuple[Tensor, Tensor]:
+                renormalise: bool, constants: tuple[float, ...],
+                in_torch: Callable[[Tensor], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     """SIFT descriptors of the shape (D, h, w) from cells (N, 2O, R, S).
 
     Parameters
@@ -125,6 +138,8 @@ def descriptors(cells: Tensor, shape: tuple[int, ...], layout: tuple[Pair, Pair]
     constants : tuple
         ε of the first and second normalisation, the clamp, the slope beyond it, and 0 or the square of a norm that
         counts as zero, see `compiled.sift`; the derivative is that for 0.
+    in_torch : callable
+        Code and total from the cells.
 
     Returns
     -------
@@ -145,32 +160,35 @@ def descriptors(cells: Tensor, shape: tuple[int, ...], layout: tuple[Pair, Pair]
         in_parallel(sift.describe_derivative, len(a), 1, by_total.size, a, *options, by_code, by_total, out)
         return out
 
-    code, total = _apply(cells.permute(0, 2, 1, 3), value, derivative)
+    code, total = _apply(cells.permute(0, 2, 1, 3), value, derivative, lambda a: in_torch(a.permute(0, 2, 1, 3)))
     return code, total
 
 
-def _apply(x: Tensor, value: Callable[[Array], tuple[Array, ...]],
-           derivative: Callable[..., Array]) -> tuple[Tensor, ...]:
+def _apply(x: Tensor, value: Callable[[Array], tuple[Array, ...]], derivative: Callable[..., Array],
+           in_torch: Callable[[Tensor], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
     """Results of a function of one array, whose derivative is given those by the results."""
-    results: tuple[Tensor, ...] = _Compiled.apply(x, value, derivative)
+    results: tuple[Tensor, ...] = _Compiled.apply(x, value, derivative, in_torch)
     return results
 
 
 class _Compiled(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, value: Callable[[Array], tuple[Array, ...]],
-                derivative: Callable[..., Array]) -> tuple[Tensor, ...]:
+                derivative: Callable[..., Array],
+                in_torch: Callable[[Tensor], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
         ctx.save_for_backward(x)
-        ctx.derivative = derivative
+        ctx.derivative, ctx.in_torch = derivative, in_torch
         return tuple(torch.from_numpy(result) for result in value(_array(x)))
 
     @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None]:
-        if torch.is_grad_enabled():
-            raise RuntimeError("the compiled passes cannot be differentiated twice (create_graph=True): compute under "
-                               'unfeature.backend("torch"), which takes torch alone')
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None, None]:
         (x,) = ctx.saved_tensors
-        return torch.from_numpy(ctx.derivative(_array(x), *map(_array, upstream))), None, None
+        if torch.is_grad_enabled() or is_traced(*upstream):
+            with torch.enable_grad():
+                results = ctx.in_torch(x)
+            (gradient,) = torch.autograd.grad(results, x, upstream, create_graph=torch.is_grad_enabled())
+            return gradient, None, None, None
+        return torch.from_numpy(ctx.derivative(_array(x), *map(_array, upstream))), None, None, None
 
 
 def _array(x: Tensor) -> Array:

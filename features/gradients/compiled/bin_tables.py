@@ -29,6 +29,14 @@ class BinTable(NamedTuple):
     exponential: NDArray[Any]  # log 2, where to clip, and the polynomial of exp on [0, log 2]
 
 
+class LinearTable(BinTable):
+    """A table of its own type, for which passes are compiled apart."""
+
+
+class CubicTable(BinTable):
+    """The same."""
+
+
 @lru_cache(maxsize=256)
 def bin_table(bins: Bins, dtype: np.dtype[Any]) -> BinTable:
     """The numbers of these bins in one precision."""
@@ -45,9 +53,10 @@ def bin_table(bins: Bins, dtype: np.dtype[Any]) -> BinTable:
     exponents = np.array([127, 23], np.int32) if dtype == np.float32 else np.array([1023, 52], np.int64)
     log2 = math.log(2)
     exponential = np.array([log2, (exponents[0] - 3) * log2, *_fit(np.exp, log2, dtype)])
-    return BinTable(mode, bins.directions.astype(dtype), Bins(bins.orientations).directions.astype(dtype),
-                    coefficients.astype(dtype), dtype.type(unit), dtype.type(bins.softness), exponents,
-                    exponential.astype(dtype))
+    table = {LINEAR: LinearTable, CUBIC: CubicTable}.get(mode, BinTable)
+    return table(mode, bins.directions.astype(dtype), Bins(bins.orientations).directions.astype(dtype),
+                 coefficients.astype(dtype), dtype.type(unit), dtype.type(bins.softness), exponents,
+                 exponential.astype(dtype))
 
 
 def _fit(function: Callable[[NDArray[np.float64]], NDArray[np.float64]], end: float,

@@ -10,17 +10,16 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+from numba.extending import overload
 
-from .bin_tables import CUBIC, LINEAR, SMOOTH
+from ...jit import STEP, step
+from .bin_tables import SMOOTH, CubicTable, LinearTable
 
 # Rows of the work space that `share_row` fills.
 GX, GY, LENGTH, SHARE, SLOPE, BEST, A, B, C = range(9)
 
-jit = njit(cache=True, nogil=True, error_model="numpy")
 
-
-@jit
+@step
 def difference_row(plane, y, left, scale, gx, gy):
     """Gradient of row y of an image (H, W) in the columns from `left` that fit into gx and gy."""
     (height, width), count = plane.shape, gx.shape[0]
@@ -42,7 +41,7 @@ def difference_row(plane, y, left, scale, gx, gy):
         gx[count - 1] = last + last
 
 
-@jit
+@step
 def _strongest_row(image, y, scale, work, channel):
     """Gradient of the strongest channel into work[GX], work[GY]; which it was into channel."""
     gx, gy, other_x, other_y, better = work[GX], work[GY], work[A], work[B], work[C]
@@ -61,7 +60,7 @@ def _strongest_row(image, y, scale, work, channel):
             channel[i] = np.int32(c) if better[i] > 0 else before
 
 
-@jit
+@step
 def _nearest_row(gx, gy, directions, best, nearest):
     count = directions.shape[0] // 2
     best[:] = -1
@@ -76,7 +75,7 @@ def _nearest_row(gx, gy, directions, best, nearest):
             best[i] = size if better else best[i]
 
 
-@jit
+@step
 def _polynomial_row(z, coefficients, out):
     out[:] = coefficients[-1]
     for k in range(len(coefficients) - 2, -1, -1):
@@ -85,7 +84,7 @@ def _polynomial_row(z, coefficients, out):
             out[i] = out[i] * z[i] + a
 
 
-@jit
+@step
 def _exponential_row(v, coefficients, exponents, bits, out):
     """exp(v), as 2^k times a polynomial on [0, log 2); v is clipped where that would leave the normal numbers."""
     powers = bits.view(out.dtype)
@@ -101,7 +100,7 @@ def _exponential_row(v, coefficients, exponents, bits, out):
         out[i] *= powers[i]
 
 
-@jit
+@step
 def _turn_row(work, directions, nearest, following, along, cross):
     """The gradient along and across the direction of its nearest bin, and the bin on that side of it."""
     gx, gy, count = work[GX], work[GY], np.int32(directions.shape[0])
@@ -116,7 +115,7 @@ def _turn_row(work, directions, nearest, following, along, cross):
         following[i] = b - count if b >= count else b
 
 
-@jit
+@step
 def _linear_share(work, table, nearest, following):
     """Share t = O/π · acos(best / length), with acos(1 − z) = √(2z) · polynomial(z)."""
     length, best, share, slope = work[LENGTH], work[BEST], work[SHARE], work[SLOPE]
@@ -134,7 +133,7 @@ def _linear_share(work, table, nearest, following):
         slope[i] = -unit if cross[i] < 0 else (unit if cross[i] > 0 else zero)
 
 
-@jit
+@step
 def _smooth_share(work, table, nearest, following, bits):
     """Share σ((t − ½) / softness), t = 2 O/π · atan(q), q = |u × g| / (length + u · g) = tan of half the angle."""
     length, share, slope = work[LENGTH], work[SHARE], work[SLOPE]
@@ -158,7 +157,7 @@ def _smooth_share(work, table, nearest, following, bits):
         slope[i] = share[i] * (one - share[i]) / softness * side
 
 
-@jit
+@step
 def _cubic_share(work, table, nearest, following):
     """The two bins beside VLFeat's fast angle, a cubic of r = (|gx| − |gy|) / (|gx| + |gy|) in each quadrant."""
     c1, c3, epsilon, quarter, least = table.coefficients
@@ -186,15 +185,39 @@ def _cubic_share(work, table, nearest, following):
         slope[i] = unit * turn * (x * x + gy[i] * gy[i])
 
 
-@jit
+def _share(work, table, nearest, following, bits):
+    """Fill the two bins of a row, what the second gets, and the derivative of that: in the way of the table's type."""
+
+
+@overload(_share, jit_options=STEP)
+def _share_of_type(work, table, nearest, following, bits):
+    def hard_or_smooth(work, table, nearest, following, bits):
+        _nearest_row(work[GX], work[GY], table.rounded, work[BEST], nearest)
+        if table.mode == SMOOTH:
+            _smooth_share(work, table, nearest, following, bits)
+
+    def linear(work, table, nearest, following, bits):
+        _nearest_row(work[GX], work[GY], table.rounded, work[BEST], nearest)
+        _linear_share(work, table, nearest, following)
+
+    def cubic(work, table, nearest, following, bits):
+        _cubic_share(work, table, nearest, following)
+
+    return {LinearTable: linear, CubicTable: cubic}.get(table.instance_class, hard_or_smooth)
+
+
+@step
 def row_buffers(table, width):
-    """Buffers for `share_row`: work space, the two bins, the strongest channel, and bits of floats."""
+    """Buffers for `share_row`: work space, the two bins, the strongest channel, and bits of floats.
+
+    Bins start as 0, which those of NaN remain.
+    """
     work, bits = np.empty((9, width), table.exact.dtype), np.empty(width, table.exponents.dtype)
     bins = np.zeros((3, width), np.int32)
     return work, bins[0], bins[1], bins[2], bits
 
 
-@jit
+@step
 def share_row(image, y, scale, table, buffers):
     """Fill the buffers for row y of one image (C, H, W).
 
@@ -206,11 +229,4 @@ def share_row(image, y, scale, table, buffers):
     gx, gy, length = work[GX], work[GY], work[LENGTH]
     for i in range(length.shape[0]):
         length[i] = math.sqrt(gx[i] * gx[i] + gy[i] * gy[i])
-    if table.mode == CUBIC:
-        _cubic_share(work, table, nearest, following)
-        return
-    _nearest_row(gx, gy, table.rounded, work[BEST], nearest)
-    if table.mode == LINEAR:
-        _linear_share(work, table, nearest, following)
-    elif table.mode == SMOOTH:
-        _smooth_share(work, table, nearest, following, bits)
+    _share(work, table, nearest, following, bits)

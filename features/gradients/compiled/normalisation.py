@@ -7,12 +7,12 @@ import math
 
 import numpy as np
 
-from .gradient import jit
+from ...jit import kernel, step
 
 UOCTTI, DPM, DALAL_TRIGGS = range(3)
 
 
-@jit
+@step
 def _factor_rows(cells, epsilon, energy, factor):
     """Energies of cells (R, 2O, S), with the border repeated, and factors of blocks, (R + 1, S + 1)."""
     count, bins, wide = cells.shape
@@ -25,8 +25,8 @@ def _factor_rows(cells, epsilon, energy, factor):
             for i in range(wide):
                 row[i] += (first[i] + second[i]) * (first[i] + second[i])
         energy[y + 1, 0], energy[y + 1, wide + 1] = row[0], row[wide - 1]
-    energy[0] = energy[1]
-    energy[count + 1] = energy[count]
+    for i in range(wide + 2):
+        energy[0, i], energy[count + 1, i] = energy[1, i], energy[count, i]
     one = epsilon / epsilon
     for y in range(count + 1):
         above, below, row = energy[y], energy[y + 1], factor[y]
@@ -34,24 +34,23 @@ def _factor_rows(cells, epsilon, energy, factor):
             row[i] = one / math.sqrt(above[i] + above[i + 1] + below[i] + below[i + 1] + epsilon)
 
 
-@jit
+@step
 def _texture_channel(variant, half, k):
     """Where the texture of block k goes; blocks count upper-left, upper-right, lower-left, lower-right."""
     return 3 * half + (3 - k if variant == DPM and k % 3 == 0 else k)
 
 
-@jit
+@step
 def _gather_planes(cells, o, planes):
     """Bins o and o + O of all cells, and their sum, (3, R, S)."""
     half = cells.shape[1] // 2
     for y in range(cells.shape[0]):
         first, second = cells[y, o], cells[y, o + half]
-        planes[0, y], planes[1, y] = first, second
         for i in range(first.shape[0]):
-            planes[2, y, i] = first[i] + second[i]
+            planes[0, y, i], planes[1, y, i], planes[2, y, i] = first[i], second[i], first[i] + second[i]
 
 
-@jit
+@step
 def _add_clamped(plane, factor, k, clamp, leak, weight, trim, code):
     below, right = k // 2, k % 2
     for y in range(trim, plane.shape[0] - trim):
@@ -60,7 +59,7 @@ def _add_clamped(plane, factor, k, clamp, leak, weight, trim, code):
             code[y - trim, i - trim] += weight * (p if p < clamp else clamp + leak * (p - clamp))
 
 
-@jit
+@kernel
 def normalise(cells, variant, texture, constants, code, first, last, bands):
     """Fill codes (N, D, h, w), which start as zeros, from cells (N, R, 2O, S)."""
     epsilon, clamp, leak, share, texture_share = constants
@@ -84,7 +83,7 @@ def normalise(cells, variant, texture, constants, code, first, last, bands):
                         _add_clamped(planes[part], factor, k, clamp, leak, texture_share, trim, target)
 
 
-@jit
+@step
 def _add_derivative(plane, factor, k, clamp, leak, trim, weight, a, texture_weight, b, dplane, dfactor, g):
     """Add to the derivatives by a plane and by the factors, given a and b, those by the code and by its texture."""
     below, right = k // 2, k % 2
@@ -99,7 +98,7 @@ def _add_derivative(plane, factor, k, clamp, leak, trim, weight, a, texture_weig
             dfactor[y + below, i + trim + right] += passed * h
 
 
-@jit
+@step
 def _energy_derivative(cells, factor, df, denergy, out):
     """Add what the derivative by the factors means for the cells, through the blocks' energies."""
     count, bins, wide = cells.shape
@@ -112,10 +111,12 @@ def _energy_derivative(cells, factor, df, denergy, out):
             denergy[y, i + 1] += d
             denergy[y + 1, i] += d
             denergy[y + 1, i + 1] += d
-    denergy[1] += denergy[0]
-    denergy[count] += denergy[count + 1]
-    denergy[:, 1] += denergy[:, 0]
-    denergy[:, wide] += denergy[:, wide + 1]
+    for i in range(wide + 2):
+        denergy[1, i] += denergy[0, i]
+        denergy[count, i] += denergy[count + 1, i]
+    for y in range(count + 2):
+        denergy[y, 1] += denergy[y, 0]
+        denergy[y, wide] += denergy[y, wide + 1]
     for y in range(count):
         row = denergy[y + 1, 1:wide + 1]
         for o in range(half):
@@ -125,7 +126,7 @@ def _energy_derivative(cells, factor, df, denergy, out):
                     d[i] += (h1[i] + h2[i]) * row[i]
 
 
-@jit
+@kernel
 def normalise_derivative(cells, variant, texture, constants, upstream, out, first, last, bands):
     """Fill the derivative by the cells (N, R, 2O, S), given that by the codes (N, D, h, w)."""
     epsilon, clamp, leak, share, texture_share = constants

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...jit import kernel, step
 from .bin_tables import HARD
-from .gradient import GX, GY, LENGTH, SHARE, SLOPE, A, B, C, jit, row_buffers, share_row
+from .gradient import GX, GY, LENGTH, SHARE, SLOPE, A, B, C, row_buffers, share_row
 
 
-@jit
+@step
 def _scatter_row(work, hard, nearest, following, columns, histogram):
     """Add one row of pixels to the histograms of its columns, (2O, S)."""
     start, column, weight = columns
@@ -33,7 +34,7 @@ def _scatter_row(work, hard, nearest, following, columns, histogram):
                 histogram[n, column[k]] += weight[k] * second
 
 
-@jit
+@kernel
 def pool(x, table, scale, rows, columns, cells, first_task, last_task, bands):
     """Fill bands of rows of cells (N, R, 2O, S), which start as zeros; task = sample · bands + band."""
     start, row, weight = rows
@@ -59,7 +60,7 @@ def pool(x, table, scale, rows, columns, cells, first_task, last_task, bands):
                         target[i] += a * flat[i]
 
 
-@jit
+@step
 def _collect_row(work, hard, nearest, following, columns, histogram):
     """Derivatives by what the nearest bin gets of one row, into work[A], and how much larger the next one's are."""
     start, column, weight = columns
@@ -75,7 +76,7 @@ def _collect_row(work, hard, nearest, following, columns, histogram):
         rise[i] = zero if hard else q - p
 
 
-@jit
+@step
 def _derivative_row(work, hard, scale, channel, dx, dy):
     """Derivatives by the differences of one row, into dx and dy (C, W): only the strongest channel has any."""
     gx, gy, length, share, slope = work[GX], work[GY], work[LENGTH], work[SHARE], work[SLOPE]
@@ -101,7 +102,7 @@ def _derivative_row(work, hard, scale, channel, dx, dy):
                 dy[c, i] = b if channel[i] == c else zero
 
 
-@jit
+@step
 def _double_borders(dx, dy, y, height):
     """Double the one-sided differences of the border, as the gradient does."""
     for c in range(dx.shape[0]):
@@ -113,7 +114,7 @@ def _double_borders(dx, dy, y, height):
                 dy[c, i] += dy[c, i]
 
 
-@jit
+@step
 def _adjoint_row(dx, above, below, out, y, height):
     """Row y of the image's derivative, from dx of that row and dy of those beside it (or its own at the border)."""
     width = out.shape[0]
@@ -131,7 +132,7 @@ def _adjoint_row(dx, above, below, out, y, height):
             out[i] += above[i] - below[i]
 
 
-@jit
+@kernel
 def unpool(x, table, scale, rows, columns, cells, gradient, first_task, last_task, bands):
     """Fill bands of the derivative by x, given that by the cells (N, R, 2O, S); task = sample · bands + band."""
     start, row, weight = rows

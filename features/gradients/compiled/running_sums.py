@@ -12,8 +12,9 @@ import math
 
 import numpy as np
 
+from ...jit import kernel, step
 from ..bins import CUBIC, FAST_EPSILON, FAST_LEAST
-from .gradient import difference_row, jit
+from .gradient import difference_row
 
 CONSTANTS = tuple(np.float32(number) for number in (
     *CUBIC, FAST_EPSILON, math.pi / 4, 3 * math.pi / 4, 2 * math.pi, FAST_LEAST**2, 0.5, 1.5, 1.0))
@@ -21,7 +22,7 @@ LANES = 32
 ROOT_GUESS = 0x5F3759DF
 
 
-@jit
+@step
 def _share_row(gx, gy, constants, unit, bins, length, bits, nearest, first, second):
     """What the bin before VLFeat's angle, and the bin after it, get of its approximate length of the gradient."""
     c1, c3, epsilon, quarter, three_quarters, turn, least, half, three_halves, one = constants
@@ -50,7 +51,7 @@ def _share_row(gx, gy, constants, unit, bins, length, bits, nearest, first, seco
         second[i] = share * length[i]
 
 
-@jit
+@step
 def _sums(sums, size, last):
     """Turn columns (H + size, LANES), whose first `size` rows are free, into twice summed differences."""
     height = sums.shape[0] - size
@@ -73,7 +74,7 @@ def _sums(sums, size, last):
             sums[y, i] = (sums[y, i] + last[i] * beyond) + sums[y - 1, i]
 
 
-@jit
+@step
 def _map_rows(nearest, shares, o, bins, out):
     """The map of one orientation."""
     here, before = np.int32(o), np.int32((o - 1) % bins)
@@ -84,7 +85,7 @@ def _map_rows(nearest, shares, o, bins, out):
             out[y, i] = low if b == here else (high if b == before else zero)
 
 
-@jit
+@kernel
 def filter_down(x, scale, constants, unit, size, place, between, first_task, last_task, bands):
     """Filter the maps of all orientations along y: images (N, H, W) → (N, W, R, 2O); place = (first row, pitch)."""
     height, width = x.shape[1:]
@@ -112,7 +113,7 @@ def filter_down(x, scale, constants, unit, size, place, between, first_task, las
                         between[n, left + i, r, o] = factor * (sums[y + size, i] - sums[y, i])
 
 
-@jit
+@kernel
 def filter_across(between, size, place, cells, first_task, last_task, bands):
     """Filter those along x: (N, W, R, 2O) → (N, R, 2O, S), times size², for triangles of unit height."""
     width = between.shape[1]

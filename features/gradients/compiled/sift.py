@@ -11,10 +11,10 @@ import math
 
 import numpy as np
 
-from .gradient import jit
+from ...jit import kernel, step
 
 
-@jit
+@step
 def _gather(cells, f, layout, weights, values):
     """Unnormalised descriptors (D, w) of row f of the frames of one image; cells are (R, 2O, S)."""
     (a, b), (c, d) = layout
@@ -28,7 +28,7 @@ def _gather(cells, f, layout, weights, values):
                     target[g] = weight * source[g * c]
 
 
-@jit
+@step
 def _inverse_norms(values, epsilon, least, inverse):
     """1 / √(‖v‖² + ε²) of the columns v of (D, w); or VLFeat's 1 / (‖v‖ + ε), which takes ‖v‖² ≤ least > 0 for 0."""
     inverse[:] = 0
@@ -45,7 +45,7 @@ def _inverse_norms(values, epsilon, least, inverse):
             inverse[g] = one / math.sqrt(square + epsilon * epsilon)
 
 
-@jit
+@step
 def _scale_and_clamp(values, inverse, clamp, leak, out):
     for k in range(values.shape[0]):
         row, target = values[k], out[k]
@@ -54,7 +54,7 @@ def _scale_and_clamp(values, inverse, clamp, leak, out):
             target[g] = p if p < clamp else clamp + leak * (p - clamp)
 
 
-@jit
+@kernel
 def describe(cells, layout, weights, renormalise, constants, code, total, first, last, bands):
     """Fill codes (N, D, h, w) and their sums before normalisation (N, h, w) from cells (N, R, 2O, S)."""
     epsilon, second_epsilon, clamp, leak, least = constants
@@ -80,7 +80,7 @@ def describe(cells, layout, weights, renormalise, constants, code, total, first,
                     code[n, k, f, g] = clamped[k, g] * inverse[g]
 
 
-@jit
+@step
 def _unit_derivative(values, inverse, upstream, dot):
     """Replace the derivative by v / √(‖v‖² + ε²) of the columns of (D, w) by that by v."""
     dot[:] = 0
@@ -96,7 +96,7 @@ def _unit_derivative(values, inverse, upstream, dot):
             up[g] = up[g] * inverse[g] - row[g] * dot[g]
 
 
-@jit
+@step
 def _scatter(upstream, by_total, f, layout, weights, out):
     (a, b), (c, d) = layout
     (ny, nx), bins = weights.shape, out.shape[1]
@@ -109,7 +109,7 @@ def _scatter(upstream, by_total, f, layout, weights, out):
                     target[g * c] += weight * (source[g] + by_total[g])
 
 
-@jit
+@kernel
 def describe_derivative(cells, layout, weights, renormalise, constants, by_code, by_total, out, first, last, bands):
     """Fill the derivative by the cells, which starts as zeros, given those by the codes and by the sums; bands is 1.
 

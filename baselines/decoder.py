@@ -1,0 +1,219 @@
+"""A decoder: a network that predicts the photograph from its code. Learning; `unfeature.inversion.decoder` decodes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from unfeature.features.base import Representation, code_to_tensor
+from unfeature.features.gradients.hog import HOG
+from unfeature.inversion.decoder import DecoderModel, DecoderNetwork, Grid, nearest_pretrained
+from unfeature.io.images import resize_longer, to_bytes
+
+from .base import Baseline
+from .decoder_training import COOL_DOWN, Augmentation, Photographs, Trainer, held_out_photographs, residual_spectrum
+from .stream import Encoder, Floats, Learner, Size, Stream
+
+SAMPLED_CROPS = 64
+LEAST_DEVIATION = 1e-3
+VECTORS = 8  # of all weights that training holds
+
+
+@dataclass(eq=False, repr=False)
+class Decoder(Baseline):
+    r"""A U-Net that predicts the photograph from the code.
+
+    It minimises the squared error of the pixels and half the absolute error of their gradients on 4 × 4 averages. For
+    descriptors blind to contrast, photographs are standardised. The network works on a grid of about 8 pixels, with
+    halvings and shortcuts; its channels become pixels in the end. The image may have any size.
+
+    Attributes
+    ----------
+    model : DecoderModel
+        The network, statistics of the codes, and the spectrum of its residual on held-out photographs.
+
+    Notes
+    -----
+    Source of the problem: Dosovitskiy & Brox 2016. Differs: see `Upconv` for the paper's network.
+    """
+
+    ships: ClassVar[bool] = True
+
+    model: DecoderModel
+
+    @classmethod
+    def learn_from(cls, stream: Stream, phi: Representation, *, family: bool = False, crop: int = 192,
+                   smallest: int = 240, largest: int = 400, held_out: int = 40, width: int = 64, steps: int = 7500,
+                   batch: int = 8, every: int = 250, patience: int = 12, init: Path | None = None,
+                   device: str | None = None, report: Callable[[str], None] | None = None) -> Decoder:
+        """Train on random crops: zoomed, mirrored, turned a little, with other tone curves.
+
+        Parameters
+        ----------
+        family : bool
+            Serve the close relatives of the descriptor, too: UoCTTI HOG with hard and bilinear bins, with and without
+            texture.
+        crop : int
+            Pixels along one side of a training crop.
+        smallest : int
+            Least longer side to which a photograph is resized before it is cropped.
+        largest : int
+            Greatest longer side.
+        held_out : int
+            Photographs that are not trained on, at most a tenth of all. They choose the weights, and tell the spectrum
+            of the residual.
+        width : int
+            Channels at the finest resolution; up to twice as many at coarser ones.
+        steps : int
+            Steps of AdamW, which count as progress, too; the rate falls linearly over the last 40 %.
+        batch : int
+            Crops in each step.
+        every : int
+            Steps from one test on the held-out photographs to the next.
+        patience : int
+            Tests without a better correlation after which training ends.
+        init : Path, optional
+            A decoder of the same descriptors and width to train further, on other crops; the rate then falls from the
+            first step on.
+        device : str, optional
+            Where to train, such as cpu or cuda; a GPU if there is one.
+        report : callable, optional
+            Called with a line of text after each test.
+        """
+        phis = relatives(phi) if family else [phi]
+        for one in phis:
+            one.output_shape(crop, crop)
+        if not crop <= smallest <= largest:
+            raise ValueError(f"crop ≤ smallest ≤ largest, got {crop}, {smallest} and {largest}")
+        progress = stream.progress
+        if progress is not None:
+            stream.progress = lambda done, _: progress(done, len(stream) + steps)
+        del stream.settings["device"], stream.settings["report"]
+        stream.settings["init"] = None if init is None else hashlib.sha256(Path(init).read_bytes()).hexdigest()[:16]
+        state = VECTORS * 4 * sum(p.numel() for p in _network(phis, crop, width).parameters())
+        most = stream.rows_in_memory(state, phi.in_channels[0] * largest**2, 2)
+        learner = PhotographLearner(largest, most)
+        stream.run(learner, smallest=min(crop, 32))
+        photographs = Photographs.split(learner.photographs, held_out)
+        augmentation = Augmentation(crop, smallest, largest)
+        model = _untrained(phis, photographs, augmentation, width, stream.seed)
+        before = {} if init is None else _train_further(model, DecoderModel.load(init))
+        test = held_out_photographs(phis[0], photographs.held_out)
+        trainer = Trainer(model, phis, photographs, augmentation, test, stream, learner,
+                          device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        trainer.offset, trainer.cool_down = before.get("steps", 0), COOL_DOWN if init is None else 1.0
+        history = trainer.run(steps, batch, every, patience, report or (lambda line: None))
+        model.frequencies, model.spectrum = residual_spectrum(model, phis[0], test)
+        model.facts = {"settings": stream.settings, "seed": stream.seed, "steps": before.get("steps", 0) + steps,
+                       "history": history, "photographs": len(photographs.training),
+                       "held_out": len(photographs.held_out)}
+        return cls(phi.to_config(), model)
+
+    @classmethod
+    def of(cls, phi: Encoder) -> Decoder:
+        """As `pretrained`."""
+        cls.require(phi)
+        return cls.pretrained(cast(Representation, phi))
+
+    @classmethod
+    def pretrained(cls, phi: Representation) -> Decoder:
+        """The decoder that ships with the package for a descriptor; ValueError if there is none."""
+        return cls(phi.to_config(), nearest_pretrained(phi))
+
+    def decode(self, phi: Representation, code: NDArray[Any] | Tensor, size: Size | None = None) -> Floats:
+        """The predicted image of a code, (H, W) or (H, W, C), not clipped to [0, 1]."""
+        given, size = self.read_code(phi, code, size)
+        found = self.model.decode(phi, code_to_tensor(given).float(), size)[0].permute(1, 2, 0).numpy()
+        return np.ascontiguousarray(found[..., 0] if found.shape[2] == 1 else found)
+
+    def reconstruct(self, phi: Representation, code: Floats, size: Size, count: int, seed: int) -> Floats:
+        """The image (1, H, W, C) in [0, 1] of a code (h, w, D)."""
+        found = self.model.decode(phi, code_to_tensor(code).float(), size)
+        return np.ascontiguousarray(found.clamp(0, 1).permute(0, 2, 3, 1).numpy())
+
+    def check(self, phi: Encoder) -> None:
+        """Raise a ValueError unless this was learned for the descriptor."""
+        self.model.which(phi)
+
+    def save(self, path: str | Path) -> None:
+        """Write to one safetensors file, atomically, with the weights in half precision."""
+        self.model.save(path)
+
+    @classmethod
+    def load(cls, path: str | Path, phi: Encoder | None = None) -> Decoder:
+        """Read what `save` wrote; see `Baseline.load`."""
+        model = DecoderModel.load(path)
+        found = cls(model.descriptors[0] if phi is None else phi.to_config(), model)
+        if phi is not None:
+            found.check(phi)
+        return found
+
+
+class PhotographLearner(Learner):
+    """Keeps photographs as bytes, one array each."""
+
+    encodes = False
+
+    def __init__(self, largest: int, most: int) -> None:
+        self.largest, self.most, self.arrays = largest, most, {}
+
+    def see(self, image: Floats, code: Floats, rng: np.random.Generator) -> None:
+        """Keep one photograph, reduced to the largest side that is needed."""
+        if (number := len(self.photographs)) < self.most:
+            side = min(self.largest, max(image.shape[:2]))
+            self.arrays[f"photograph.{number}"] = to_bytes(resize_longer(image, side))
+
+    @property
+    def photographs(self) -> list[NDArray[np.uint8]]:
+        """All photographs, (H, W) or (H, W, 3)."""
+        count = sum(name.startswith("photograph.") for name in self.arrays)
+        return [self.arrays[f"photograph.{number}"] for number in range(count)]
+
+
+def relatives(phi: Representation) -> list[Representation]:
+    """The descriptor, and others whose codes have nearly the same content, in the same order of channels."""
+    if not isinstance(phi, HOG) or phi.variant == "dalal-triggs":
+        return [phi]
+    settings = [(bilinear, texture) for bilinear in (False, True) for texture in (True, False)]
+    family = [phi.replace(bilinear=bilinear, texture=texture) for bilinear, texture in settings]
+    return [phi, *(other for other in family if other.to_config() != phi.to_config())]
+
+
+def _train_further(model: DecoderModel, trained: DecoderModel) -> dict[str, Any]:
+    """Give a model the weights of a trained one; the facts of that."""
+    same = model.descriptors == trained.descriptors
+    if not same or model.network.last.weight.shape != trained.network.last.weight.shape:
+        raise ValueError("the decoder to train further was learned for other descriptors, or has another width: "
+                         "leave init out, or give what it was learned with")
+    model.network.load_state_dict(trained.network.state_dict())
+    return trained.facts
+
+
+def _network(phis: list[Representation], crop: int, width: int) -> DecoderNetwork:
+    return DecoderNetwork([Grid.of(phi, crop) for phi in phis], phis[0].in_channels[0], width)
+
+
+def _untrained(phis: list[Representation], photographs: Photographs, augmentation: Augmentation, width: int,
+               seed: int) -> DecoderModel:
+    """A model with first weights, and the statistics of the codes of some crops."""
+    network = _network(phis, augmentation.crop, width)
+    network.initialise(torch.Generator().manual_seed(seed))
+    rng = np.random.default_rng([seed, 1])
+    crops = torch.from_numpy(np.stack([augmentation.crop_of(photographs.draw(rng), rng) for _ in range(SAMPLED_CROPS)]))
+    means, scales = [], []
+    for phi in phis:
+        with torch.no_grad():
+            codes = phi(crops).movedim(1, 0).flatten(1)
+        means.append(codes.mean(1))
+        scales.append(codes.std(1).clamp_min(LEAST_DEVIATION * float(codes.std() + 1e-12)))
+    none = np.zeros(0, np.float32)
+    return DecoderModel([phi.to_config() for phi in phis], network, means, scales, none, none,
+                        phis[0].contrast_invariant)

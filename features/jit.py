@@ -1,0 +1,66 @@
+"""How passes are compiled: kept between runs where a folder can be written, and anew in each run elsewhere."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from numba import njit
+from numba.core.caching import FunctionCache
+
+OPTIONS = {"nogil": True, "error_model": "numpy"}
+STEP = {**OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+# For what only compiled functions call: it has no entry from Python.
+step = njit(**STEP)
+# For a step that returns a sum and writes nothing: its order is free when it is compiled, and fixed from then on.
+reduction = njit(fastmath={"reassoc", "contract"}, **STEP)
+
+
+def kernel(function: Callable[..., None]) -> Any:
+    """Compile a function that Python calls, when it is first called. Its machine code is kept for later runs."""
+    dispatcher = njit(**OPTIONS)(function)
+    try:
+        dispatcher._cache = _Cache(function)
+    except RuntimeError:  # Numba finds no folder to write to
+        _say_uncached()
+    return dispatcher
+
+
+class _Cache(FunctionCache):
+    """Numba's cache, which knows the files that a kernel's steps are in, and fails without ending the run."""
+
+    def load_overload(self, *arguments: Any) -> Any:
+        try:
+            return super().load_overload(*arguments)
+        except Exception:  # whatever unpickling a damaged file may raise
+            with suppress(OSError):
+                self.flush()
+            return None
+
+    def save_overload(self, *arguments: Any) -> None:
+        try:
+            super().save_overload(*arguments)
+        except OSError:  # a full disk, or a folder that can no longer be written
+            _say_uncached()
+
+    def _index_key(self, *arguments: Any) -> tuple[Any, ...]:
+        return *super()._index_key(*arguments), _sources(Path(self._py_func.__code__.co_filename).parent)
+
+
+@cache
+def _sources(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """Names, times and sizes of a folder's files: Numba looks at the kernel's own file only."""
+    states = ((path.name, path.stat()) for path in sorted(folder.glob("*.py")))
+    return tuple((name, state.st_mtime_ns, state.st_size) for name, state in states)
+
+
+@cache
+def _say_uncached() -> None:
+    logging.getLogger("unfeature").warning(
+        "unfeature: compiled code cannot be kept, so that each run compiles it anew: set NUMBA_CACHE_DIR to a folder "
+        "that can be written")

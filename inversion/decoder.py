@@ -1,0 +1,315 @@
+"""Decoders: networks that predict the photograph from its code, and files that hold them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unfeature.features.base import Representation, described, differences
+from unfeature.io.files import atomic, existing_file
+from unfeature.io.schema import Field, Schema, Value, check_fields
+
+CONTRAST = 0.2
+COARSEST_ENTRY = 8
+WIDER = (1, 1.5, 1.75, 2)
+FIRST_SCALE = 0.3
+WEIGHTS = Path(__file__).parent / "weights"
+KIND, VERSION = "decoder model", 1
+HEADER: Schema = {"kind": Value(str), "version": Value(int), "descriptors": Value(list), "network": Value(dict),
+                  "centred": Value(bool), "facts": Value(dict)}
+NETWORK: Schema = {"grids": Value(list), "channels": Value(int, 1, 16), "width": Value(int, 1, 1024)}
+CURVE = {"frequencies": Field("float32", ("bins",), 0.0), "spectrum": Field("float32", ("bins",), 0.0)}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where the positions of a code lie in its image.
+
+    Attributes
+    ----------
+    depth, stride : int
+        D, and pixels between positions.
+    centre : float
+        Row and column, in pixels, of the first position.
+    """
+
+    depth: int
+    stride: int
+    centre: float
+
+    @classmethod
+    def of(cls, phi: Representation, side: int) -> Grid:
+        """The grid of a descriptor's codes of square images."""
+        return cls(phi.output_shape(side, side)[0], phi.stride, float(phi.position_centres(side, side)[0][0]))
+
+    @property
+    def margin(self) -> int:
+        """Positions that are missing before the first one, if the grid is to begin at the image's border."""
+        return max(0, math.ceil((self.centre + 0.5) / self.stride - 0.5))
+
+    @property
+    def first(self) -> int:
+        """The image's first pixel on the grid that has the margin."""
+        return round(self.margin * self.stride - (self.centre - (self.stride - 1) / 2))
+
+
+class Residual(nn.Module):
+    """Two 3×3 convolutions about a shortcut."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        shifted: Tensor = x + self.second(F.gelu(self.first(F.gelu(x))))
+        return shifted
+
+
+class DecoderNetwork(nn.Module):
+    """A U-Net on the grid of a code, whose channels become pixels in the end.
+
+    It may serve several descriptors with nearly the same codes; channels that one lacks at the end are zero. Codes
+    finer than 8 pixels are first reduced. Positions beyond the code are zero, and a channel of ones tells them apart.
+    """
+
+    def __init__(self, grids: Sequence[Grid], channels: int, width: int) -> None:
+        super().__init__()
+        stride, widths = grids[0].stride, [int(width * factor) for factor in WIDER]
+        self.grids = tuple(grids)
+        self.reduction = max(1, COARSEST_ENTRY // stride)
+        self.cell = stride * self.reduction
+        self.depth = max(grid.depth for grid in grids)
+        self.enter = nn.Conv2d(self.depth + 1, widths[0], self.reduction + 2, self.reduction, padding=1)
+        self.encode = nn.ModuleList(Residual(width) for width in widths)
+        self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairwise(widths))
+        self.up = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairwise(widths))
+        self.decode = nn.ModuleList(Residual(width) for width in widths[:-1])
+        self.last = nn.Conv2d(widths[0], channels * self.cell**2, 3, padding=1)
+
+    def completed(self, code: Tensor, which: int, size: tuple[int, int]) -> Tensor:
+        """Codes (N, D, h, w) of one descriptor with all channels, on the whole grid of images of a size."""
+        grid, multiple = self.grids[which], self.reduction * 2 ** len(self.down)
+        after = []
+        for positions, pixels in zip(code.shape[2:], size, strict=True):
+            reach = max(-(-(pixels + grid.first) // grid.stride), grid.margin + positions)
+            after.append(reach + -reach % multiple - grid.margin - positions)
+        missing = code.new_zeros(len(code), self.depth - grid.depth, *code.shape[2:])
+        whole = torch.cat([torch.ones_like(code[:, :1]), code, missing], 1)
+        return F.pad(whole, (grid.margin, after[1], grid.margin, after[0]))
+
+    def drawn(self, x: Tensor) -> Tensor:
+        """Pixels of the whole grid, (N, C, H', W'), of completed codes."""
+        x, passed = self.enter(x), []
+        for encode, down in zip(self.encode, self.down, strict=False):
+            passed.append(encode(x))
+            x = down(passed[-1])
+        x = self.encode[-1](x)
+        for up, decode in reversed(list(zip(self.up, self.decode, strict=True))):
+            x = decode(passed.pop() + F.interpolate(up(x), scale_factor=2.0, mode="bilinear", align_corners=False))
+        return F.pixel_shuffle(self.last(x), self.cell)
+
+    def forward(self, codes: Sequence[tuple[int, Tensor]], size: tuple[int, int]) -> Tensor:
+        """Images (N, C, H, W), about zero and in units of a photograph's contrast.
+
+        The standardised codes come with the number of their descriptor. If there are several descriptors, their grids
+        have the same size once each has its margin.
+        """
+        whole = self.drawn(torch.cat([self.completed(code, which, size) for which, code in codes]))
+        images, begin = [], 0
+        for which, code in codes:
+            first = self.grids[which].first
+            images.append(whole[begin : begin + len(code), :, first : first + size[0], first : first + size[1]])
+            begin += len(code)
+        return torch.cat(images)
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw the weights: normal, of variance 1/3 over the number of inputs; residual branches begin smaller."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, 0, (3 * module.weight[0].numel()) ** -0.5, generator=generator)
+                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+        with torch.no_grad():
+            for module in self.modules():
+                if isinstance(module, Residual):
+                    module.second.weight.mul_(FIRST_SCALE)
+
+
+@dataclass(eq=False)
+class DecoderModel:
+    """A trained network with all that decoding needs.
+
+    Attributes
+    ----------
+    descriptors : list of dict
+        ``to_config()`` of the descriptors whose codes it takes.
+    network : DecoderNetwork
+    code_means, code_scales : list of Tensor (D,)
+        Of each descriptor's channels, by which codes are standardised.
+    frequencies, spectrum : ndarray (K,)
+        Radial frequencies in cycles a pixel, and the mean power of the residual there on held-out photographs: of the
+        coefficients of an orthonormal Fourier transform of the photograph, at standard deviation 0.2, less the image.
+    centred : bool
+        Whether images are about the descriptor's centre with zero mean, as contrast and brightness are unknown.
+    facts : dict
+        What is known of the training.
+    """
+
+    descriptors: list[dict[str, Any]]
+    network: DecoderNetwork
+    code_means: list[Tensor]
+    code_scales: list[Tensor]
+    frequencies: NDArray[np.float32]
+    spectrum: NDArray[np.float32]
+    centred: bool
+    facts: dict[str, Any] = field(default_factory=dict)
+    digest: str = ""
+
+    def which(self, phi: Any) -> int:
+        """The input layer of a descriptor; ValueError if there is none."""
+        config = phi.to_config()
+        if config not in self.descriptors:
+            found = min((differences(own, config) for own in self.descriptors), key=len)
+            raise ValueError(f"this decoder model was learned for another descriptor ({found}): "
+                             "learn one for yours, or use the model's descriptor")
+        return self.descriptors.index(config)
+
+    def standardised(self, codes: Tensor, which: int) -> Tensor:
+        """asinh of codes whose channels are shifted and scaled as in training."""
+        mean, scale = (one.to(codes).view(-1, 1, 1) for one in (self.code_means[which], self.code_scales[which]))
+        return torch.asinh((codes - mean) / scale)
+
+    @torch.no_grad()
+    def decode(self, phi: Representation, codes: Tensor, size: tuple[int, int]) -> Tensor:
+        """The predicted images (N, C, H, W) of codes (N, D, h, w) of images of a size."""
+        which = self.which(phi)
+        network = self.network.to(codes.device)
+        images = network([(which, self.standardised(codes.float(), which))], size)
+        if self.centred:
+            images = images - images.mean((1, 2, 3), keepdim=True)
+        centre = torch.tensor(phi.centre).to(images).view(-1, 1, 1)
+        found: Tensor = centre + CONTRAST * images
+        return found.to(codes.dtype)
+
+    def save(self, path: str | Path) -> None:
+        """Write to one safetensors file, with the weights in half precision."""
+        from safetensors.torch import save
+
+        tensors = {name: value.half() for name, value in self.network.state_dict().items()}
+        for k, (mean, scale) in enumerate(zip(self.code_means, self.code_scales, strict=True)):
+            tensors |= {f"code_mean.{k}": mean, f"code_scale.{k}": scale}
+        tensors |= {"frequencies": torch.from_numpy(self.frequencies), "spectrum": torch.from_numpy(self.spectrum)}
+        network = self.network
+        shape = {"grids": [[g.depth, g.stride, g.centre] for g in network.grids],
+                 "channels": network.last.out_channels // network.cell**2,
+                 "width": network.last.in_channels}
+        header = {"kind": KIND, "version": VERSION, "descriptors": self.descriptors, "network": shape,
+                  "centred": self.centred, "facts": self.facts}
+        contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+        with atomic(path) as temporary:
+            temporary.write_bytes(save(contiguous, {"unfeature": json.dumps(header, sort_keys=True)}))
+
+    @classmethod
+    def load(cls, path: str | Path) -> DecoderModel:
+        """Read what `save` wrote; FileNotFoundError, or ValueError if the file is damaged or holds something else."""
+        from safetensors import SafetensorError
+        from safetensors.torch import load
+
+        header = read_header(path)
+        if header.get("version") != VERSION:
+            raise ValueError(f"{path} has version {header.get('version')} of the decoder model, "
+                             f"this release reads version {VERSION}: learn it again")
+        check_fields(path, header, HEADER)
+        check_fields(path, header["network"], NETWORK)
+        descriptors, data = _descriptors_of(path, header), Path(path).read_bytes()
+        try:
+            tensors = load(data)
+            shape = header["network"]
+            network = DecoderNetwork([_read_grid(*grid) for grid in shape["grids"]], shape["channels"], shape["width"])
+        except (SafetensorError, TypeError, ValueError, IndexError, ArithmeticError, RuntimeError) as error:
+            raise ValueError(f"{path} is damaged: {str(error).splitlines()[0]}; learn the model again") from error
+        if len(descriptors) != len(network.grids):
+            raise ValueError(f"{path} is damaged: {len(descriptors)} descriptors, but {len(network.grids)} grids")
+        schema = {name: Field(shape=tuple(value.shape)) for name, value in network.state_dict().items()} | CURVE
+        for k, grid in enumerate(network.grids):
+            schema |= {f"code_mean.{k}": Field(shape=(grid.depth,)),
+                       f"code_scale.{k}": Field(shape=(grid.depth,), low=1e-30)}
+        check_fields(path, {name: value.numpy() for name, value in tensors.items()}, schema)
+        network.load_state_dict({name: tensors[name].float() for name in network.state_dict()})
+        means, scales = ([tensors[f"{name}.{k}"] for k in range(len(descriptors))]
+                         for name in ("code_mean", "code_scale"))
+        return cls(descriptors, network.eval(), means, scales, tensors["frequencies"].numpy(),
+                   tensors["spectrum"].numpy(), header["centred"], header["facts"],
+                   hashlib.sha256(data).hexdigest()[:16])
+
+
+def _read_grid(depth: Any, stride: Any, centre: Any) -> Grid:
+    """A grid of a file; ValueError for numbers that no descriptor has."""
+    fields = {"depth": Value(int, 1, 65536), "stride": Value(int, 1, 1024), "centre": Value(float, -1e4, 1e4)}
+    check_fields("a grid", {"depth": depth, "stride": stride, "centre": centre}, fields)
+    return Grid(depth, stride, centre)
+
+
+def read_header(path: str | Path) -> dict[str, Any]:
+    """What a file of `DecoderModel.save` says of itself."""
+    from safetensors import SafetensorError, safe_open
+
+    path = existing_file(path)
+    try:
+        with safe_open(str(path), "numpy") as opened:
+            header: dict[str, Any] = json.loads((opened.metadata() or {})["unfeature"])
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        raise ValueError(f"{path} is not a whole {KIND} file of unfeature: {error}") from error
+    if header.get("kind") != KIND:
+        raise ValueError(f"{path} is a file of kind {header.get('kind')!r}: give one of kind {KIND!r}")
+    return header
+
+
+def pretrained(phi: Representation) -> DecoderModel | None:
+    """The decoder for a descriptor that ships with the package; None if there is none."""
+    config = phi.to_config()
+    found = (path for path in _shipped() if config in _descriptors(path))
+    return next((_loaded(path) for path in found), None)
+
+
+def nearest_pretrained(phi: Representation) -> DecoderModel:
+    """As `pretrained`; where there is none, a ValueError says for which descriptor there is the nearest."""
+    if (model := pretrained(phi)) is None:
+        known = [config for path in _shipped() for config in _descriptors(path)]
+        nearest = min((differences(config, phi.to_config()) for config in known), key=len, default="none ships")
+        raise ValueError(f"no decoder ships with unfeature for {phi!r}; the nearest is for another descriptor "
+                         f"({nearest}): learn one with `unfeature learn decoder`")
+    return model
+
+
+def _shipped() -> list[Path]:
+    return sorted(WEIGHTS.glob("*.safetensors"))
+
+
+@lru_cache
+def _descriptors(path: Path) -> list[dict[str, Any]]:
+    return _descriptors_of(path, read_header(path))
+
+
+def _descriptors_of(path: str | Path, header: dict[str, Any]) -> list[dict[str, Any]]:
+    """The descriptors of a file, with the defaults of options that are newer than it."""
+    return [described(path, config).to_config() for config in header["descriptors"]]
+
+
+@lru_cache(maxsize=4)
+def _loaded(path: Path) -> DecoderModel:
+    return DecoderModel.load(path)

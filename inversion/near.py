@@ -1,0 +1,136 @@
+"""A prior that holds an image near a given one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from unfeature.features.device_constants import cached_on_device
+
+from .priors import Prior
+
+Curve = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Near(Prior):
+    r"""Squared distance to an image, each frequency weighted by the inverse of a spectrum.
+
+    R(x) = w · mean_{|f| ≤ k} |F(x − g)(f)|² / S(f)
+
+    F is the orthonormal Fourier transform. If S is the power of x − g that photographs have, as a decoder measures it
+    on held-out ones, R is w for a typical photograph, and each frequency is held as firmly as it is known.
+
+    Parameters
+    ----------
+    image : Tensor (N, C, H, W) or (1, C, H, W)
+        g; it is broadcast to the images.
+    weight : float
+        w.
+    spectrum : sequence of (float, float)
+        |f| in cycles a pixel, ascending, and S there; between them log S is linear in log |f|, beyond them S is
+        constant. Empty for S = 1.
+    cutoff : float
+        k, in cycles a pixel; higher frequencies are free. 0.5 and more also hold those at the Nyquist limit.
+
+    Raises
+    ------
+    ValueError
+        If the weight is negative, the spectrum is not ascending and positive, or the cutoff is not positive.
+
+    Notes
+    -----
+    With S = 1 and no cutoff it is the mean squared distance of the pixels. Source: the log-likelihood of a stationary
+    Gaussian residual, as in Wiener's filter.
+    """
+
+    image: Tensor
+    weight: float = 1.0
+    spectrum: Sequence[tuple[float, float]] = ()
+    cutoff: float = 1.0
+
+    def __post_init__(self) -> None:
+        curve = tuple((float(f), float(s)) for f, s in self.spectrum)
+        frequencies = [f for f, _ in curve]
+        if self.weight < 0:
+            raise ValueError(f"the weight of Near is not negative, got {self.weight}")
+        if sorted(set(frequencies)) != frequencies or any(not (f > 0 and s > 0) for f, s in curve):
+            raise ValueError("the spectrum of Near is a sequence of (frequency, power), both positive, with ascending "
+                             f"frequencies; got {curve}")
+        if not self.cutoff > 0:
+            raise ValueError(f"the cutoff of Near is positive, in cycles a pixel; got {self.cutoff}")
+        if self.image.ndim != 4:
+            raise ValueError(f"the image of Near has shape (N, C, H, W), got {tuple(self.image.shape)}")
+        object.__setattr__(self, "spectrum", curve)
+
+    def __call__(self, x: Tensor, centre: Tensor) -> Tensor:
+        """R of each sample, (N,)."""
+        weights, counts = self._weights(x)
+        transformed = torch.fft.rfft2(x - self._image(x), norm="ortho")
+        value: Tensor = (transformed.abs().square() * (weights * counts)).flatten(1).sum(1)
+        return value
+
+    def with_gradient(self, x: Tensor, centre: Tensor, gradient: Tensor) -> Tensor:
+        """As `Prior.with_gradient`, without autograd: the derivative is one transform back."""
+        weights, counts = self._weights(x)
+        transformed = torch.fft.rfft2(x.detach() - self._image(x), norm="ortho")
+        weighted = transformed * weights
+        gradient += 2 * torch.fft.irfft2(weighted, s=x.shape[2:], norm="ortho")
+        power = transformed.real * weighted.real + transformed.imag * weighted.imag
+        value: Tensor = (power * counts).flatten(1).sum(1)
+        return value
+
+    def of(self, samples: slice) -> Near:
+        """The prior of some of the samples."""
+        return self if len(self.image) == 1 else replace(self, image=self.image[samples])
+
+    def guided(self, guidance: float) -> Near:
+        """The prior with its weight multiplied."""
+        return replace(self, weight=self.weight * guidance)
+
+    def _weights(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """w / (S · number of coefficients), and how often each column counts, on the half plane."""
+        arguments = x.shape[2], x.shape[3], tuple(self.spectrum), self.cutoff
+        weights, counts = (cached_on_device(make, arguments, x.device, x.dtype) for make in (_weights, _counts))
+        return weights * (self.weight / x.shape[1]), counts
+
+    def _image(self, x: Tensor) -> Tensor:
+        """g on the device of x, converted once."""
+        if (self.image.device, self.image.dtype) != (x.device, x.dtype):
+            object.__setattr__(self, "image", self.image.to(x))
+        return self.image
+
+    def __repr__(self) -> str:
+        return f"Near(weight={self.weight!r}, cutoff={self.cutoff!r})"
+
+
+def _counts(height: int, width: int, curve: Curve, cutoff: float) -> NDArray[np.float64]:
+    """2 for each column of the half plane that stands for two, else 1, (1, W/2 + 1)."""
+    counts = np.full((1, width // 2 + 1), 2.0)
+    counts[0, 0] = 1
+    if width % 2 == 0:
+        counts[0, -1] = 1
+    return counts
+
+
+def _weights(height: int, width: int, curve: Curve, cutoff: float) -> NDArray[np.float64]:
+    """1 / (S · number of coefficients) up to the cutoff, else 0, on the half plane.
+
+    The mean of the image has the spectrum's value at the lowest frequency.
+    """
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
+    inverse: Any = np.ones_like(frequency)
+    if curve:
+        known = np.log(np.fromiter(chain.from_iterable(curve), float).reshape(-1, 2))
+        inverse = np.exp(-np.interp(np.log(frequency.clip(1e-9)), known[:, 0], known[:, 1]))
+    held = frequency <= cutoff
+    number = (held * _counts(height, width, curve, cutoff)).sum()
+    weights: NDArray[np.float64] = np.where(held, inverse, 0) / number
+    return weights

@@ -1,0 +1,155 @@
+"""Compiled code: kept where it can be, made without a folder too, only what a run needs, and one order of sums."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import unfeature as uf
+from unfeature.inversion import compiled
+
+PRELUDE = """
+import errno, os, sys, torch
+import numba.core.caching as caching
+from numba.core import event
+
+class Names(event.Listener):
+    def on_start(self, e):
+        found.append(e.data["dispatcher"].py_func.__name__)
+
+    def on_end(self, e):
+        pass
+
+found = []
+event.register("numba:compile", Names())
+"""
+RUN = """
+from unfeature.inversion.solvers.first_order import AdaGrad
+
+solver = AdaGrad(0.1, 1.0)
+solver.begin(torch.zeros(1, 1, 2, 2))
+for _ in range(2):
+    solver.tell(torch.zeros(1), torch.ones(1, 1, 2, 2))
+print(solver.point.abs().min().item() > 0)
+"""
+NO_FOLDER = "caching.CacheImpl._locator_classes.clear()\n"
+FULL_DISK = """
+def full(*arguments):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+caching.IndexDataCacheFile.save = full
+"""
+
+
+def run(program, cache):
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache)}
+    done = subprocess.run([sys.executable, "-c", PRELUDE + program], env=environment, capture_output=True, text=True,
+                          timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.mark.parametrize("trouble", [NO_FOLDER, FULL_DISK], ids=["no folder", "full disk"])
+def test_without_a_place_for_compiled_code_one_line_says_so(trouble, tmp_path):
+    done = run(trouble + RUN, tmp_path)
+    assert done.stdout == "True\n"
+    (line,) = done.stderr.splitlines()
+    assert "cannot be kept" in line and "set NUMBA_CACHE_DIR" in line
+
+
+def test_compiled_code_is_kept_and_a_damaged_one_made_again(tmp_path):
+    report = RUN + "print(sorted(set(found) & {'adagrad'}))"
+    made, kept = "True\n['adagrad']\n", "True\n[]\n"
+    assert [run(report, tmp_path).stdout for _ in range(2)] == [made, kept]
+    for path in tmp_path.rglob("*.nb?"):
+        path.write_bytes(b"")
+    done = run(report, tmp_path)
+    assert (done.stdout, done.stderr) == (made, "")
+
+
+def test_a_run_compiles_what_it_needs(tmp_path):
+    program = """
+import unfeature as uf
+
+phi = uf.HOG(cell_size=6)
+uf.invert(phi, phi(torch.rand(1, 1, 30, 30)), size=(30, 30), steps=3)
+own = [name for name in found if name not in ("impl", "<lambda>")]
+print(len(own), sorted({"_linear_share", "_cubic_share", "describe", "filter_down", "adagrad"} & set(own)))
+assert "sympy" not in sys.modules
+"""
+    number, others = run(program, tmp_path).stdout.strip().split(" ", 1)
+    assert int(number) <= 40 and others == "[]"
+
+
+def placements(arrays):
+    """Copies of the arrays in one buffer: in any order, at any offset, some close together."""
+    orders = list(itertools.permutations(range(len(arrays))))[:: max(1, len(arrays) ** 2 - 12)]
+    for offset, gap, order in itertools.product(range(17), (0, 1), orders[:40]):
+        buffer = np.zeros(sum(a.nbytes for a in arrays) + 16 * len(arrays) + 256, np.uint8)
+        at, placed = -buffer.ctypes.data % 64 + 4 * offset, list(arrays)
+        for i in order:
+            at += (-(buffer.ctypes.data + at)) % arrays[i].itemsize
+            placed[i] = buffer[at:at + arrays[i].nbytes].view(arrays[i].dtype).reshape(arrays[i].shape)
+            placed[i][...] = arrays[i]
+            at += arrays[i].nbytes + 4 * gap
+        yield placed
+
+
+def noise(*shape, dtype=np.float32, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+SIZE, PAIRS = 2500, 3
+IMAGE, CODE = noise(1, 2, 9, 37), noise(1, SIZE)
+F = np.float32
+CASES = {
+    "distance_with_gradient": ([CODE, CODE[:, ::-1].copy(), 0 * CODE, np.ones(1, F), np.zeros(1, F)], lambda *a: a),
+    "range_with_gradient": ([IMAGE, noise(2), IMAGE.copy(), np.zeros(1, F)],
+                            lambda x, c, g, v: (x, c, F(2), F(1.1), F(0.3), g, v)),
+    "variation_with_gradient": ([IMAGE, IMAGE.copy(), np.zeros(1, F)], lambda x, g, v: (x, F(1.1), g, v)),
+    "adagrad": ([CODE, CODE**2, CODE.copy()], lambda g, s, v: (g, s, v, F(0.9), F(0.1), F(0.3))),
+    "difference_pair": ([*noise(4, 1, SIZE), noise(1, 2 * PAIRS, SIZE), np.zeros((1, 2 * PAIRS + 2))],
+                        lambda t, x, g, b, basis, p: (t, x, g, b, np.ones(1, bool), np.ones(1, int), basis, p)),
+    "apply_inverse_hessian": ([noise(1, 2 * PAIRS, SIZE), noise(1, 2 * PAIRS + 1), CODE, 0 * CODE, np.zeros(1)],
+                              lambda basis, w, g, d, s: (basis, w, g, np.ones(1, bool), d, s)),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_sums_do_not_depend_on_where_arrays_lie(name):
+    arrays, arguments = CASES[name]
+    found = set()
+    for placed in placements(arrays):
+        getattr(compiled, name)(*arguments(*placed), 0, 1, 1)
+        found.add(b"".join(a.tobytes() for a in placed))
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("phi", [uf.HOG(cell_size=6, softness=0.1), uf.HOG("dpm", cell_size=6, bilinear=True),
+                                 uf.DSIFT(bin_size=4), uf.DSIFT(bin_size=4, window="flat")], ids=repr)
+def test_descriptors_do_not_depend_on_where_images_lie(phi):
+    found = set()
+    for (place,) in placements([np.random.default_rng(0).random((1, 1, 40, 51)).astype(F)]):
+        x = torch.from_numpy(place).requires_grad_()
+        code = phi(x)
+        (gradient,) = torch.autograd.grad(code.square().sum(), x)
+        found.add(code.detach().numpy().tobytes() + gradient.numpy().tobytes())
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("preset", ["best", "fast", "cvpr2015"])
+def test_the_same_task_gives_the_same_bits_wherever_memory_is_free(preset):
+    phi, found, kept = uf.HOG(cell_size=6), set(), []
+    code = phi(torch.rand(1, 1, 48, 48, generator=torch.Generator().manual_seed(0)))
+    for attempt in range(4):
+        kept += [np.empty(size, np.uint8) for size in np.random.default_rng(attempt).integers(100, 90000, 200)]
+        result = uf.invert(phi, code, preset=preset, steps=30)
+        found.add(result.images.tobytes() + result.history["objective"].tobytes())
+        del kept[::3]
+    assert len(found) == 1

@@ -1,0 +1,279 @@
+"""Decoders: grids of any fineness, several descriptors in one model, guidance of the search, the files that ship."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+from torch.nn.functional import avg_pool2d
+
+import unfeature as uf
+from unfeature.baselines.decoder import Decoder, relatives
+from unfeature.baselines.decoder_training import Augmentation, Photographs, correlation, residual_spectrum, targets
+from unfeature.baselines.stream import Stream
+from unfeature.cli import main
+from unfeature.features.base import Representation
+from unfeature.features.gradients.hog import HOG
+from unfeature.inversion import decoder as decoders
+from unfeature.inversion.decoder import DecoderModel, pretrained
+from unfeature.inversion.near import Near
+from unfeature.io.files import load_arrays
+from unfeature.io.images import write_png
+from unfeature.io.output import check_output
+
+SMALL = {"crop": 48, "smallest": 64, "largest": 96, "batch": 4, "every": 20, "width": 16}
+SHIPPED = sorted(decoders.WEIGHTS.glob("*.safetensors"))
+
+
+class Means(Representation):
+    """Mean grey of squares."""
+
+    in_channels = (1,)
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = self.receptive_field = stride
+
+    def output_shape(self, height, width):
+        return (1, height // self.stride, width // self.stride)
+
+    def image_size_for(self, code_shape):
+        return (code_shape[1] * self.stride, code_shape[2] * self.stride)
+
+    def forward(self, x):
+        return avg_pool2d(x, self.stride)
+
+
+@pytest.fixture(scope="module")
+def images(photograph):
+    return [photograph(name, 96, True) for name in ("camera", "chelsea", "coffee", "rocket")]
+
+
+@pytest.fixture(scope="module")
+def target(photograph):
+    return photograph("astronaut", 96, True)[:80]
+
+
+@pytest.fixture(scope="module")
+def model(images):
+    return Decoder.learn(images, HOG(cell_size=6), family=True, steps=60, **SMALL)
+
+
+def r(a, b):
+    return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
+
+
+@pytest.mark.parametrize(("stride", "least"), [(2, 0.6), (6, 0.5), (16, 0.2)])
+def test_grids_of_any_fineness_lead_to_images(images, target, stride, least):
+    phi = Means(stride)
+    image = Decoder.learn(images, phi, steps=80, **SMALL).decode(phi, phi(target), target.shape)
+    assert image.shape == target.shape
+    aligned = [r(np.roll(image, shift, axis=(0, 1)), target) for shift in (-3, 0, 3)]
+    assert np.argmax(aligned) == 1 and aligned[1] > least
+
+
+def test_one_model_serves_the_family(model, target):
+    family = relatives(HOG(cell_size=6))
+    assert len(family) == 4 and family[0].to_config() == HOG(cell_size=6).to_config()
+    for phi in family:
+        assert r(model.decode(phi, phi(target), target.shape), target) > 0.3
+    assert len(relatives(HOG("dalal-triggs"))) == len(relatives(Means(4))) == 1
+
+
+def test_the_file_says_for_which_descriptors_it_is(model, tmp_path):
+    model.save(tmp_path / "decoder.safetensors")
+    again = Decoder.load(tmp_path / "decoder.safetensors", HOG(cell_size=6, texture=False))
+    assert len(again.model.descriptors) == 4 and len(again.model.digest) == 16
+    with pytest.raises(ValueError, match="cell_size 6 instead of 8"):
+        Decoder.load(tmp_path / "decoder.safetensors", HOG())
+    (tmp_path / "other.safetensors").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match="not a whole decoder model"):
+        Decoder.load(tmp_path / "other.safetensors")
+    assert check_output(tmp_path / "decoder.safetensors") == tmp_path / "decoder.safetensors"
+    broken = (tmp_path / "decoder.safetensors").read_bytes()[:-100]
+    (tmp_path / "broken.safetensors").write_bytes(broken)
+    with pytest.raises(ValueError, match="not a whole decoder model"):
+        Decoder.load(tmp_path / "broken.safetensors")
+
+
+HEADERS = {
+    "descriptors": [None, [], [1], [{"type": "HOG", "cell_size": "x"}], {}],
+    "network": [None, {}, {"grids": [], "channels": 1, "width": 16}, {"grids": [[1]], "channels": -1, "width": "x"}],
+    "centred": [None, "x"], "facts": [None, 3], "version": [None, 99], "kind": [None, "other"],
+}
+
+
+@pytest.mark.parametrize("field", HEADERS)
+def test_files_with_wrong_fields_are_refused(field, model, target, tmp_path):
+    path = tmp_path / "bad.safetensors"
+    model.save(path)
+    with safe_open(path, "numpy") as opened:
+        header = json.loads(opened.metadata()["unfeature"])
+    tensors = load_file(path)
+    for bad in HEADERS[field]:
+        save_file(tensors, path, {"unfeature": json.dumps(header | {field: bad})})
+        with pytest.raises(ValueError, match=r"bad\.safetensors"):
+            Decoder.load(path)
+    without = {name: value for name, value in header.items() if name != field}
+    save_file(tensors, path, {"unfeature": json.dumps(without)})
+    with pytest.raises(ValueError, match=r"bad\.safetensors"):
+        Decoder.load(path)
+
+
+def test_files_with_wrong_tensors_are_refused(model, tmp_path):
+    path = tmp_path / "bad.safetensors"
+    model.save(path)
+    with safe_open(path, "numpy") as opened:
+        metadata = opened.metadata()
+    tensors = load_file(path)
+    for name in ("code_mean.0", "code_scale.3", "spectrum", "frequencies", "last.weight"):
+        for bad in (tensors[name][:-1], np.full_like(tensors[name], np.nan), None):
+            changed = {n: value for n, value in (tensors | {name: bad}).items() if value is not None}
+            save_file(changed, path, metadata)
+            with pytest.raises(ValueError, match=r"bad\.safetensors"):
+                Decoder.load(path)
+
+
+def test_a_decoder_guides_the_search(model, target):
+    phi = HOG(cell_size=6)
+    code = phi(target)
+    result = uf.invert(phi, code, preset="fast", size=target.shape, steps=12, start=model.model)
+    assert "Near" in result.history and result.guess.shape == result.images.shape
+    np.testing.assert_array_equal(result.guess[0], model.decode(phi, code, target.shape))
+    assert result.provenance["decoder"]["digest"] == model.model.digest
+    plain = uf.invert(phi, code, preset="fast", size=target.shape, steps=12, start="noise")
+    assert plain.guess is None and "decoder" not in plain.provenance and "Near" not in plain.history
+    assert r(result.image, target) > r(plain.image, target)
+    published = uf.invert(phi, code, preset="cvpr2015", size=target.shape, steps=2, start=model.model)
+    assert "Near" not in published.history
+
+
+def test_the_commands_learn_start_from_and_show_a_decoder(images, tmp_path, capsys):
+    for number, image in enumerate(images):
+        write_png(tmp_path / "photographs" / f"{number}.png", image)
+    path, out = tmp_path / "decoder.safetensors", tmp_path / "out"
+    small = [f for name, value in SMALL.items() for f in (f"--{name}", value)]
+    hog = ("--feature", "hog", "--cell-size", 6)
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as stop:
+            main([str(a) for a in arguments])
+        return stop.value.code, *capsys.readouterr()
+
+    status, text, told = call("learn", "decoder", tmp_path / "photographs", *hog, *small, "--steps", 20, "-o", path)
+    assert (status, text) == (0, f"{path}\n") and "step 20: loss" in told and "held-out correlation" in told
+    photograph = ("invert", tmp_path / "photographs" / "0.png", *hog, "-o", out)
+    assert call(*photograph, "--start", path, "--steps", 3)[0] == 0
+    assert (out / "decoder.png").exists() and "what a decoder predicts" in (out / "report.html").read_text()
+    assert call(*photograph, "--method", "decoder", "--model", path)[0] == 0
+    assert not (out / "decoder.png").exists()
+    assert uf.Result.load(out).provenance["method"] == "decoder"
+    assert "no decoder ships" in call(*photograph, "--method", "decoder")[2]
+    assert "cell_size 6 instead of 7" in call(*photograph, "--cell-size", 7, "--start", path)[2]
+
+
+def test_training_goes_on_from_a_model(images, tmp_path, monkeypatch):
+    phi, first = HOG(cell_size=6), tmp_path / "first.safetensors"
+    Decoder.learn(images, phi, steps=6, output=first, **SMALL)
+    monkeypatch.setattr(Stream, "interval", -1.0)
+    Decoder.learn(images, phi, steps=6, init=first, output=tmp_path / "whole.safetensors", **SMALL)
+
+    def kill(done, total):
+        if done == len(images) + 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Decoder.learn(images, phi, steps=6, init=first, output=tmp_path / "second.safetensors", progress=kill, **SMALL)
+    assert load_arrays(tmp_path / "second.safetensors.partial", "partial model")[1]["step"] == 3
+    found = Decoder.learn(images, phi, steps=6, init=first, output=tmp_path / "second.safetensors", **SMALL)
+    assert (tmp_path / "second.safetensors").read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
+    assert found.model.facts["steps"] == 12
+    with pytest.raises(ValueError, match="train further"):
+        Decoder.learn(images, HOG(cell_size=8), steps=6, init=first, **SMALL)
+
+
+def test_several_codes_are_guided_as_each_alone(model, images):
+    phi = HOG(cell_size=6)
+    codes = [phi(image[:54, :54]) for image in images[:2]]
+    options = {"preset": "fast", "steps": 6, "start": model.model, "starts": 2}
+    together = uf.invert(phi, codes, **options)
+    alone = np.concatenate([uf.invert(phi, code, **options).images for code in codes])
+    np.testing.assert_array_equal(together.images, alone)
+    np.testing.assert_array_equal(uf.invert(phi, codes, memory="30MB", **options).images, alone)
+
+
+def test_without_a_decoder_auto_is_noise(target):
+    phi = HOG(cell_size=7)
+    assert pretrained(phi) is None
+    found = [uf.invert(phi, phi(target), size=target.shape, steps=3, start=start).image for start in ("auto", "noise")]
+    np.testing.assert_array_equal(*found)
+    with pytest.raises(ValueError, match='"auto", "noise"'):
+        uf.invert(phi, phi(target), size=target.shape, start="nosie")
+
+
+def test_a_mask_hides_from_the_decoder(model, target):
+    phi = HOG(cell_size=6)
+    code = phi(target)
+    mask = np.ones((*code.shape[:2], 1))
+    masked = uf.invert(phi, code, size=target.shape, steps=2, start=model.model, mask=mask)
+    assert masked.guess is None
+
+
+def test_crops_show_what_the_photograph_shows():
+    photograph = np.tile(np.arange(200, dtype=np.uint8), (150, 1))
+    for seed in range(5):
+        crop = Augmentation(64, 80, 120).crop_of(photograph, np.random.default_rng(seed))
+        assert crop.shape == (1, 64, 64) and crop.dtype == np.float32
+        assert 0 <= crop.min() < crop.max() <= 1
+    several = [np.full((70, 70), n, np.uint8) for n in range(30)]
+    split = Photographs.split(several, 40)
+    assert [len(split.held_out), len(split.training)] == [3, 27]
+    assert Photographs.split(several[:1], 40).training == several[:1]
+
+
+def test_the_residual_spectrum_is_that_of_the_residual(model, images):
+    phi = HOG(cell_size=6)
+    x = torch.from_numpy(images[0])[None, None]
+    frequencies, spectrum = residual_spectrum(model.model, phi, [(x, phi(x))])
+    assert (np.diff(frequencies) > 0).all() and (spectrum > 0).all()
+    residual = 0.2 * targets(x, phi) + 0.5 - model.model.decode(phi, phi(x), x.shape[2:])
+    curve = list(zip(frequencies.tolist(), spectrum.tolist(), strict=True))
+    assert float(Near(residual, 2.0, curve)(torch.zeros_like(x), x)) == pytest.approx(2.0, rel=0.2)
+    assert correlation(x, 3 * x + 1) == pytest.approx(1)
+
+
+def test_near_refuses_what_it_cannot_use():
+    image = torch.zeros(1, 1, 4, 4)
+    for wrong, message in [({"weight": -1}, "not negative"), ({"cutoff": 0}, "positive"),
+                           ({"spectrum": [(0.2, 1), (0.1, 1)]}, "ascending"), ({"image": image[0]}, "shape")]:
+        with pytest.raises(ValueError, match=message):
+            Near(**{"image": image, **wrong})
+    assert float(Near(image, 3.0)(torch.full((1, 1, 4, 4), 0.5), image)) == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_shipped_decoder_is_what_its_card_says(path: Path):
+    card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    data = path.read_bytes()
+    assert len(data) <= 3e6
+    assert card["sha256"] == hashlib.sha256(data).hexdigest()
+    model = DecoderModel.load(path)
+    assert [Representation.from_config(config).to_config() for config in card["descriptors"]] == model.descriptors
+    assert card["seed"] == model.facts["seed"] and card["settings"] == model.facts["settings"]
+    found = max(entry[2] for entry in model.facts["history"])
+    assert card["held_out"]["correlation"] == pytest.approx(found, abs=1e-3)
+    assert {"command", "data", "licence", "photographs"} <= set(card)
+    phi = Representation.from_config(model.descriptors[0])
+    image = uf.to_grey(uf.bundled("astronaut"))[::2, ::2]
+    assert r(Decoder.pretrained(phi).decode(phi, phi(image), image.shape), image) > 0.8
+
+
+def test_a_decoder_that_does_not_ship_is_refused_with_the_nearest():
+    with pytest.raises(ValueError, match="no decoder ships"):
+        Decoder.pretrained(HOG(cell_size=7))
