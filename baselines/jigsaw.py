@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, ClassVar
 
-import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from unfeature.features.jit import kernel, step
 from unfeature.features.words.word_code import AssignedCode
 from unfeature.io.schema import Field, Schema
 
@@ -77,11 +77,7 @@ class Jigsaw(Baseline):
 
     @classmethod
     def learn_from(cls, stream: Stream, phi: AssignedCode) -> Jigsaw:
-        """Count which words are neighbours, where they lie, and average what they look like.
-
-        Parameters
-        ----------
-        """
+        """Count which words are neighbours, where they lie, and average what they look like."""
         shape, words = Windows.of(phi.phi, 1), len(phi.codebook)
         fixed = 8 * words * 2 * (len(NEIGHBOURS) * words + shape.patch_length)
         stream.rows_in_memory(fixed, 8 * shape.patch_length, 1000)
@@ -200,7 +196,7 @@ def _layout(bag: AssignedCode, code: NDArray[Any], grid: list[int],
     return layout, region
 
 
-@numba.njit(cache=True, nogil=True)
+@step
 def _score(layout: Any, tables: Any, i: int, j: int) -> float:
     """Sum of all terms that one position takes part in."""
     zone, pairs, zones, offsets = tables
@@ -216,7 +212,7 @@ def _score(layout: Any, tables: Any, i: int, j: int) -> float:
     return score
 
 
-@numba.njit(cache=True, nogil=True)
+@step
 def _exchange(layout: Any, tables: Any, i: int, j: int, k: int, m: int) -> float:
     """Exchange two words; the rise of the score."""
     before = _score(layout, tables, i, j) + _score(layout, tables, k, m)
@@ -225,13 +221,13 @@ def _exchange(layout: Any, tables: Any, i: int, j: int, k: int, m: int) -> float
     return gain
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _anneal(layout: Any, region: Any, tables: Any, total: int, seed: int) -> None:
     """Exchange words, and now and then blocks, inside regions, while the temperature falls."""
     np.random.seed(seed)  # noqa: NPY002
     height, width = layout.shape
-    for step in range(total):
-        temperature = HOT * (COLD / HOT) ** (step / total)
+    for trial in range(total):
+        temperature = HOT * (COLD / HOT) ** (trial / total)
         tall = wide = 1
         if np.random.random() < BLOCKS:  # noqa: NPY002
             tall = np.random.randint(1, min(LARGEST_BLOCK, height) + 1)  # noqa: NPY002

@@ -13,7 +13,7 @@ from unfeature import baselines
 from unfeature.baselines.collage import Collage, poisson
 from unfeature.baselines.collection import CollectionLearner, entries
 from unfeature.baselines.keypoints import KeypointSet, SIFTKeypoints
-from unfeature.baselines.lasso import nonnegative_lasso
+from unfeature.baselines.paired_dictionary import nonnegative_lasso
 from unfeature.baselines.primal_dual import _adjoint, _gradient
 from unfeature.baselines.windows import Windows, min_max_normalise, normalised
 from unfeature.features.gradients.dsift import DSIFT

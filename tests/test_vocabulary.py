@@ -191,6 +191,18 @@ def test_unusable_images_are_named(tmp_path):
         Vocabulary.learn(photographs(), PHI, words=2, memory="lots")
 
 
+def test_bad_files_are_left_out_with_a_warning(tmp_path):
+    for number, image in enumerate([*photographs(), np.ones((5, 5), np.float32)]):
+        write_png(tmp_path / f"{number}.png", image)
+    usable = sorted(tmp_path.iterdir())[:-1]
+    (tmp_path / "broken.jpg").write_text("no image")
+    with pytest.warns(UserWarning, match=r"left out 2 of \d+ images .*\d\.png.*broken\.jpg"):
+        found = Vocabulary.learn(tmp_path, PHI, words=3)
+    np.testing.assert_array_equal(found.words, Vocabulary.learn(usable, PHI, words=3).words)
+    with pytest.raises(ValueError, match="cannot be read as an image"):
+        Vocabulary.learn([tmp_path / "broken.jpg"], PHI, words=3)
+
+
 def test_learning_is_silent(capsys):
     with warnings.catch_warnings():
         warnings.simplefilter("error")

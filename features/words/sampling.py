@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unfeature.io.images import list_images, read_image, to_grey
+from unfeature.io.images import Skipped, list_images, read_image, to_grey
 
 from ..base import Representation
 
@@ -35,31 +35,42 @@ def sample_descriptors(images: Images, phi: Representation, capacity: int, seed:
     """A uniform sample of at most `capacity` local descriptors, in one pass with one image in memory at a time.
 
     Arguments are those of `Vocabulary.learn`: phi has positions, and `keep_flat` includes descriptors that are all
-    zero, as those of flat or low-contrast patches are. Raises a ValueError if there are no images, an image is
-    unreadable or too small for a descriptor, or phi has no positions.
+    zero, as those of flat or low-contrast patches are. Files that cannot be read, or are too small for a descriptor,
+    are left out with a warning. Raises a ValueError if no image is left, an array is no image of phi's, or phi has no
+    positions.
     """
-    dimension = descriptor_dimension(phi)
+    dimension, grey = descriptor_dimension(phi), 3 not in phi.in_channels
     rng = np.random.default_rng(seed)
     kept = Sample(np.empty((capacity, dimension), np.float32), np.empty((capacity, PATCH, PATCH), np.uint8))
-    candidates = done = 0
-    named, total = named_images(images, grey=3 not in phi.in_channels)
-    for name, image in named:
+    items = list_images(images) if isinstance(images, (str, Path)) else images
+    total = len(items) if isinstance(items, Sized) else None
+    skipped, candidates, done = Skipped(), 0, 0
+
+    def encoded(source: Path | NDArray[Any]) -> tuple[NDArray[Any], Tensor]:
+        image = read_image(source) if isinstance(source, Path) else np.asarray(source)
+        image = to_grey(image) if grey and image.ndim == 3 else image
         with torch.no_grad():
-            try:
-                code = phi(phi.as_batch(image))
-            except ValueError as error:
-                raise ValueError(f"{name}: {error}") from error
-        flat = local_descriptors(code, phi.descriptors_per_position)[0].float().cpu().numpy()
-        usable = np.arange(len(flat)) if keep_flat else np.flatnonzero(np.abs(flat).max(axis=1) > 0)
-        chosen, slots = _reservoir(len(usable), candidates, capacity, rng)
-        chosen = usable[chosen]
-        kept.descriptors[slots] = flat[chosen]
-        kept.patches[slots] = _patches(image, phi, tuple(code.shape[1:]), chosen % (code.shape[2] * code.shape[3]))
-        candidates, done = candidates + len(usable), done + 1
+            return image, phi(phi.as_batch(image))
+
+    for done, item in enumerate(items, start=1):
+        try:
+            found = skipped.read(item, encoded) if isinstance(item, (str, Path)) else encoded(item)
+        except ValueError as error:
+            raise ValueError(f"image {done}: {error}") from error
+        if found is not None:
+            image, code = found
+            flat = local_descriptors(code, phi.descriptors_per_position)[0].float().cpu().numpy()
+            usable = np.arange(len(flat)) if keep_flat else np.flatnonzero(np.abs(flat).max(axis=1) > 0)
+            chosen, slots = _reservoir(len(usable), candidates, capacity, rng)
+            chosen = usable[chosen]
+            kept.descriptors[slots] = flat[chosen]
+            kept.patches[slots] = _patches(image, phi, tuple(code.shape[1:]), chosen % (code.shape[2] * code.shape[3]))
+            candidates += len(usable)
         if progress is not None:
             progress(done, total)
     if done == 0:
         raise ValueError("there are no images to learn from: give a folder, a list of paths or an iterable of arrays")
+    skipped.report(done)
     return Sample(kept.descriptors[:candidates], kept.patches[:candidates])
 
 
@@ -75,21 +86,6 @@ def descriptor_dimension(phi: Representation) -> int:
     if len(shape) != 3:
         raise ValueError(f"visual words need a descriptor with positions, (D, h, w); {phi!r} has one vector per image")
     return shape[0] // phi.descriptors_per_position
-
-
-def named_images(images: Images, grey: bool) -> tuple[Iterator[tuple[str, NDArray[Any]]], int | None]:
-    """Images with names for messages, read one at a time, and their number if it is known."""
-    items = list_images(images) if isinstance(images, (str, Path)) else images
-    total = len(items) if isinstance(items, Sized) else None
-
-    def each() -> Iterator[tuple[str, NDArray[Any]]]:
-        for number, item in enumerate(items, start=1):
-            if isinstance(item, (str, Path)):
-                yield str(item), read_image(item, grey=grey)
-            else:
-                yield f"image {number}", to_grey(item) if grey and np.ndim(item) == 3 else np.asarray(item)
-
-    return each(), total
 
 
 def _reservoir(count: int, before: int, capacity: int,

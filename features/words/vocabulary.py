@@ -125,8 +125,8 @@ class Vocabulary:
         Raises
         ------
         ValueError
-            If there are fewer descriptors than words, the budget is too small for a sample, or an image is unusable.
-            Empty words, as repeated descriptors leave them, are a UserWarning.
+            If there are fewer descriptors than words, the budget is too small for a sample, or no file can be used.
+            Files left out and empty words, as repeated descriptors leave them, are a UserWarning.
         """
         check_choice("kind of vocabulary", kind, get_args(Kind))
         if words < 1:
