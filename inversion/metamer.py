@@ -1,0 +1,66 @@
+"""Metamers: an image that looks like one photograph and has the code of another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from unfeature.features.base import Representation
+
+from .engine import Progress
+from .invert import Code, as_codes, check_code
+from .near import Near
+from .objectives import Euclidean
+from .recipes import Recipe, recipe_for
+from .result import Result
+from .search import in_channels_of, result_of, search, seeds_for
+
+BLUR = 8.0  # pixels, at which the likeness is measured
+
+
+@torch.inference_mode(False)
+def metamer(
+    phi: Representation, code: Code, *, like: NDArray[Any], weight: float = 1.0, cutoff: float = 0.03,
+    preset: str | Recipe = "best", steps: int | None = None, data_weight: float | None = None, starts: int = 1,
+    seed: int = 0, memory: int | str | None = None, progress: Callable[[Progress], None] | None = None,
+) -> Result:
+    r"""Find an image with a given code that looks like another image.
+
+    x* = argmin_x C ‖Φ(x) − Φ₀‖² / ‖Φ₀‖² + w mean_{|f| ≤ k} |F(x − g)(f)|² / S + R(x),  from g
+
+    Parameters
+    ----------
+    phi, preset, steps, data_weight, memory, progress
+        As for `invert`.
+    code : ndarray (h, w, D) or (D,), a sequence or stack (N, …) of such, or Tensor (N, D, h, w) or (N, D)
+        Φ₀.
+    like : ndarray (H, W) or (H, W, C)
+        g, in [0, 1]. The image found has its size.
+    weight, cutoff : float
+        w, larger for more likeness and a larger error of the code, and k in cycles a pixel: frequencies above it are
+        free. S = 0.2² / HW, so that w is the price of a mean squared difference of 0.2².
+    starts, seed : int
+        Attempts at each code, from g with different noise.
+
+    Returns
+    -------
+    Result
+        ``provenance["likeness"]`` holds, for each image, its correlation with g when both are blurred by a Gaussian of
+        standard deviation 8 pixels.
+
+    Raises
+    ------
+    ValueError
+        If an image of the size of g has no such code, or for weights that `Near` refuses.
+
+    Notes
+    -----
+    Source: Tatu, Lauze, Nielsen & Kimia 2011, who change one photograph until its HOG is that of another. Differs: only
+    low frequencies are held, which gradients hardly tell; the contrast is left as found.
+    """
