@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -27,7 +27,8 @@ from .solvers.first_order import Adam
 
 Norm = Literal["inf", "2"]
 
-HALVINGS = 4
+FIRST_BALL = 256  # the reciprocal of the first radius that is tried
+DOUBLINGS, HALVINGS = 8, 3
 EXACT = ((25, 0.0), (15, 0.0))
 FIRST_STEP, LAST_RATE = 0.25, 0.2  # of the bound; of the first rate
 
@@ -54,8 +55,8 @@ def adversarial(
     norm : {"inf", "2"}
         ‖Δ‖∞, the largest change of a value, or ‖Δ‖₂, the root of the sum of squares.
     bound : float, optional
-        ε, on the scale of [0, 1]. By default the smallest that is found by doubling from one grey level (of each value,
-        for ‖Δ‖₂) and four halvings on the logarithmic scale, which reaches the target.
+        ε, on the scale of [0, 1]. By default the smallest that reaches the target, to 9 %: from 1/256 (for ‖Δ‖₂ of all
+        values), it is doubled or halved until the outcome changes, and three bisections follow.
     tolerance : float
         Relative error of the code at which it counts as reached.
     steps : int, optional
@@ -73,7 +74,8 @@ def adversarial(
     Raises
     ------
     ValueError
-        For a label that the code does not have, a code that no image of this size has, or a bound that is not positive.
+        For a label that the code does not have or the image has already, a code that no image of this size has, or a
+        bound that is not positive.
 
     Notes
     -----
@@ -88,17 +90,22 @@ def adversarial(
     x = in_channels_of(phi, image)
     shared: dict[str, Any] = {"phi": phi, "x": x, "norm": norm, "steps": steps, "progress": progress}
     target = _second_label(phi, x) if target is None else target
-    if isinstance(target, int):
-        attack = _Attack(**shared, label=_checked_label(phi, x, target))
+    if isinstance(target, (int, np.integer)):
+        attack = _Attack(**shared, label=_checked_label(phi, x, int(target)))
     else:
         code = as_codes(target).to(x)
         check_code(phi, code, (x.shape[2], x.shape[3]), isinstance(target, Tensor))
         attack = _Attack(**shared, code=code, tolerance=tolerance)
-    if bound is None:
-        outcome, bound = attack.smallest()
-    else:
-        outcome = attack.run(bound)
-    return result_of(phi, attack.recipe(bound), outcome, 0, 1, attack.code, **attack.facts(outcome, bound))
+    found = attack.smallest() if bound is None else attack.attempt(bound)
+    return result_of(phi, attack.recipe(found.bound), found.outcome, 0, 1, attack.code, **attack.facts(found))
+
+
+class Attempt(NamedTuple):
+    """A search inside a ball of a radius, and whether it reached the target."""
+
+    outcome: Outcome
+    bound: float
+    reached: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,12 +121,13 @@ class _Attack:
     label: int = -1
     tolerance: float = 0.0
 
-    def run(self, bound: float) -> Outcome:
+    def attempt(self, bound: float) -> Attempt:
         """The search inside one ball."""
         label = torch.tensor([self.label], device=self.x.device)
         objective = Label(label) if self.code is None else Euclidean(self.code)
-        return search(self.phi, objective, self.recipe(bound), (self.x.shape[2], self.x.shape[3]), [0], self.x,
-                      codes=self.code, progress=self.progress)
+        outcome = search(self.phi, objective, self.recipe(bound), (self.x.shape[2], self.x.shape[3]), [0], self.x,
+                         codes=self.code, progress=self.progress)
+        return Attempt(outcome, bound, self.reached(outcome.x))
 
     def recipe(self, bound: float) -> Recipe:
         """Adam inside the ball, at a lower rate in the end; surrogates are sharpened as `fast` does."""
@@ -137,25 +145,27 @@ class _Attack:
         """The norm of a change of 1 everywhere."""
         return 1.0 if self.norm == "inf" else math.sqrt(self.x.numel())
 
-    def smallest(self) -> tuple[Outcome, float]:
-        """The search inside the smallest ball that reaches the target, and its radius; if none does, the largest."""
-        bound = self.one / 255
-        outcome = self.run(bound)
-        while not self.reached(outcome) and bound < self.one and not outcome.interrupted:
-            bound = min(2 * bound, self.one)
-            outcome = self.run(bound)
-        found, below = (outcome, bound), bound / 2
-        for _ in range(HALVINGS if self.reached(outcome) else 0):
-            middle = math.sqrt(below * found[1])
-            outcome = self.run(middle)
-            if outcome.interrupted:
+    def smallest(self) -> Attempt:
+        """The attempt inside the smallest ball that reaches the target; if none does, the largest ball."""
+        before = last = self.attempt(self.one / FIRST_BALL)
+        factor = 0.5 if last.reached else 2.0
+        for _ in range(DOUBLINGS):
+            if last.reached != before.reached or last.outcome.interrupted:
                 break
-            found, below = ((outcome, middle), below) if self.reached(outcome) else (found, middle)
-        return found
+            before, last = last, self.attempt(factor * last.bound)
+        if last.reached == before.reached:
+            return last
+        above, below = (last, before.bound) if last.reached else (before, last.bound)
+        for _ in range(HALVINGS):
+            last = self.attempt(math.sqrt(below * above.bound))
+            above, below = (last, below) if last.reached else (above, last.bound)
+            if last.outcome.interrupted:
+                break
+        return above
 
-    def reached(self, outcome: Outcome) -> bool:
-        """Whether the image has the label, or nearly the code."""
-        found = self.encoded(outcome.x)
+    def reached(self, x: Tensor) -> bool:
+        """Whether an image has the label, or nearly the code."""
+        found = self.encoded(x)
         if self.code is None:
             return int(scores(found).argmax()) == self.label
         return float((squared_norm(found - self.code) / squared_norm(self.code)).sqrt()) <= self.tolerance
@@ -165,14 +175,14 @@ class _Attack:
         with torch.no_grad():
             return self.phi(x)
 
-    def facts(self, outcome: Outcome, bound: float) -> dict[str, Any]:
+    def facts(self, found: Attempt) -> dict[str, Any]:
         """What the provenance says of the change, and of the labels."""
-        change = (outcome.x - self.x).double()
+        change = (found.outcome.x - self.x).double()
         facts: dict[str, Any] = {"change": {
-            "norm": self.norm, "bound": bound, "largest": float(change.abs().max()), "length": float(change.norm()),
-            "reached": self.reached(outcome)}}
+            "norm": self.norm, "bound": found.bound, "largest": float(change.abs().max()),
+            "length": float(change.norm()), "reached": found.reached}}
         if self.code is None:
-            before, after = (scores(self.encoded(x))[0].softmax(0) for x in (self.x, outcome.x))
+            before, after = (scores(self.encoded(x))[0].softmax(0) for x in (self.x, found.outcome.x))
             facts["label"] = {"before": int(before.argmax()), "target": self.label, "after": int(after.argmax()),
                               "probability before": float(before[self.label]),
                               "probability after": float(after[self.label])}
@@ -185,11 +195,13 @@ def _second_label(phi: Representation, x: Tensor) -> int:
 
 
 def _checked_label(phi: Representation, x: Tensor, label: int) -> int:
-    """The label; ValueError if the code has none of that number."""
+    """The label; ValueError if the code has none of that number, or the image has it."""
     with torch.no_grad():
-        count = len(_scores(phi, x))
-    if not 0 <= label < count:
-        raise ValueError(f"the labels of {phi!r} are its channels, 0 to {count - 1}: there is no label {label}")
+        found = _scores(phi, x)
+    if not 0 <= label < len(found):
+        raise ValueError(f"the labels of {phi!r} are its channels, 0 to {len(found) - 1}: there is no label {label}")
+    if int(found.argmax()) == label:
+        raise ValueError(f"the image has the label {label} already: give another one, or none for the second")
     return label
 
 

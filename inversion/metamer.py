@@ -22,6 +22,7 @@ from .result import Result
 from .search import in_channels_of, result_of, search, seeds_for
 
 BLUR = 8.0  # pixels, at which the likeness is measured
+WORTH = 1.0
 
 
 @torch.inference_mode(False)
@@ -64,3 +65,24 @@ def metamer(
     Source: Tatu, Lauze, Nielsen & Kimia 2011, who change one photograph until its HOG is that of another. Differs: only
     low frequencies are held, which gradients hardly tell; the contrast is left as found.
     """
+    target = as_codes(code) if isinstance(code, Tensor) else as_codes(code).to(phi.device)
+    wanted = in_channels_of(phi, like)
+    size = check_code(phi, target, (wanted.shape[2], wanted.shape[3]), isinstance(code, Tensor))
+    seeds = seeds_for(seed, starts, len(target))
+    recipe = recipe_for(phi, preset, steps=steps, data_weight=data_weight)
+    held = Near(wanted, weight * WORTH, cutoff=cutoff)
+    recipe = replace(recipe, priors=(*recipe.priors, held), near=None, contrast=None)
+    codes = target.repeat_interleave(starts, 0)
+    outcome = search(phi, Euclidean(codes), recipe, size, seeds, codes, codes=codes, start=wanted, memory=memory,
+                     progress=progress)
+    likeness = [_likeness(x, wanted) for x in outcome.x.split(1)]
+    return result_of(phi, recipe, outcome, seed, starts, codes, likeness=likeness)
+
+
+def _likeness(a: Tensor, b: Tensor) -> float:
+    """Correlation of two images (1, C, H, W), both blurred; 0 where one is constant."""
+    from scipy.ndimage import gaussian_filter
+
+    blurred = [gaussian_filter(x[0].double().cpu().numpy(), (0, BLUR, BLUR)) for x in (a, b)]
+    first, second = (x - x.mean() for x in blurred)
+    return float((first * second).sum() / max(np.sqrt((first**2).sum() * (second**2).sum()), 1e-12))
