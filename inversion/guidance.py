@@ -75,6 +75,10 @@ class Guide:
         if phi.contrast_invariant:
             own = contrasted.square().mean((1, 2, 3), keepdim=True).sqrt()
             contrasted = contrasted * (CONTRAST / own.clamp_min(LEAST_CONTRAST))
-        height, width = self.images.shape[2:]
-        fourier = Fourier(ImageSpec(height, width, centre), init_std=START_NOISE)
-        return contrasted + fourier.render(fourier.start(seeds))
+        return with_noise(contrasted, centre, seeds)
+
+
+def with_noise(deviation: Tensor, centre: Tensor, seeds: Sequence[int]) -> Tensor:
+    """The centre, a deviation (N, C, H, W) or (1, C, H, W), and noise of each seed: images to start from."""
+    fourier = Fourier(ImageSpec(deviation.shape[2], deviation.shape[3], centre), init_std=START_NOISE)
+    return deviation + fourier.render(fourier.start(seeds))

@@ -13,39 +13,45 @@ from torch import Tensor
 
 from unfeature.features.base import Representation
 
+from .decoder import CONTRAST
 from .engine import Progress
+from .guidance import with_noise
 from .invert import Code, as_codes, check_code
 from .near import Near
 from .objectives import Euclidean
-from .recipes import Recipe, recipe_for
+from .recipes import METAMER_PRESETS, Recipe, recipe_for
 from .result import Result
 from .search import in_channels_of, result_of, search, seeds_for
 
 BLUR = 8.0  # pixels, at which the likeness is measured
-WORTH = 1.0
 
 
 @torch.inference_mode(False)
 def metamer(
-    phi: Representation, code: Code, *, like: NDArray[Any], weight: float = 1.0, cutoff: float = 0.03,
+    phi: Representation, code: Code, *, like: NDArray[Any], weight: float = 8.0, cutoff: float = 0.03,
     preset: str | Recipe = "best", steps: int | None = None, data_weight: float | None = None, starts: int = 1,
     seed: int = 0, memory: int | str | None = None, progress: Callable[[Progress], None] | None = None,
 ) -> Result:
     r"""Find an image with a given code that looks like another image.
 
-    x* = argmin_x C ‖Φ(x) − Φ₀‖² / ‖Φ₀‖² + w mean_{|f| ≤ k} |F(x − g)(f)|² / S + R(x),  from g
+    x* = argmin_x C ‖Φ(x) − Φ₀‖² / ‖Φ₀‖² + w mean(L(x − g)²) / 0.2² + R(x),  from g
+
+    L keeps the frequencies up to k.
 
     Parameters
     ----------
-    phi, preset, steps, data_weight, memory, progress
+    phi, data_weight, memory, progress
         As for `invert`.
+    preset : {"best", "fast"} or Recipe
+        Those of `invert` with three times as many gradient evaluations.
+    steps : int, optional
+        Gradient evaluations in all.
     code : ndarray (h, w, D) or (D,), a sequence or stack (N, …) of such, or Tensor (N, D, h, w) or (N, D)
         Φ₀.
     like : ndarray (H, W) or (H, W, C)
         g, in [0, 1]. The image found has its size.
     weight, cutoff : float
-        w, larger for more likeness and a larger error of the code, and k in cycles a pixel: frequencies above it are
-        free. S = 0.2² / HW, so that w is the price of a mean squared difference of 0.2².
+        w, larger for more likeness and a larger error of the code, and k, in cycles a pixel.
     starts, seed : int
         Attempts at each code, from g with different noise.
 
@@ -69,12 +75,13 @@ def metamer(
     wanted = in_channels_of(phi, like)
     size = check_code(phi, target, (wanted.shape[2], wanted.shape[3]), isinstance(code, Tensor))
     seeds = seeds_for(seed, starts, len(target))
-    recipe = recipe_for(phi, preset, steps=steps, data_weight=data_weight)
-    held = Near(wanted, weight * WORTH, cutoff=cutoff)
-    recipe = replace(recipe, priors=(*recipe.priors, held), near=None, contrast=None)
+    recipe = recipe_for(phi, preset, METAMER_PRESETS, steps, data_weight)
+    held = Near(wanted, weight, [(cutoff, CONTRAST**2 / min(1.0, np.pi * cutoff**2))], cutoff)
+    recipe = replace(recipe, priors=(*recipe.priors, held))
     codes = target.repeat_interleave(starts, 0)
-    outcome = search(phi, Euclidean(codes), recipe, size, seeds, codes, codes=codes, start=wanted, memory=memory,
-                     progress=progress)
+    centre = torch.tensor(phi.centre).to(wanted).view(-1, 1, 1).expand(wanted.shape[1], 1, 1)
+    outcome = search(phi, Euclidean(codes), recipe, size, seeds, codes, codes=codes,
+                     start=with_noise(wanted - centre, centre, seeds), memory=memory, progress=progress)
     likeness = [_likeness(x, wanted) for x in outcome.x.split(1)]
     return result_of(phi, recipe, outcome, seed, starts, codes, likeness=likeness)
 

@@ -10,7 +10,6 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from unfeature.inversion import PRESETS
 from unfeature.io.files import load_array
 from unfeature.io.output import USUAL, result_folder
 
@@ -34,11 +33,11 @@ def _fraction(text: str) -> float:
 @click.argument("photograph", type=FILE)
 @click.option("--like", type=FILE, required=True, metavar="PHOTOGRAPH",
               help="What the image is to look like; its middle is taken, in the size of the first photograph.")
-@click.option("--weight", type=click.FloatRange(0), help="Weight of the likeness against the code [1].")
+@click.option("--weight", type=click.FloatRange(0), help="Weight of the likeness against the code [8].")
 @click.option("--cutoff", type=click.FloatRange(0, min_open=True),
               help="Frequencies up to this many cycles a pixel are held near those of --like [0.03].")
 @shared("preset", "steps", "data_weight", "seed", "starts", "memory", "size", "output", "quiet",
-        preset=f"{', '.join(PRESETS)} [best].", data_weight="Weight of the code against the priors [the feature's].",
+        preset="best or fast [best].", data_weight="Weight of the code against the priors [the feature's].",
         size=f"Longer side to reduce the photograph to [{LONGER_SIDE}].")
 def metamer(photograph: Path, like: Path, phi: Representation, output: Path, quiet: bool,
             size: int | tuple[int, int] = LONGER_SIDE, **settings: Any) -> None:
@@ -50,7 +49,7 @@ def metamer(photograph: Path, like: Path, phi: Representation, output: Path, qui
     \b
     Examples:
       unfeature metamer a.jpg --like b.jpg -o out/
-      unfeature metamer a.jpg --like b.jpg --feature hog --variant dpm --weight 3
+      unfeature metamer a.jpg --like b.jpg --feature hog --variant dpm --weight 20
     """
     from unfeature.inversion.metamer import metamer as find
 
