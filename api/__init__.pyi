@@ -13,9 +13,11 @@ from unfeature.features.networks.layer_stack import LayerStack as LayerStack
 from unfeature.features.networks.preprocessing import Preprocessing as Preprocessing
 from unfeature.features.words.vocabulary import Mixture as Mixture
 from unfeature.features.words.vocabulary import Vocabulary as Vocabulary
+from unfeature.inversion.adversarial import adversarial as adversarial
 from unfeature.inversion.caricature import caricature as caricature
 from unfeature.inversion.invert import invert as invert
 from unfeature.inversion.maximize import maximize as maximize
+from unfeature.inversion.metamer import metamer as metamer
 from unfeature.inversion.near import Near as Near
 from unfeature.inversion.result import Result as Result
 from unfeature.inversion.texture import style_transfer as style_transfer

@@ -112,16 +112,27 @@ class DecoderNetwork(nn.Module):
         whole = torch.cat([torch.ones_like(code[:, :1]), code, missing], 1)
         return F.pad(whole, (grid.margin, after[1], grid.margin, after[0]))
 
-    def drawn(self, x: Tensor) -> Tensor:
-        """Pixels of the whole grid, (N, C, H', W'), of completed codes."""
-        x, passed = self.enter(x), []
+    def features(self, codes: Sequence[tuple[int, Tensor]], size: tuple[int, int]) -> Tensor:
+        """What the last layer receives, (N, width, h', w') on the whole grid of images of a size."""
+        x = self.enter(torch.cat([self.completed(code, which, size) for which, code in codes]))
+        passed = []
         for encode, down in zip(self.encode, self.down, strict=False):
             passed.append(encode(x))
             x = down(passed[-1])
         x = self.encode[-1](x)
         for up, decode in reversed(list(zip(self.up, self.decode, strict=True))):
             x = decode(passed.pop() + F.interpolate(up(x), scale_factor=2.0, mode="bilinear", align_corners=False))
-        return F.pixel_shuffle(self.last(x), self.cell)
+        return x
+
+    def pixels(self, channels: Tensor, codes: Sequence[tuple[int, Tensor]], size: tuple[int, int]) -> Tensor:
+        """Channels of the whole grid, (N, C · cell², h', w'), as images (N, C, H, W) of a size."""
+        whole = F.pixel_shuffle(channels, self.cell)
+        images, begin = [], 0
+        for which, code in codes:
+            first = self.grids[which].first
+            images.append(whole[begin : begin + len(code), :, first : first + size[0], first : first + size[1]])
+            begin += len(code)
+        return torch.cat(images)
 
     def forward(self, codes: Sequence[tuple[int, Tensor]], size: tuple[int, int]) -> Tensor:
         """Images (N, C, H, W), about zero and in units of a photograph's contrast.
@@ -129,13 +140,7 @@ class DecoderNetwork(nn.Module):
         The standardised codes come with the number of their descriptor. If there are several descriptors, their grids
         have the same size once each has its margin.
         """
-        whole = self.drawn(torch.cat([self.completed(code, which, size) for which, code in codes]))
-        images, begin = [], 0
-        for which, code in codes:
-            first = self.grids[which].first
-            images.append(whole[begin : begin + len(code), :, first : first + size[0], first : first + size[1]])
-            begin += len(code)
-        return torch.cat(images)
+        return self.pixels(self.last(self.features(codes, size)), codes, size)
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw the weights: normal, of variance 1/3 over the number of inputs; residual branches begin smaller."""

@@ -15,6 +15,9 @@ from .decoder import CONTRAST, DecoderModel, pretrained
 from .near import Near
 from .parameterizations import Fourier, ImageSpec
 from .recipes import Recipe
+from .result import Result
+from .search import images_of
+from .uncertainty import uncertainty_of
 
 START_NOISE = 0.06
 LEAST_CONTRAST = 0.01
@@ -29,20 +32,33 @@ def guide_for(phi: Representation, recipe: Recipe, start: Any) -> DecoderModel |
 
 @dataclass(frozen=True, eq=False)
 class Guide:
-    """What a decoder predicts for some codes: images (N, C, H, W), before their contrast is set to a photograph's."""
+    """What a decoder predicts for some codes: images (N, C, H, W), before their contrast is set to a photograph's.
+
+    With the standard deviation of their pixels, (N, 1, H, W), if that ships for the decoder.
+    """
 
     images: Tensor
     model: DecoderModel
+    std: Tensor | None = None
 
     @classmethod
     def of(cls, phi: Representation, codes: Tensor, size: tuple[int, int], model: DecoderModel) -> Guide:
         """The predictions for codes (N, D, h, w), each as it would be alone."""
-        return cls(torch.cat([model.decode(phi, code, size) for code in codes.split(1)]), model)
+        single, uncertainty = codes.split(1), uncertainty_of(model.digest)
+        images = torch.cat([model.decode(phi, code, size) for code in single])
+        if uncertainty is None:
+            return cls(images, model)
+        return cls(images, model, torch.cat([uncertainty.std(model, phi, code, size) for code in single]))
 
     @property
     def facts(self) -> dict[str, Any]:
         """What the provenance says of it."""
         return {"decoder": {"digest": self.model.digest, "learned for": self.model.descriptors}}
+
+    def annotate(self, result: Result) -> Result:
+        """The result with the predicted images, and their uncertainty if it is known."""
+        uncertainties = result.uncertainties if self.std is None else images_of(self.std)
+        return replace(result, guess=images_of(self.images), uncertainties=uncertainties)
 
     def recipe(self, recipe: Recipe) -> Recipe:
         """The recipe with a `Near` prior, if it takes one."""
@@ -59,6 +75,10 @@ class Guide:
         if phi.contrast_invariant:
             own = contrasted.square().mean((1, 2, 3), keepdim=True).sqrt()
             contrasted = contrasted * (CONTRAST / own.clamp_min(LEAST_CONTRAST))
-        height, width = self.images.shape[2:]
-        fourier = Fourier(ImageSpec(height, width, centre), init_std=START_NOISE)
-        return contrasted + fourier.render(fourier.start(seeds))
+        return with_noise(contrasted, centre, seeds)
+
+
+def with_noise(deviation: Tensor, centre: Tensor, seeds: Sequence[int]) -> Tensor:
+    """The centre, a deviation (N, C, H, W) or (1, C, H, W), and noise of each seed: images to start from."""
+    fourier = Fourier(ImageSpec(deviation.shape[2], deviation.shape[3], centre), init_std=START_NOISE)
+    return deviation + fourier.render(fourier.start(seeds))

@@ -22,7 +22,7 @@ from .guidance import Guide, guide_for
 from .objectives import Euclidean
 from .recipes import Recipe, recipe_for
 from .result import Result
-from .search import images_of, result_of, search, seeds_for
+from .search import result_of, search, seeds_for
 
 Start = AnyImage | Tensor | DecoderModel | Literal["auto", "noise"]
 Code = NDArray[Any] | Tensor | Sequence[NDArray[Any]]
@@ -69,7 +69,8 @@ def invert(
     Returns
     -------
     Result
-        With N · starts images, the attempts at one code in a row.
+        With N · starts images, the attempts at one code in a row; ``uncertainty`` where a decoder predicts it, or of
+        several starts.
 
     Raises
     ------
@@ -96,7 +97,7 @@ def invert(
     outcome = search(phi, Euclidean(codes, _as_mask(mask, target, starts)), recipe, size, seeds, codes, codes=codes,
                      start=image_of(start), memory=memory, progress=progress)
     result = result_of(phi, recipe, outcome, seed, starts, codes, **({} if guide is None else guide.facts))
-    return result if guide is None else replace(result, guess=images_of(guide.images))
+    return result if guide is None else guide.annotate(result)
 
 
 def image_of(start: Start | None) -> AnyImage | Tensor | None:

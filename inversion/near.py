@@ -12,7 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from unfeature.features.base import image_to_tensor
 from unfeature.features.device_constants import cached_on_device
+from unfeature.io.images import AnyImage, image_of
 
 from .priors import Prior
 
@@ -30,8 +32,8 @@ class Near(Prior):
 
     Parameters
     ----------
-    image : Tensor (N, C, H, W) or (1, C, H, W)
-        g; it is broadcast to the images.
+    image : ndarray (H, W) or (H, W, C), or Tensor (N, C, H, W) or (1, C, H, W)
+        g, in [0, 1]; one image, or one for each sample.
     weight : float
         w.
     spectrum : sequence of (float, float)
@@ -43,15 +45,27 @@ class Near(Prior):
     Raises
     ------
     ValueError
-        If the weight is negative, the spectrum is not ascending and positive, or the cutoff is not positive.
+        If the weight is negative, the spectrum is not ascending and positive, or the cutoff is not positive; when it
+        is called, if the image has another size or other channels than the images it is compared to.
 
     Notes
     -----
     With S = 1 and no cutoff it is the mean squared distance of the pixels. Source: the log-likelihood of a stationary
     Gaussian residual, as in Wiener's filter.
+
+    Examples
+    --------
+    An inversion that is held near an image, with a recipe of its own::
+
+        from dataclasses import replace
+        from unfeature.inversion.recipes import best
+
+        recipe = best(phi)
+        recipe = replace(recipe, near=None, priors=(*recipe.priors, uf.Near(image, 10.0, cutoff=0.05)))
+        uf.invert(phi, code, preset=recipe, start=image)
     """
 
-    image: Tensor
+    image: AnyImage | Tensor
     weight: float = 1.0
     spectrum: Sequence[tuple[float, float]] = ()
     cutoff: float = 1.0
@@ -59,13 +73,15 @@ class Near(Prior):
     def __post_init__(self) -> None:
         curve = tuple((float(f), float(s)) for f, s in self.spectrum)
         frequencies = [f for f, _ in curve]
-        if self.weight < 0:
+        if not 0 <= self.weight < np.inf:
             raise ValueError(f"the weight of Near is not negative, got {self.weight}")
         if sorted(set(frequencies)) != frequencies or any(not (f > 0 and s > 0) for f, s in curve):
             raise ValueError("the spectrum of Near is a sequence of (frequency, power), both positive, with ascending "
                              f"frequencies; got {curve}")
         if not self.cutoff > 0:
             raise ValueError(f"the cutoff of Near is positive, in cycles a pixel; got {self.cutoff}")
+        if not isinstance(self.image, Tensor):
+            object.__setattr__(self, "image", image_to_tensor(image_of(self.image)))
         if self.image.ndim != 4:
             raise ValueError(f"the image of Near has shape (N, C, H, W), got {tuple(self.image.shape)}")
         object.__setattr__(self, "spectrum", curve)
@@ -105,7 +121,11 @@ class Near(Prior):
         """g on the device of x, converted once."""
         if (self.image.device, self.image.dtype) != (x.device, x.dtype):
             object.__setattr__(self, "image", self.image.to(x))
-        return self.image
+        if any(own not in (1, other) for own, other in zip(self.image.shape, x.shape, strict=True)):
+            raise ValueError(f"the image of Near has shape {tuple(self.image.shape)} (N, C, H, W), but the images that "
+                             f"it is compared to {tuple(x.shape)}: give one of that size")
+        image: Tensor = self.image
+        return image
 
     def __repr__(self) -> str:
         return f"Near(weight={self.weight!r}, cutoff={self.cutoff!r})"

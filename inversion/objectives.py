@@ -136,6 +136,25 @@ class InnerProduct(Objective):
         return -(code * self.direction).flatten(1).sum(1) / self.scale
 
 
+class Label(Objective):
+    r"""Surprise at a label, for adversarial images.
+
+    ℓ(φ) = log Σ_j exp(s_j) − s_t
+
+    s_j is the score of label j, the mean of its channel over positions, before the softmax; t, (N,), are the labels.
+    Source: Szegedy et al. 2014.
+    """
+
+    per_sample = ("labels",)
+
+    def __init__(self, labels: Tensor):
+        self.labels = labels
+
+    def __call__(self, code: Tensor) -> Tensor:
+        """ℓ of each sample, (N,)."""
+        return torch.nn.functional.cross_entropy(scores(code), self.labels.expand(len(code)), reduction="none")
+
+
 class Gram(Objective):
     r"""Squared distance between the channel correlations of two codes, for texture and style.
 
@@ -158,6 +177,11 @@ class Gram(Objective):
     def __call__(self, code: Tensor) -> Tensor:
         """ℓ of each sample, (N,)."""
         return squared_norm(gram_matrix(code) - self.target) / self.energy
+
+
+def scores(code: Tensor) -> Tensor:
+    """The mean of each channel over positions, (N, D, h, w) or (N, D) → (N, D)."""
+    return code.flatten(2).mean(2) if code.ndim == 4 else code
 
 
 def gram_matrix(code: Tensor) -> Tensor:

@@ -102,6 +102,53 @@ class Pixels(Parameterization):
         return bounded
 
 
+class Around(Parameterization):
+    r"""The change of an image, Δ = x − x₀, inside a ball, with x in [0, 1].
+
+    Parameters
+    ----------
+    image : Tensor (1, C, H, W)
+        x₀, in [0, 1].
+    spec : ImageSpec
+    norm : {"inf", "2"}
+        ‖Δ‖∞, the largest change of a value, or ‖Δ‖₂.
+    bound : float
+        Radius of the ball.
+
+    Notes
+    -----
+    Start: x₀ itself, for every seed. `project` clamps Δ, or scales it, into the ball, and then clamps x to [0, 1],
+    which keeps it there; for ‖Δ‖₂ that is a point of both sets, but not always the nearest one.
+    """
+
+    bounded = True
+
+    def __init__(self, image: Tensor, spec: ImageSpec, norm: str, bound: float):
+        super().__init__(spec)
+        self.image, self.norm, self.bound = image.to(spec.centre), norm, bound
+
+    def start(self, seeds: Sequence[int]) -> Tensor:
+        """No change, (N, C, H, W)."""
+        return torch.zeros_like(self.image).repeat(len(seeds), 1, 1, 1)
+
+    def render(self, z: Tensor) -> Tensor:
+        """The changed images."""
+        return self.image + z
+
+    def coordinates(self, x: Tensor) -> Tensor:
+        """The change of the images."""
+        return x - self.image
+
+    def project(self, z: Tensor) -> Tensor:
+        """The change inside the ball and [0, 1]."""
+        if self.norm == "inf":
+            z = z.clamp(-self.bound, self.bound)
+        else:
+            length = torch.linalg.vector_norm(z.flatten(1), dim=1).view(-1, 1, 1, 1)
+            z = z * (self.bound / length.clamp_min(self.bound))
+        return (self.image + z).clamp(0, 1) - self.image
+
+
 class Fourier(Parameterization):
     r"""Coefficients of an orthonormal Fourier basis, weighted as the spectrum of photographs.
 

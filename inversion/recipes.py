@@ -231,6 +231,13 @@ def _caricature(maximization: Callable[[Representation], Recipe], phi: Represent
     return replace(maximization(phi), data_weight=CARICATURE_WEIGHT)
 
 
+def _metamer(inversion: Preset, phi: Representation) -> Recipe:
+    """As the inversion, in three times as many evaluations, held near an image alike in all stages."""
+    recipe = inversion(phi)
+    stages = tuple(replace(stage, steps=3 * stage.steps, guidance=1.0) for stage in recipe.stages)
+    return replace(recipe, stages=stages, contrast=None, near=None)
+
+
 def texture(phi: Representation) -> Recipe:
     """Ours: L-BFGS on Fourier coefficients of decorrelated colours, whose images stay in [0, 1], and a smooth prior."""
     colours = partial(Colours, init_std=0.1)
@@ -247,6 +254,7 @@ Presets = Mapping[str, Preset]
 
 MAXIMIZATION_PRESETS: Presets = {"best": maximization, "ijcv2016": maximization_ijcv2016}
 CARICATURE_PRESETS: Presets = {name: partial(_caricature, make) for name, make in MAXIMIZATION_PRESETS.items()}
+METAMER_PRESETS: Presets = {"best": partial(_metamer, best), "fast": partial(_metamer, fast)}
 TEXTURE_PRESETS: Presets = {"best": texture, "gatys2015": gatys2015}
 
 

@@ -21,10 +21,12 @@ FORMAT = 2
 FACTS = {"format": Value(int, choices=(FORMAT,)), "status": Value(str), "starts": Value(int, low=1),
          "errors": Value(list), "errors_centred": Value(list), "provenance": Value(dict), "history": Value(dict),
          "digests": Value(dict), "files": Value(list)}
-ARRAYS = {"image.npy": Field("float32"), "code.npy": Field(optional=True)}
+ARRAYS = {"image.npy": Field("float32"), "code.npy": Field(optional=True),
+          "uncertainty.npy": Field("float32", low=0, optional=True)}
 ERRORS = Field("float64", ("images",), low=0, finite=False)
 COLUMN = Field("float64", ("steps", "images"), finite=False)
-COMPARED = ("images", "errors", "errors_centred", "codes")
+COMPARED = ("images", "errors", "errors_centred", "codes", "uncertainties")
+WHITE = 0.2  # standard deviation that is white in a picture: that of a photograph of which nothing is known
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -51,6 +53,9 @@ class Result:
         Method, descriptor, recipe, seed, evaluations, seconds, versions.
     guess : ndarray (N, H, W) or (N, H, W, C), or None
         The images that a decoder predicted and that guided the search; not saved.
+    uncertainties : ndarray (N, H, W), or None
+        Standard deviation of each pixel, of colours the root mean square: of the photograph about the decoder's image,
+        as the decoder predicts it, else of the starts at the same code, if there are several.
     """
 
     images: NDArray[np.float32]
@@ -62,6 +67,7 @@ class Result:
     starts: int = 1
     provenance: dict[str, Any] = field(default_factory=dict)
     guess: NDArray[np.float32] | None = None
+    uncertainties: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         if len(self.images) == 1:
@@ -89,10 +95,10 @@ class Result:
         if len(self.images[row]) == 0:
             raise IndexError(f"this result holds {len(self)} images, there is no image {i}")
         codes = None if self.codes is None else self.codes[row]
-        guess = None if self.guess is None else self.guess[row]
+        guess, uncertainties = (None if maps is None else maps[row] for maps in (self.guess, self.uncertainties))
         history = {name: values[:, row] for name, values in self._columns.items()}
         return replace(self, images=self.images[row], errors=self.errors[row], codes=codes, history=history, starts=1,
-                       errors_centred=self.errors_centred[row], guess=guess)
+                       errors_centred=self.errors_centred[row], guess=guess, uncertainties=uncertainties)
 
     def __eq__(self, other: object) -> bool:
         """Whether all images, errors, codes and facts are the same; NaN equals NaN."""
@@ -135,6 +141,11 @@ class Result:
         return image
 
     @property
+    def uncertainty(self) -> NDArray[np.float32] | None:
+        """Standard deviation of each pixel of `image`, (H, W); None if it is not known."""
+        return None if self.uncertainties is None else self.uncertainties[self.best]
+
+    @property
     def error(self) -> float:
         """Relative error of `image`."""
         return float(self.errors[self.best])
@@ -153,15 +164,20 @@ class Result:
     def save(self, folder: str | Path) -> None:
         """Write preimage.png (or preimage-00.png …), image.npy (exact), code.npy and result.json into a folder.
 
+        If they are known, uncertainty.npy and, for each code, uncertainty.png (or uncertainty-00.png …), where white is
+        0.2 and more.
+
         The files appear together, in place of all files of an earlier result; other files stay. A ValueError says that
         the folder cannot be written to, that the disk is full, or that a file of others would be overwritten.
         """
-        pictures = ["preimage.png"] if len(self) == 1 else [f"preimage-{i:02d}.png" for i in range(len(self))]
-        arrays = {"image.npy": self.images, "code.npy": self.codes}
+        pictures = _numbered("preimage", self.images)
+        if self.uncertainties is not None:
+            pictures |= _numbered("uncertainty", self.uncertainties[:: self.starts] / WHITE)
+        arrays = {"image.npy": self.images, "code.npy": self.codes, "uncertainty.npy": self.uncertainties}
         stored = {name: array for name, array in arrays.items() if array is not None}
         facts = {name: getattr(self, name) for name in ("status", "starts", "errors", "errors_centred", "provenance")}
         with result_folder(folder, names=[*pictures, *stored, "result.json"]) as place:
-            for name, image in zip(pictures, self.images, strict=True):
+            for name, image in pictures.items():
                 write_png(place / name, image)
             for name, array in stored.items():
                 save_array(place / name, array)
@@ -195,7 +211,7 @@ class Result:
     @classmethod
     def _read(cls, folder: Path) -> Result:
         facts = read_json(folder / "result.json", FACTS)
-        arrays = {name: load_array(folder / name) for name in ("image.npy", "code.npy") if name in facts["digests"]}
+        arrays = {name: load_array(folder / name) for name in ARRAYS if name in facts["digests"]}
         for name, array in arrays.items():
             if facts["digests"][name] != digest(array):
                 raise ValueError(f"{name} belongs to another result")
@@ -209,8 +225,17 @@ class Result:
         check_fields(folder, columns, dict.fromkeys(columns, COLUMN), sizes)
         if len(images) % facts["starts"] or (codes is not None and codes.shape[:1] != images.shape[:1]):
             raise ValueError(f"{len(images)} images do not belong to its codes, or to {facts['starts']} starts each")
+        uncertainties = arrays.get("uncertainty.npy")
+        if uncertainties is not None and uncertainties.shape != images.shape[:3]:
+            raise ValueError(f"uncertainty.npy has the shape {uncertainties.shape}, the images {images.shape}")
         return cls(images, errors["errors"], errors["errors_centred"], facts["status"], codes, columns, facts["starts"],
-                   facts["provenance"])
+                   facts["provenance"], uncertainties=uncertainties)
+
+
+def _numbered(name: str, images: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """Images (N, …) by the names of their PNG files."""
+    return dict(zip([f"{name}.png"] if len(images) == 1 else [f"{name}-{i:02d}.png" for i in range(len(images))],
+                    images, strict=True))
 
 
 def _equal(a: NDArray[Any] | None, b: NDArray[Any] | None) -> bool:

@@ -184,8 +184,17 @@ def result_of(phi: Representation, recipe: Recipe, outcome: Outcome, seed: int, 
     if not bool(torch.isfinite(outcome.x).all()):
         raise ValueError(f"the search left the finite numbers ({outcome.status}): take a smaller weight of the data "
                          "term, or another start")
-    return Result(images_of(outcome.x), errors, centred, outcome.status, target, outcome.history, int(starts),
-                  provenance)
+    images = images_of(outcome.x)
+    return Result(images, errors, centred, outcome.status, target, outcome.history, int(starts), provenance,
+                  uncertainties=_std_of_starts(images, starts))
+
+
+def _std_of_starts(images: NDArray[np.float32], starts: int) -> NDArray[np.float32] | None:
+    """Standard deviation of each pixel over the starts at the same code, (N, H, W); None for single starts."""
+    if starts == 1:
+        return None
+    variances = images.reshape(-1, starts, *images.shape[1:3], images[0, 0, 0].size).var(1, ddof=1).mean(-1)
+    return np.sqrt(variances).repeat(starts, 0)
 
 
 def images_of(x: Tensor) -> NDArray[np.float32]:

@@ -12,6 +12,7 @@ from .bench import bench
 from .invert import features, invert, keypoints
 from .learn import learn
 from .maximize import caricature, maximize
+from .near import adversarial, metamer
 from .options import FILE, Commands
 
 EPILOG = """\b
@@ -43,7 +44,7 @@ def report(folder: Path) -> None:
     click.echo(write_report(folder))
 
 
-for command in (invert, features, keypoints, maximize, caricature, learn, bench):
+for command in (invert, features, keypoints, maximize, caricature, metamer, adversarial, learn, bench):
     cli.add_command(command)
 
 

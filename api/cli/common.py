@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,16 @@ def read_photograph(path: Path, phi: Encoder, size: int | tuple[int, int] | None
     image = read_image(path, grey=channels == 1)
     image = image if size is None else resize_longer(image, size)
     return np.repeat(image[..., None], 3, axis=2) if channels == 3 and image.ndim == 2 else image
+
+
+def filling(image: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """The middle of an image that is resized to cover a height and width."""
+    from unfeature.io.images import resize_longer
+
+    scale = max(wanted / own for wanted, own in zip(size, image.shape, strict=False))
+    resized = resize_longer(image, ceil(scale * max(image.shape[:2]) - 1e-9))
+    top, left = ((own - wanted) // 2 for own, wanted in zip(resized.shape, size, strict=False))
+    return resized[top : top + size[0], left : left + size[1]]
 
 
 @contextmanager

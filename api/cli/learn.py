@@ -44,8 +44,14 @@ WORDS = [
 ]
 
 
+UNCERTAINTY = [
+    click.Option(["--decoder"], type=FILE, metavar="FILE", help="The decoder [the one that ships for the feature]."),
+    click.Option(["--steps"], type=click.IntRange(1), default=1000, show_default=True, help="Steps of Adam."),
+]
+
+
 class Learn(Commands):
-    """The commands of words and statistics, and one for each method that learns, from its signature when called."""
+    """The commands of other models, and one for each method that learns, from its signature when called."""
 
     def entries(self) -> dict[str, str]:
         """The methods that learn, by the names of their models."""
@@ -118,7 +124,18 @@ def _statistics(images: list[Path], phi: Representation, output: Path, progress:
     statistics(phi, photographs()).save(output)
 
 
+def _uncertainty(images: list[Path], phi: Representation, output: Path, decoder: Path | None = None, **settings: Any
+                 ) -> None:
+    from unfeature.baselines.uncertainty import learn_uncertainty
+    from unfeature.inversion.decoder import DecoderModel
+
+    model = None if decoder is None else DecoderModel.load(decoder)
+    learn_uncertainty(images, phi, decoder=model, output=output, report=partial(click.echo, err=True), **settings)
+
+
 learn.add_command(_command("words", "dsift", "Learn visual words of a feature.", [*WORDS, *STREAM], _words))
 learn.add_command(_command(
     "statistics", "cnn", "Collect the mean, standard deviation and maximum of each channel of a layer over images.",
     [SIZE, OUTPUT], _statistics))
+learn.add_command(_command("uncertainty", "hog", "Learn how far a decoder's images are from photographs.",
+                           [*UNCERTAINTY, *STREAM], _uncertainty))

@@ -89,6 +89,7 @@ def _pictures(folder: Path, errors: NDArray[Any], descriptor: str) -> list[dict[
                 "preimage": "the image found from it"}
     for i, error in enumerate(errors if len(errors) > 1 else ()):
         captions[f"preimage-{i:02d}"] = f"start {i + 1}" + (f", error {error:.3f}" if np.isfinite(error) else "")
+    captions["uncertainty"] = "standard deviation of each pixel; white is 0.2 or more"
     captions["words"] = "the most frequent words of its code, as their mean patches"
     others = sorted(path.stem for path in folder.glob("*.png") if not path.stem.startswith("preimage-"))
     captions |= {name: name.replace("-", " ") for name in others if name not in captions}

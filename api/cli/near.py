@@ -1,0 +1,129 @@
+"""``unfeature metamer`` and ``unfeature adversarial``: images near a photograph, with the feature of another."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from unfeature.io.files import load_array
+from unfeature.io.output import USUAL, result_folder
+
+from .common import LONGER_SIDE, filling, read_photograph, run, with_photograph
+from .feature_command import FeatureCommand
+from .options import FILE, Name, Parsed, shared
+
+if TYPE_CHECKING:
+    from unfeature.features.base import Representation
+    from unfeature.inversion.result import Result
+
+
+def _fraction(text: str) -> float:
+    try:
+        return float(Fraction(text))
+    except (ValueError, ZeroDivisionError):
+        raise click.BadParameter(f"{text!r} is not a number: give one as 4/255 or 0.016") from None
+
+
+@click.command("metamer", cls=FeatureCommand, feature="hog")
+@click.argument("photograph", type=FILE)
+@click.option("--like", type=FILE, required=True, metavar="PHOTOGRAPH",
+              help="What the image is to look like; its middle is taken, in the size of the first photograph.")
+@click.option("--weight", type=click.FloatRange(0), help="Weight of the likeness against the code [8].")
+@click.option("--cutoff", type=click.FloatRange(0, min_open=True),
+              help="Frequencies up to this many cycles a pixel are held near those of --like [0.03].")
+@shared("preset", "steps", "data_weight", "seed", "starts", "memory", "size", "output", "quiet",
+        preset="best or fast [best].", data_weight="Weight of the code against the priors [the feature's].",
+        size=f"Longer side to reduce the photograph to [{LONGER_SIDE}].")
+def metamer(photograph: Path, like: Path, phi: Representation, output: Path, quiet: bool,
+            size: int | tuple[int, int] = LONGER_SIDE, **settings: Any) -> None:
+    """Find an image that has the feature of one photograph and looks like another.
+
+    The folder receives preimage.png, image.npy, code.npy, original.png (the photograph), like.png, result.json and
+    report.html.
+
+    \b
+    Examples:
+      unfeature metamer a.jpg --like b.jpg -o out/
+      unfeature metamer a.jpg --like b.jpg --feature hog --variant dpm --weight 20
+    """
+    from unfeature.inversion.metamer import metamer as find
+
+    original = read_photograph(photograph, phi, size)
+    wanted = filling(read_photograph(like, phi, None), (original.shape[0], original.shape[1]))
+    with result_folder(output, [photograph, like], (*USUAL, "like.png")) as place:
+        result = run(lambda progress: find(phi, phi(original), like=wanted, progress=progress, **settings), quiet)
+        result = with_photograph(result, photograph, original)
+        _save(place, result, original=original, like=wanted)
+    likeness = ", ".join(f"{one:.3f}" for one in result.provenance["likeness"])
+    click.echo(f"relative error {result.error:.4f}, likeness {likeness}, {result.provenance['seconds']:.1f} s: "
+               f"{result.status}\n{output / 'report.html'}")
+
+
+@click.command("adversarial", cls=FeatureCommand, feature="cnn")
+@click.argument("photograph", type=FILE)
+@click.option("--target", metavar="LABEL|PHOTOGRAPH|CODE.npy",
+              help="The label to give it, or the feature of another photograph, or a stored one [the second label].")
+@click.option("--norm", type=Name(("inf", "2")), help="inf: the largest change of a value; 2: of all together [inf].")
+@click.option("--bound", type=Parsed("number", _fraction),
+              help="The largest change allowed, as 4/255 [the smallest that reaches the target].")
+@click.option("--tolerance", type=click.FloatRange(0, min_open=True),
+              help="Relative error of a feature that counts as reached [0.3].")
+@shared("steps", "size", "output", "quiet", steps="Gradient evaluations for each bound that is tried [40].",
+        size=f"Longer side to reduce the photograph to [{LONGER_SIDE}].")
+def adversarial(photograph: Path, phi: Representation, output: Path, quiet: bool, target: str | None = None,
+                size: int | tuple[int, int] = LONGER_SIDE, **settings: Any) -> None:
+    """Change a photograph as little as possible so that it gets another label, or another feature.
+
+    The folder receives preimage.png, image.npy, original.png, change.png (enlarged, about grey), result.json and
+    report.html.
+
+    \b
+    Examples:
+      unfeature adversarial photo.jpg --net squeezenet1_0 --weights w.safetensors --layer pool_final
+      unfeature adversarial photo.jpg --net squeezenet1_0 --weights w.safetensors --layer pool_final --target 130
+      unfeature adversarial photo.jpg --feature hog --target other.jpg --bound 10/255
+    """
+    from unfeature.inversion.adversarial import adversarial as find
+
+    original = read_photograph(photograph, phi, size)
+    aim, files = _target(target, phi, original)
+    with result_folder(output, [photograph, *files], (*USUAL, "change.png")) as place:
+        result = run(lambda progress: find(phi, original, aim, progress=progress, **settings), quiet)
+        result = with_photograph(result, photograph, original)
+        change = result.image - original
+        _save(place, result, original=original, change=0.5 + 0.5 * change / max(float(np.abs(change).max()), 1e-12))
+    facts = result.provenance["change"]
+    said = f"‖Δ‖∞ {255 * facts['largest']:.3g}/255, ‖Δ‖₂ {facts['length']:.3g}"
+    label = result.provenance.get("label")
+    found = (f"relative error {result.error:.4f}" if label is None else
+             f"label {label['before']} → {label['after']} ({label['probability after']:.1%})")
+    wanted = label is not None or "bound" not in settings
+    missed = ", the target is not reached" if wanted and not facts["reached"] else ""
+    click.echo(f"{found}, {said}{missed}\n{output / 'report.html'}")
+
+
+def _target(text: str | None, phi: Representation, original: NDArray[Any]) -> tuple[Any, list[Path]]:
+    """The label or code that a text names, and the files it was read from."""
+    if text is None or text.isdecimal():
+        return None if text is None else int(text), []
+    path = Path(text)
+    if path.suffix == ".npy":
+        return load_array(path), [path]
+    other = filling(read_photograph(path, phi, None), (original.shape[0], original.shape[1]))
+    return phi(other), [path]
+
+
+def _save(folder: Path, result: Result, **pictures: NDArray[Any]) -> None:
+    """Write the result, pictures by name, and the page."""
+    from unfeature.io.images import write_png
+    from unfeature.show.report import write_report
+
+    for name, image in pictures.items():
+        write_png(folder / f"{name}.png", image)
+    result.save(folder)
+    write_report(folder)
