@@ -136,7 +136,7 @@ class CNN(NetworkCode):
         Axes of the layer's output: (N, D, h, w); (N, h, w, D); tokens (N, T, D) of patches; the first token alone.
         Recognised by default: see Notes.
     output : str or int, optional
-        Key or index of the output, for a layer that returns several tensors.
+        Key or index of the output, for a layer that returns several tensors; ``"states.1"`` for one inside another.
     call : int
         Which call counts of a layer that the forward pass runs several times: 0 is the first, −1 the last.
     sha256 : str, optional
