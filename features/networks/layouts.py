@@ -55,8 +55,9 @@ def pick(found: Any, key: str | int | None, layer: str) -> Tensor:
 
 def _tensors(found: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
     """The tensors in tuples, lists and mappings, with their names or indices on the way, joined by dots."""
-    named = found.items() if isinstance(found, Mapping) else enumerate(found) if isinstance(found, (tuple, list)) else ()
-    for name, value in named:
+    if not isinstance(found, (Mapping, tuple, list)):
+        return
+    for name, value in found.items() if isinstance(found, Mapping) else enumerate(found):
         if isinstance(value, Tensor):
             yield f"{prefix}{name}", value
         else:
