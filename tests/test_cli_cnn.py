@@ -66,8 +66,8 @@ def test_options_of_layouts_are_checked(folder):
     done = call(folder, *command, folder / "c.npy", "--call", -1, "--layout", "channels_first")
     assert done.exit_code == 0, done.output
     assert np.load(folder / "c.npy").shape[2] == 128
-    for option, value, message in (("layout", "tokens", "give layout='channels_last'"), ("layout", "rows", "class_token"),
-                                   ("call", 1, "there is no call 1: the forward pass of"),
+    for option, value, message in (("layout", "tokens", "give layout='channels_last'"),
+                                   ("layout", "rows", "class_token"), ("call", 1, "there is no call 1: the forward"),
                                    ("feature-output", "x", "gives one tensor: leave out output='x'")):
         done = call(folder, *command, folder / "d.npy", f"--{option}", value)
         assert done.exit_code in (1, 2) and message in str(done.exception) + done.output

@@ -99,9 +99,9 @@ def measure(encode: Callable[[Tensor], Tensor], x: Tensor) -> Field | None:
     """Measure the fields of a code (1, D, h, w): rows of the image x (1, C, H, W) become NaN, which the code shows.
 
     None for a code with fewer than two rows, which has no stride. The size is the largest of three fields in the
-    middle, cut at the border of the image; the stride is the distance of their edges. If these lie at the border or are not
-    equally far apart (attention in windows, upsampled maps), the stride is the ratio of the heights of image and code,
-    and the positions are centred in the image.
+    middle, cut at the border of the image; the stride is the distance of their edges. If these lie at the border or are
+    not equally far apart (attention in windows, upsampled maps), the stride is the ratio of the heights of image and
+    code, and the positions are centred in the image.
     """
     height = x.shape[2]
 
