@@ -140,7 +140,7 @@ class ViT(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.patch_embed(x).flatten(2).mT
-        x = torch.cat([self.prefix.expand(len(x), -1, -1), x], 1)
+        x = torch.cat([self.prefix.expand(x.shape[0], -1, -1), x], 1)
         x = self.norm(self.blocks(x))
         logits: Tensor = self.head(x[:, 0] if len(self.prefix) else x.mean(1))
         return logits

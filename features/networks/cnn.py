@@ -29,7 +29,7 @@ class NetworkCode(Representation):
     """A code that a `LayerStack` computes from images in [0, 1]; parameters and attributes are those of `CNN`."""
 
     network: str | nn.Module
-    heavy = True
+    heavy, traceable = True, False
 
     def __init__(self, network: str | nn.Module, layers: Sequence[str], weights: str | Path | None = None, *,
                  mean: float | Sequence[float] | None = None, std: float | Sequence[float] | None = None,

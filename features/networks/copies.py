@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from ..backend import is_traced
+
 Key = tuple[torch.device, torch.dtype]
 
 
@@ -75,7 +77,10 @@ class Copies:
 
     @contextmanager
     def lend(self, like: Tensor) -> Iterator[nn.Module]:
-        """A copy on the device and in the precision of a tensor, which nothing else runs meanwhile."""
+        """A copy on the device and in the precision of a tensor, which nothing else runs meanwhile.
+
+        What is made while torch traces is not kept.
+        """
         key = like.device, like.dtype
         idle = self._idle.setdefault(key, deque())
         try:
@@ -85,16 +90,17 @@ class Copies:
         try:
             yield network
         finally:
-            (idle.appendleft if network is self._network else idle.append)(network)
+            if not is_traced() or key in self._never_run:
+                (idle.appendleft if network is self._network else idle.append)(network)
 
     def _template(self, key: Key) -> nn.Module:
         """The network on a device and in a precision, from which copies are made."""
-        if key not in self._never_run:
-            device, dtype = key
-            own = next(iter(self._never_run.values()))
-            found = frozen(own, lambda t: t.to(device, dtype if t.is_floating_point() else None))
-            self._never_run.setdefault(key, found)
-        return self._never_run[key]
+        if key in self._never_run:
+            return self._never_run[key]
+        device, dtype = key
+        own = next(iter(self._never_run.values()))
+        found = frozen(own, lambda t: t.to(device, dtype if t.is_floating_point() else None))
+        return found if is_traced() else self._never_run.setdefault(key, found)
 
 
 def _key_of(network: nn.Module) -> Key:

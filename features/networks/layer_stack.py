@@ -111,15 +111,15 @@ class LayerStack(nn.Module):
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """The code (N, D, h, w) or (N, D) of every layer, by name, for images (N, C, H, W), RGB in [0, 1]."""
-        if not len(x):
+        if x.shape[0] == 0:
             shapes = self.output_shapes(*x.shape[2:])
             return {layer: x.new_zeros(0, *shape) + x.sum() for layer, shape in shapes.items()}
         size, tensors = (x.shape[2], x.shape[3]), self._run(x)
         codes = {}
         for layer, path, tensor in zip(self.layers, self.paths, tensors, strict=True):
-            if tensor.ndim < 2 or len(tensor) != len(x):
-                raise NoCode(f"layer {layer!r} gives shape {tuple(tensor.shape)} for {len(x)} images, but a code has "
-                             "one row for each: choose a layer around it")
+            if tensor.ndim < 2 or tensor.shape[0] != x.shape[0]:
+                raise NoCode(f"layer {layer!r} gives shape {tuple(tensor.shape)} for {x.shape[0]} images, but a code "
+                             "has one row for each: choose a layer around it")
             if layer not in self._layouts and tensor.ndim > 2:
                 self._layouts[layer] = self._recognise(path, tuple(tensor.shape), size)
             code = self._arrangement.code(tensor, self._layouts.get(layer), layer, size)
