@@ -42,7 +42,7 @@ class NetworkCode(Representation):
         preprocessing = preprocessing_of(module, mean, std, scale, order, input_size)
         self.layer_stack = LayerStack(module, layers, preprocessing=preprocessing, leak=leak, precision=precision,
                                       layout=layout, output=output, call=call)
-        self.__dict__["network"] = network  # not registered as a submodule: it belongs to the user
+        self.__dict__["network"] = network if self.layer_stack.network is None else self.layer_stack.network
         self.layout, self.output, self.call = layout, output, call
         self.layers, self.weights, self.sha256 = tuple(layers), None if weights is None else str(weights), sha256
         self.mean, self.std, self.scale, self.order = mean, std, scale, order

@@ -18,19 +18,20 @@ Key = tuple[torch.device, torch.dtype]
 
 
 @torch.inference_mode(False)
-def frozen(module: nn.Module, convert: Callable[[Tensor], Tensor] = Tensor.detach, *,
+def frozen(module: nn.Module, convert: Callable[[Tensor], Tensor] = lambda t: t, *,
            own_buffers: bool = False) -> nn.Module:
     """A copy of a module in evaluation mode whose parameters are buffers, each converted from the original's tensor.
 
-    By default the copy shares the memory of all tensors; with own buffers, that of the parameters alone, because a
-    forward pass may write to buffers. Hooks on the module are copied: they may be a part of what it computes. A module
+    By default the copy shares the memory of all tensors, and the buffers of a frozen module themselves, so that both
+    are pickled once; with own buffers, it shares the memory of the parameters alone, because a forward pass may write
+    to buffers. Hooks on the module are copied: they may be a part of what it computes. A module
     that cannot be copied is a ValueError.
     """
     kind = type(module).__name__
     lazy = next((name for name, p in chain(module.named_parameters(), module.named_buffers()) if is_lazy(p)), None)
     if lazy:
         raise ValueError(f"the weights {lazy} of {kind} have no shape yet: run it once on an image first")
-    memo = {id(t): _normal(convert(t.detach())) for t in chain(module.parameters(), module.buffers())}
+    memo = {id(t): _normal(convert(_plain(t))) for t in chain(module.parameters(), module.buffers())}
     written = chain(_computed(module), module.buffers() if own_buffers else ())
     memo |= {id(t): convert(t.detach()).clone() for t in written}
     try:
@@ -46,6 +47,11 @@ def frozen(module: nn.Module, convert: Callable[[Tensor], Tensor] = Tensor.detac
                 del part._parameters[name]
                 part.register_buffer(name, tensor)
     return twin
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """A tensor without gradient that is no parameter; the same object if it is so already."""
+    return tensor.detach() if tensor.requires_grad or isinstance(tensor, nn.Parameter) else tensor
 
 
 def _normal(tensor: Tensor) -> Tensor:

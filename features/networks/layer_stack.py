@@ -48,6 +48,8 @@ class LayerStack(nn.Module):
         As for `CNN`.
     """
 
+    network: nn.Module | None
+
     def __init__(self, network: str | nn.Module, layers: Sequence[str], weights: str | Path | None = None, *,
                  preprocessing: Preprocessing | None = None, leak: float = 0.0,
                  precision: Literal["bfloat16"] | None = None, layout: Layout | None = None,
@@ -67,8 +69,10 @@ class LayerStack(nn.Module):
         self._arrangement = Arrangement(module, len(self.preprocessing.mean),
                                         layout or ("channels_first" if published else None))
         self._layouts: dict[str, Layout | None] = {}
-        self.model = frozen(module if call else _truncated(module, self.paths),
-                            _channels_last if published else Tensor.detach, own_buffers=True)
+        whole = module if published else frozen(module, own_buffers=True)
+        self.__dict__["network"] = None if published else whole  # not registered: the part that runs is
+        part = whole if call else _truncated(whole, self.paths)
+        self.model = frozen(part, _channels_last, own_buffers=True) if published else frozen(part)
         _check_weights(self.model)
         self.fingerprint = _fingerprint(self.model)
         self._shapes: dict[tuple[int, int], dict[str, tuple[int, ...]]] = {}
