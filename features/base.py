@@ -54,7 +54,7 @@ class Representation(nn.Module):
     descriptors_per_position : int
         Local descriptors that the channels of one position hold, one after the other.
     traceable : bool
-        Whether Dynamo (torch.compile) may trace `forward`; otherwise that runs as it is, between compiled graphs.
+        Whether Dynamo (torch.compile) may trace a call; otherwise that runs as it is, between compiled graphs.
 
     Notes
     -----
@@ -101,6 +101,10 @@ class Representation(nn.Module):
             with torch.no_grad():
                 found = code_to_numpy(self(self.as_batch(pixels), *others))
                 return Code.of(found, self.to_config(), pixels.shape[:2])
+        if torch.compiler.is_dynamo_compiling() and not self.traceable:
+            from .untraced import untraced
+
+            return untraced(type(self).__call__, self, image, *others)
         self.check_batch(image)
         with self.limited_threads(image.shape):
             code: Tensor = super().__call__(image, *others)
@@ -108,7 +112,7 @@ class Representation(nn.Module):
 
     def limited_threads(self, shape: Sequence[int]) -> AbstractContextManager[None]:
         """Torch with as many threads as images (N, C, H, W) are worth to this descriptor, see `limited_torch`."""
-        if self.heavy or torch.compiler.is_dynamo_compiling():
+        if self.heavy or torch.compiler.is_compiling():
             return nullcontext()
         return limited_torch(shape[0], shape[2] * shape[3])
 
@@ -255,26 +259,17 @@ def _on_any_batch(encode: Callable[[Any, Tensor], Tensor]) -> Callable[..., Tens
             raise ValueError(f"{type(self).__name__} encodes one batch of images, got {len(others)} further arguments "
                              f"({', '.join(type(other).__name__ for other in others)}): pass the batch alone")
         self.check_batch(x)
-        if len(x) == 0:
+        if x.shape[0] == 0:
             return x.sum() * x.new_zeros(0, *self.output_shape(*x.shape[-2:]))
         exact = at_least_single(x)
         if torch.is_autocast_enabled(x.device.type):
             with torch.autocast(x.device.type, enabled=False):
-                code = _encoded(encode, self, exact)
+                code = encode(self, exact)
         else:
-            code = _encoded(encode, self, exact)
+            code = encode(self, exact)
         return (code if code.dtype == x.dtype else code.to(x.dtype)).contiguous()
 
     return forward
-
-
-def _encoded(encode: Callable[[Any, Tensor], Tensor], phi: Representation, x: Tensor) -> Tensor:
-    """The code, hidden from Dynamo if that cannot trace it."""
-    if torch.compiler.is_dynamo_compiling() and not phi.traceable:
-        from .untraced import untraced
-
-        return untraced(encode, phi, x)  # type: ignore[no-any-return]
-    return encode(phi, x)
 
 
 def at_least_single(x: Tensor) -> Tensor:

@@ -59,3 +59,15 @@ def test_mistakes_are_named(folder):
     assert result.exit_code != 0 and "fire2" in str(result.exception) + result.output
     result = call(folder, "maximize", "--channel", "a", "--layer", "fire2", "-o", folder / "x")
     assert "separate them by commas" in result.output
+
+
+def test_options_of_layouts_are_checked(folder):
+    command = "features", folder / "photographs" / "astronaut.png", "--feature", "cnn", "--layer", "fire2", "-o"
+    done = call(folder, *command, folder / "c.npy", "--call", -1, "--layout", "channels_first")
+    assert done.exit_code == 0, done.output
+    assert np.load(folder / "c.npy").shape[2] == 128
+    for option, value, message in (("layout", "tokens", "give layout='channels_last'"),
+                                   ("layout", "rows", "class_token"), ("call", 1, "there is no call 1: the forward"),
+                                   ("feature-output", "x", "gives one tensor: leave out output='x'")):
+        done = call(folder, *command, folder / "d.npy", f"--{option}", value)
+        assert done.exit_code in (1, 2) and message in str(done.exception) + done.output

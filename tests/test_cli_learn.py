@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -106,6 +108,19 @@ def test_statistics_are_collected(call, folder, tmp_path):
     assert call("learn", "statistics", folder, "--feature", "lbp", "-o", path) == (0, f"{path}\n", "")
     found = Statistics.load(path, uf.LBP())
     assert found.images == len(BUNDLED) and (found.max >= found.mean).all()
+
+
+def test_statistics_leave_out_what_cannot_be_used(call, folder, tmp_path):
+    photographs = tmp_path / "photographs"
+    shutil.copytree(folder, photographs)
+    (photographs / "bad.png").write_bytes(b"not an image")
+    write_png(photographs / "small.png", np.zeros((5, 5), np.float32))
+    path = tmp_path / "statistics.npz"
+    with pytest.warns(UserWarning, match=r"left out 2 of \d+ images that cannot be used: .*bad\.png, .*small\.png"):
+        assert call("learn", "statistics", photographs, "--feature", "lbp", "-o", path)[0] == 0
+    assert Statistics.load(path, uf.LBP()).images == len(BUNDLED)
+    only = call("learn", "statistics", photographs / "bad.png", "--feature", "lbp", "-o", tmp_path / "none.npz")
+    assert only[0] == 2 and "bad.png" in only[2] and not (tmp_path / "none.npz").exists()
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,7 @@ from torch import nn
 
 from tests.tiny_networks import Residual, tiny
 from unfeature.features.base import Representation
-from unfeature.features.channel_statistics import Statistics, statistics
-from unfeature.features.masks import centre_mask, channel_mask, group_mask, neuron
+from unfeature.features.channel_statistics import statistics
 from unfeature.features.networks.cnn import CNN, Layers
 from unfeature.features.networks.hooks import run
 from unfeature.features.networks.layer_stack import LayerStack
@@ -24,7 +23,6 @@ from unfeature.features.networks.zoo import network, randomise
 from unfeature.inversion.recipes import best, ijcv2016
 from unfeature.inversion.schedules import schedule_for
 from unfeature.inversion.views import random_shifts
-from unfeature.io.images import list_images, read_image, resize_longer
 
 PLAIN = {"mean": 0, "std": 1}
 
@@ -333,80 +331,3 @@ def test_gradients_of_several_layers_add_up():
 def test_descriptors_can_be_copied():
     phi = CNN(tiny(), "fire3")
     assert torch.equal(copy.deepcopy(phi)(images()), phi(images()))
-
-
-def test_masks_mark_parts_of_a_code():
-    shape = (4, 8, 7)
-    assert channel_mask(shape, [0, -1]).sum((2, 3)).tolist() == [[56, 0, 0, 56]]
-    assert group_mask(shape, 0).sum((2, 3)).tolist() == [[56, 56, 0, 0]]
-    assert torch.equal(group_mask(shape, 0) + group_mask(shape, 1), torch.ones(1, *shape))
-    assert group_mask((6,), 2, groups=3).tolist() == [[0, 0, 0, 0, 1, 1]]
-    rows, columns = (centre_mask(shape, 5)[0, 0].amax(axis).nonzero().flatten().tolist() for axis in (1, 0))
-    assert rows == [1, 2, 3, 4, 5] and columns == [1, 2, 3, 4, 5]
-    assert centre_mask((2, 3, 3)).sum() == 18
-    assert neuron(shape, 2).nonzero().tolist() == [[0, 2, 4, 3]]
-    assert neuron(shape, 1, 0, -1).nonzero().tolist() == [[0, 1, 0, 6]]
-    assert neuron((5,), 3).tolist() == [[0, 0, 0, 1, 0]]
-
-
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda: channel_mask((4, 2, 2), [4]), "no channel 4: the code has 4"), (lambda: group_mask((5,), 0), "5 channels"),
-    (lambda: group_mask((4,), 2), "no group 2"), (lambda: centre_mask((4,)), "neighbourhood"),
-    (lambda: neuron((4, 2, 2), 0, row=2), "no row 2"), (lambda: neuron((4,), 0, 1, 1), "no rows and columns"),
-    (lambda: centre_mask((1, 2, 2), 0), "side 0")])
-def test_parts_that_are_not_there_are_refused(make, message):
-    with pytest.raises(ValueError, match=message):
-        make()
-
-
-def test_statistics_are_those_of_all_positions(tmp_path):
-    phi = CNN(tiny(), "conv2")
-    seen = [images(2, side=25, seed=1), images(3, side=41, seed=2), images(1, side=31, seed=3) / 4]
-    found = statistics(phi, iter(seen))
-    values = np.concatenate([phi(x).transpose(0, 1).flatten(1).numpy() for x in seen], 1).astype(float)
-    for name in ("mean", "std", "max"):
-        np.testing.assert_allclose(getattr(found, name), getattr(values, name)(axis=1), rtol=1e-6)
-    assert (found.images, found.positions) == (6, values.shape[1])
-    found.save(tmp_path / "s.npz")
-    loaded = Statistics.load(tmp_path / "s.npz", phi.replace(leak=0.05))
-    assert loaded.images == 6 and np.array_equal(loaded.std, found.std)
-    with pytest.raises(ValueError, match=r"another descriptor .*layer 'conv2' instead of 'conv1'"):
-        Statistics.load(tmp_path / "s.npz", phi.replace(layer="conv1"))
-
-
-def test_statistics_take_photographs_and_refuse_none(photograph):
-    picture = photograph(side=32, grey=False)
-    found = statistics(CNN(tiny(), "relu2"), [picture, (255 * picture).astype(np.uint8)])
-    assert found.images == 2 and (found.std > 0).any() and (found.max >= found.mean).all()
-    with pytest.raises(ValueError, match="no images"):
-        statistics(CNN(tiny(), "relu2"), [])
-
-
-@pytest.fixture(scope="module")
-def squeezenet(shared):
-    return shared / "data" / "networks" / "squeezenet1_0.safetensors"
-
-
-def test_squeezenet_gives_the_reference_answer(squeezenet):
-    reference = json.loads(squeezenet.with_suffix(".json").read_text())["reference_forward"]
-    rows, columns, c = np.meshgrid(np.arange(227), np.arange(227), np.arange(3), indexing="ij")
-    wave = 100 * np.sin(0.05 * rows * (1 + 0.3 * c)) * np.cos(0.07 * columns + c)
-    image = ((wave + np.array([104, 117, 123])) / 255)[..., ::-1]
-    logits = CNN("squeezenet1_0", "pool_final", squeezenet)(image.astype(np.float32)).reshape(-1)
-    assert np.argsort(-logits)[:5].tolist() == reference["top5_index"]
-    np.testing.assert_allclose(np.sort(logits)[:-6:-1], reference["top5_logit"], atol=0.02)
-    assert logits.sum() == pytest.approx(reference["logit_sum"], abs=1)
-
-
-def test_squeezenet_recognises_photographs(shared, squeezenet):
-    phi = CNN("squeezenet1_0", "pool_final", squeezenet)
-    classes = json.loads((squeezenet.parent / "imagenet_classes.json").read_text())
-    right = []
-    for path in list_images(shared / "data" / "imagenet_sample"):
-        image = read_image(path)
-        image = resize_longer(image, round(256 * max(image.shape[:2]) / min(image.shape[:2])))
-        top, left = ((n - 227) // 2 for n in image.shape[:2])
-        label = int(phi(image[top : top + 227, left : left + 227]).argmax())
-        right.append(classes[label]["wnid"] == path.name.split("_")[0])
-    assert len(right) == 100
-    assert np.mean(right) >= 0.55

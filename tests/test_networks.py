@@ -197,6 +197,30 @@ def test_positions_that_see_everything_are_as_far_apart_as_the_map_is_coarse():
     assert field == Field(20, 4, 10.5 - 2 * 4)
 
 
+def in_windows(x, rows):
+    """The mean of each patch of 4 pixels, and of each window of rows of patches."""
+    patches = nn.functional.avg_pool2d(x, 4)
+    windows = nn.functional.avg_pool2d(patches, (rows, 1)).repeat_interleave(rows, 2)
+    return patches + windows[:, :, :patches.shape[2]]
+
+
+@pytest.mark.parametrize("rows", [2, 3, 7, 14])
+def test_positions_in_windows_are_as_far_apart_as_the_patches(rows):
+    field = measure(lambda x: in_windows(x, rows), torch.zeros(1, 3, 168, 20))
+    assert field == Field(4 * rows, 4, 2.5)
+
+
+def test_fields_that_reach_the_border_are_as_far_apart_as_the_map_is_coarse():
+    blur = nn.Sequential(nn.AvgPool2d(8), nn.AvgPool2d(7, 1, 3), nn.AvgPool2d(7, 1, 3))
+    assert measure(blur, torch.zeros(1, 3, 200, 8)) == Field(104, 8, 4.5)
+    assert measure(blur, torch.zeros(1, 3, 104, 8)) == Field(104, 8, 4.5)
+
+
+def test_upsampled_maps_have_the_stride_of_their_size():
+    chain = nn.Sequential(nn.AvgPool2d(4), nn.Upsample(scale_factor=2))
+    assert measure(chain, torch.zeros(1, 3, 40, 8)) == Field(4, 2, 1.5)
+
+
 def test_modules_that_do_not_tell_their_windows_break_the_derivation():
     chain = nn.Sequential(nn.Conv2d(3, 3, 3, stride=2), nn.Upsample(scale_factor=2), nn.Conv2d(3, 3, 3))
     assert step(chain[1]) is None

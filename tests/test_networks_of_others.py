@@ -222,3 +222,21 @@ def test_hooks_of_tools_on_the_copy_fire():
     phi.layer_stack.model.layer1.register_forward_hook(lambda *_: seen.update(["layer1"]))
     phi(images())
     assert seen["layer1"] == 1
+
+
+@pytest.mark.parametrize(("make", "layer", "options"), [
+    (ResNet, "layer1.0.conv2", COLOURS), (ResNet, "fc", COLOURS | {"call": -1}),
+    (ResNet, "layer2", COLOURS | {"leak": 0.05}),
+    (lambda: nn.Sequential(nn.Conv2d(3, 64, 3), nn.ReLU(), nn.Conv2d(64, 64, 3)).eval(), "0", COLOURS)])
+def test_a_network_is_pickled_once(make, layer, options):
+    network = make()
+    weights = sum(t.numel() * t.element_size() for t in network.state_dict().values())
+    phi = CNN(network, layer, **options)
+    for descriptor in (phi, phi.leaky(0.1)):
+        saved = pickle.dumps(descriptor)
+        structure = len(pickle.dumps(network)) - weights
+        assert len(saved) < 1.1 * weights + 3 * structure
+        again = pickle.loads(saved)
+        assert torch.equal(again(images()), phi(images())) and again.to_config() == descriptor.to_config()
+    other = pickle.loads(pickle.dumps(phi)).replace(layer=list(dict(network.named_children()))[-1], leak=0.0)
+    assert other(images()).shape[0] == 1

@@ -87,3 +87,123 @@ class ResNet(nn.Module):
         x = self.layer2(self.layer1(x))
         logits: Tensor = self.fc(self.avgpool(x).flatten(1))
         return logits
+
+
+class Attention(nn.Module):
+    """Self-attention of one head over tokens (N, T, D)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(x).chunk(3, -1)
+        mixed: Tensor = self.proj(nn.functional.scaled_dot_product_attention(q, k, v))
+        return mixed
+
+
+class Mixer(nn.Module):
+    """A transformer's block, on tokens (N, T, D) or, with windows of w × w, on maps (N, h, w, D)."""
+
+    def __init__(self, width: int, window: int = 0) -> None:
+        super().__init__()
+        self.norm1, self.norm2, self.attn = nn.LayerNorm(width), nn.LayerNorm(width), Attention(width)
+        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.window = window
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + (self._in_windows(self.norm1(x)) if self.window else self.attn(self.norm1(x)))
+        mixed: Tensor = x + self.mlp(self.norm2(x))
+        return mixed
+
+    def _in_windows(self, x: Tensor) -> Tensor:
+        n, h, w, d = x.shape
+        side = self.window
+        windows = x.view(n, h // side, side, w // side, side, d).transpose(2, 3).reshape(-1, side * side, d)
+        parts = self.attn(windows).view(n, h // side, w // side, side, side, d)
+        return parts.transpose(2, 3).reshape(n, h, w, d)
+
+
+class ViT(nn.Module):
+    """A vision transformer of 8-pixel patches: a class token and registers, if any, then the patches, row by row."""
+
+    def __init__(self, class_token: bool = True, registers: int = 0, states_prefix: bool = True) -> None:
+        super().__init__()
+        others = class_token + registers
+        if states_prefix:
+            self.num_prefix_tokens = others
+        self.patch_embed = nn.Conv2d(3, 12, 8, 8)
+        self.prefix = nn.Parameter(torch.zeros(others, 12))
+        self.blocks = nn.Sequential(Mixer(12), Mixer(12))
+        self.norm, self.head = nn.LayerNorm(12), nn.Linear(12, 5)
+        _fill(self, seed=3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.patch_embed(x).flatten(2).mT
+        x = torch.cat([self.prefix.expand(x.shape[0], -1, -1), x], 1)
+        x = self.norm(self.blocks(x))
+        logits: Tensor = self.head(x[:, 0] if len(self.prefix) else x.mean(1))
+        return logits
+
+
+class Merging(nn.Module):
+    """Patches of 2 × 2 positions become one, (N, h, w, D) → (N, h/2, w/2, 2D)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.reduction = nn.Linear(4 * width, 2 * width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        merged: Tensor = self.reduction(torch.cat([x[:, i::2, j::2] for j in (0, 1) for i in (0, 1)], -1))
+        return merged
+
+
+class Swin(nn.Module):
+    """A hierarchy of maps with the channels last and attention in windows of 4 × 4 positions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch_embed = nn.Conv2d(3, 6, 4, 4)
+        self.layers = nn.Sequential(nn.Sequential(Mixer(6, 4)), nn.Sequential(Merging(6), Mixer(12, 4)))
+        self.norm, self.head = nn.LayerNorm(12), nn.Linear(12, 5)
+        _fill(self, seed=4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(self.layers(self.patch_embed(x).permute(0, 2, 3, 1)))
+        logits: Tensor = self.head(x.mean((1, 2)))
+        return logits
+
+
+class ConvNeXtBlock(nn.Module):
+    """A depthwise convolution with the channels first, then a norm and a perceptron with the channels last."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv_dw, self.norm = nn.Conv2d(width, width, 5, padding=2, groups=width), nn.LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        mixed: Tensor = x + self.mlp(self.norm(self.conv_dw(x).permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
+        return mixed
+
+
+class LayerNorm2d(nn.LayerNorm):
+    """A norm of channels that come first, as timm's."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        normed: Tensor = super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return normed
+
+
+def convnext() -> nn.Module:
+    """A small ConvNeXt."""
+    return _fill(nn.Sequential(nn.Conv2d(3, 8, 4, 4), LayerNorm2d(8), ConvNeXtBlock(8), nn.Conv2d(8, 10, 2, 2),
+                               ConvNeXtBlock(10)), seed=5)
+
+
+def _fill(module: nn.Module, seed: int) -> nn.Module:
+    """Random weights, and norms that change nothing but mean and variance, in evaluation mode."""
+    randomise(module, seed)
+    for norm in (m for m in module.modules() if isinstance(m, nn.LayerNorm)):
+        nn.init.ones_(norm.weight)
+    return module.eval()

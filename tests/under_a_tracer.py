@@ -10,6 +10,7 @@ import warnings
 
 import numpy as np
 import torch
+from tiny_networks import ResNet, ViT, tiny
 
 import unfeature as uf
 
@@ -23,6 +24,9 @@ PHIS = {
     "lbp": uf.LBP(cell_size=6),
     "bovw": uf.BoVW(WORDS),
     "bovw-soft": uf.BoVW(WORDS, "soft", levels=(1,)),
+    "cnn": uf.CNN(tiny(), "fire3"),
+    "cnn-tokens": uf.CNN(ViT(), "blocks.0", mean=0.5, std=1, input_size=(16, 16)),
+    "layers": uf.Layers(ResNet(), ["relu", "layer2.0.conv1"], mean=0.5, std=1, call=-1, input_size=(16, 16)),
 }
 TRACERS = {}
 
@@ -32,8 +36,8 @@ def tracer(function):
     return function
 
 
-def image(phi, count=1, side=11):
-    shape = count, phi.in_channels[0], side, side
+def image(phi, count=1):
+    shape = count, phi.in_channels[0], *(phi.input_size or (11, 11))
     return torch.rand(shape, generator=torch.Generator().manual_seed(0))
 
 
@@ -68,6 +72,11 @@ def exported(phi):
     with uf.backend("torch"):
         program = torch.export.export(phi, (x,), strict=False)
     close(program.module()(x.flip(3)), expected(phi, x.flip(3)))
+    if not isinstance(phi, uf.BoVW):
+        batch = image(phi, 3)
+        shapes = ({0: torch.export.Dim("images", min=2, max=9)},)
+        program = torch.export.export(phi, (batch,), dynamic_shapes=shapes, strict=False)
+        close(program.module()(batch[:2]), expected(phi, batch[:2]))
 
 
 @tracer
@@ -75,7 +84,9 @@ def fake(phi):
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
-        assert phi(mode.from_tensor(image(phi))).shape == expected(phi, image(phi)).shape
+        for dtype in (torch.float64, torch.float32):
+            x = image(phi).to(dtype)
+            assert phi(mode.from_tensor(x)).shape == expected(phi, x).shape
 
 
 @tracer
@@ -133,6 +144,8 @@ def main(name):
             code = phi(x)
             close(code, expected(phi, x))
             assert torch.isfinite(torch.autograd.grad(code.sum(), x)[0]).all()
+            double = x.detach().double()
+            close(phi(double), expected(phi, double))
         except Exception as error:
             raise AssertionError(f"{kind} under {name}: {type(error).__name__}: {error}") from error
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ import click
 
 from unfeature.baselines import LEARNED_AS, METHODS
 from unfeature.features import DESCRIPTORS
-from unfeature.io.images import list_images
+from unfeature.io.images import list_images, read_each
 
 from .common import progress_bar, read_photograph
 from .feature_command import FeatureCommand
@@ -116,12 +116,12 @@ def _statistics(images: list[Path], phi: Representation, output: Path, progress:
                 size: int | None = None) -> None:
     from unfeature.features.channel_statistics import statistics
 
-    def photographs() -> Iterator[NDArray[Any]]:
-        for done, path in enumerate(images, start=1):
-            yield read_photograph(path, phi, size)
-            progress(done, len(images))
+    def read(path: Path) -> NDArray[Any]:
+        image = read_photograph(path, phi, size)
+        phi.check_batch(phi.as_batch(image))
+        return image
 
-    statistics(phi, photographs()).save(output)
+    statistics(phi, read_each(images, read, progress)).save(output)
 
 
 def _uncertainty(images: list[Path], phi: Representation, output: Path, decoder: Path | None = None, **settings: Any

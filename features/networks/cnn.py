@@ -29,7 +29,7 @@ class NetworkCode(Representation):
     """A code that a `LayerStack` computes from images in [0, 1]; parameters and attributes are those of `CNN`."""
 
     network: str | nn.Module
-    heavy = True
+    heavy, traceable = True, False
 
     def __init__(self, network: str | nn.Module, layers: Sequence[str], weights: str | Path | None = None, *,
                  mean: float | Sequence[float] | None = None, std: float | Sequence[float] | None = None,
@@ -42,7 +42,7 @@ class NetworkCode(Representation):
         preprocessing = preprocessing_of(module, mean, std, scale, order, input_size)
         self.layer_stack = LayerStack(module, layers, preprocessing=preprocessing, leak=leak, precision=precision,
                                       layout=layout, output=output, call=call)
-        self.__dict__["network"] = network  # not registered as a submodule: it belongs to the user
+        self.__dict__["network"] = network if self.layer_stack.network is None else self.layer_stack.network
         self.layout, self.output, self.call = layout, output, call
         self.layers, self.weights, self.sha256 = tuple(layers), None if weights is None else str(weights), sha256
         self.mean, self.std, self.scale, self.order = mean, std, scale, order
@@ -136,7 +136,7 @@ class CNN(NetworkCode):
         Axes of the layer's output: (N, D, h, w); (N, h, w, D); tokens (N, T, D) of patches; the first token alone.
         Recognised by default: see Notes.
     output : str or int, optional
-        Key or index of the output, for a layer that returns several tensors.
+        Key or index of the output, for a layer that returns several tensors; ``"states.1"`` for one inside another.
     call : int
         Which call counts of a layer that the forward pass runs several times: 0 is the first, −1 the last.
     sha256 : str, optional

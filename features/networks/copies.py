@@ -12,23 +12,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from ..backend import is_traced
+
 Key = tuple[torch.device, torch.dtype]
 
 
 @torch.inference_mode(False)
-def frozen(module: nn.Module, convert: Callable[[Tensor], Tensor] = Tensor.detach, *,
+def frozen(module: nn.Module, convert: Callable[[Tensor], Tensor] = lambda t: t, *,
            own_buffers: bool = False) -> nn.Module:
     """A copy of a module in evaluation mode whose parameters are buffers, each converted from the original's tensor.
 
-    By default the copy shares the memory of all tensors; with own buffers, that of the parameters alone, because a
-    forward pass may write to buffers. Hooks on the module are copied: they may be a part of what it computes. A module
+    By default the copy shares the memory of all tensors, and the buffers of a frozen module themselves, so that both
+    are pickled once; with own buffers, it shares the memory of the parameters alone, because a forward pass may write
+    to buffers. Hooks on the module are copied: they may be a part of what it computes. A module
     that cannot be copied is a ValueError.
     """
     kind = type(module).__name__
     lazy = next((name for name, p in chain(module.named_parameters(), module.named_buffers()) if is_lazy(p)), None)
     if lazy:
         raise ValueError(f"the weights {lazy} of {kind} have no shape yet: run it once on an image first")
-    memo = {id(t): _normal(convert(t.detach())) for t in chain(module.parameters(), module.buffers())}
+    memo = {id(t): _normal(convert(_plain(t))) for t in chain(module.parameters(), module.buffers())}
     written = chain(_computed(module), module.buffers() if own_buffers else ())
     memo |= {id(t): convert(t.detach()).clone() for t in written}
     try:
@@ -44,6 +47,11 @@ def frozen(module: nn.Module, convert: Callable[[Tensor], Tensor] = Tensor.detac
                 del part._parameters[name]
                 part.register_buffer(name, tensor)
     return twin
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """A tensor without gradient that is no parameter; the same object if it is so already."""
+    return tensor.detach() if tensor.requires_grad or isinstance(tensor, nn.Parameter) else tensor
 
 
 def _normal(tensor: Tensor) -> Tensor:
@@ -75,7 +83,10 @@ class Copies:
 
     @contextmanager
     def lend(self, like: Tensor) -> Iterator[nn.Module]:
-        """A copy on the device and in the precision of a tensor, which nothing else runs meanwhile."""
+        """A copy on the device and in the precision of a tensor, which nothing else runs meanwhile.
+
+        What is made while torch traces is not kept.
+        """
         key = like.device, like.dtype
         idle = self._idle.setdefault(key, deque())
         try:
@@ -85,16 +96,17 @@ class Copies:
         try:
             yield network
         finally:
-            (idle.appendleft if network is self._network else idle.append)(network)
+            if not is_traced() or key in self._never_run:
+                (idle.appendleft if network is self._network else idle.append)(network)
 
     def _template(self, key: Key) -> nn.Module:
         """The network on a device and in a precision, from which copies are made."""
-        if key not in self._never_run:
-            device, dtype = key
-            own = next(iter(self._never_run.values()))
-            found = frozen(own, lambda t: t.to(device, dtype if t.is_floating_point() else None))
-            self._never_run.setdefault(key, found)
-        return self._never_run[key]
+        if key in self._never_run:
+            return self._never_run[key]
+        device, dtype = key
+        own = next(iter(self._never_run.values()))
+        found = frozen(own, lambda t: t.to(device, dtype if t.is_floating_point() else None))
+        return found if is_traced() else self._never_run.setdefault(key, found)
 
 
 def _key_of(network: nn.Module) -> Key:

@@ -24,12 +24,13 @@ def run(module: nn.Module, paths: Sequence[str], x: Tensor, call: int = 0,
         output: str | int | None = None) -> list[Tensor]:
     """The tensors that the layers at these paths give; the forward pass stops at the last of them.
 
-    Of a layer that runs several times, `call` counts: 0 is the first, −1 the last, for which the pass does not stop. Of
-    several outputs, the one with this key or index. The hooks are always removed. A layer that the forward pass does
-    not run, or not so often, raises `NoCode`.
+    Of a layer that runs several times, `call` counts: 0 is the first, −1 the last. For negative calls, and under
+    torch.export, whose record of modules does not survive an early end, the pass does not stop. Of several outputs, the
+    one with this key or index. The hooks are always removed. A layer that the forward pass does not run, or not so
+    often, raises `NoCode`.
     """
     found: dict[str, deque[Tensor]] = {path: deque(maxlen=max(1, -call)) for path in paths}
-    calls = Counter[str]()
+    calls, stops = Counter[str](), call >= 0 and not torch.compiler.is_compiling()
 
     def keep(path: str, _: nn.Module, __: Any, given: Any) -> None:
         calls[path] += 1
@@ -37,7 +38,7 @@ def run(module: nn.Module, paths: Sequence[str], x: Tensor, call: int = 0,
             return
         tensor = pick(given, output, path)
         found[path].append(tensor)
-        if call >= 0 and all(found.values()):
+        if stops and all(found.values()):
             raise _Done
         found[path][-1] = tensor.clone()  # the next layer may be in-place
 

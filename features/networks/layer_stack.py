@@ -48,6 +48,8 @@ class LayerStack(nn.Module):
         As for `CNN`.
     """
 
+    network: nn.Module | None
+
     def __init__(self, network: str | nn.Module, layers: Sequence[str], weights: str | Path | None = None, *,
                  preprocessing: Preprocessing | None = None, leak: float = 0.0,
                  precision: Literal["bfloat16"] | None = None, layout: Layout | None = None,
@@ -67,8 +69,10 @@ class LayerStack(nn.Module):
         self._arrangement = Arrangement(module, len(self.preprocessing.mean),
                                         layout or ("channels_first" if published else None))
         self._layouts: dict[str, Layout | None] = {}
-        self.model = frozen(module if call else _truncated(module, self.paths),
-                            _channels_last if published else Tensor.detach, own_buffers=True)
+        whole = module if published else frozen(module, own_buffers=True)
+        self.__dict__["network"] = None if published else whole  # not registered: the part that runs is
+        part = whole if call else _truncated(whole, self.paths)
+        self.model = frozen(part, _channels_last, own_buffers=True) if published else frozen(part)
         _check_weights(self.model)
         self.fingerprint = _fingerprint(self.model)
         self._shapes: dict[tuple[int, int], dict[str, tuple[int, ...]]] = {}
@@ -111,15 +115,15 @@ class LayerStack(nn.Module):
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """The code (N, D, h, w) or (N, D) of every layer, by name, for images (N, C, H, W), RGB in [0, 1]."""
-        if not len(x):
+        if x.shape[0] == 0:
             shapes = self.output_shapes(*x.shape[2:])
             return {layer: x.new_zeros(0, *shape) + x.sum() for layer, shape in shapes.items()}
         size, tensors = (x.shape[2], x.shape[3]), self._run(x)
         codes = {}
         for layer, path, tensor in zip(self.layers, self.paths, tensors, strict=True):
-            if tensor.ndim < 2 or len(tensor) != len(x):
-                raise NoCode(f"layer {layer!r} gives shape {tuple(tensor.shape)} for {len(x)} images, but a code has "
-                             "one row for each: choose a layer around it")
+            if tensor.ndim < 2 or tensor.shape[0] != x.shape[0]:
+                raise NoCode(f"layer {layer!r} gives shape {tuple(tensor.shape)} for {x.shape[0]} images, but a code "
+                             "has one row for each: choose a layer around it")
             if layer not in self._layouts and tensor.ndim > 2:
                 self._layouts[layer] = self._recognise(path, tuple(tensor.shape), size)
             code = self._arrangement.code(tensor, self._layouts.get(layer), layer, size)

@@ -30,34 +30,45 @@ def check_layout(layout: Layout) -> Layout:
 
 
 def pick(found: Any, key: str | int | None, layer: str) -> Tensor:
-    """The tensor that a layer returns, or the one with this key or index among those that it returns."""
+    """The tensor that a layer returns, or the one with this key or index among those that it returns.
+
+    Names of a nested output are joined by dots.
+    """
     if isinstance(found, Tensor):
         if key not in (None, 0, "0"):
             raise NoCode(f"layer {layer!r} gives one tensor: leave out output={key!r}")
         return found
-    entries = _entries(found)
-    if not entries:
+    tensors = dict(_tensors(found))
+    if not tensors:
         raise NoCode(f"layer {layer!r} gives a {type(found).__name__} without tensors, but a code has shape "
                      "(N, D, h, w) or (N, D): choose a layer inside it")
-    if key is None and len(entries) > 1:
-        listed = ", ".join(f"{name!r} {_described(value)}" for name, value in entries.items())
-        raise NoCode(f"layer {layer!r} gives {len(entries)} outputs: {listed}. Give output=, one of their names, "
-                     f"such as output={next(iter(entries))!r}")
-    own = {str(name): value for name, value in entries.items()}
-    chosen = str(next(iter(entries)) if key is None else key)
-    if chosen not in own:
-        raise NoCode(f"layer {layer!r} has no output {key!r}: one of {', '.join(map(repr, entries))}")
-    return pick(own[chosen], None, layer)
+    name = None if key is None else str(_name_of(found, key))
+    chosen = [path for path in tensors if name is None or path == name or path.startswith(f"{name}.")]
+    if len(chosen) == 1:
+        return tensors[chosen[0]]
+    listed = ", ".join(f"{path!r} {tuple(tensors[path].shape)}" for path in chosen or tensors)
+    if not chosen:
+        raise NoCode(f"layer {layer!r} has no output {key!r}: one of {listed}")
+    raise NoCode(f"layer {layer!r} gives {len(chosen)} outputs: {listed}. Give output=, one of their names, "
+                 f"such as output={chosen[0]!r}")
 
 
-def _entries(found: Any) -> dict[str | int, Any]:
-    """The tensors of a tuple, list or mapping, and what contains tensors, by name or index."""
-    named = found if isinstance(found, Mapping) else dict(enumerate(found)) if isinstance(found, (tuple, list)) else {}
-    return {name: value for name, value in named.items() if isinstance(value, Tensor) or _entries(value)}
+def _tensors(found: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+    """The tensors in tuples, lists and mappings, with their names or indices on the way, joined by dots."""
+    if not isinstance(found, (Mapping, tuple, list)):
+        return
+    for name, value in found.items() if isinstance(found, Mapping) else enumerate(found):
+        if isinstance(value, Tensor):
+            yield f"{prefix}{name}", value
+        else:
+            yield from _tensors(value, f"{prefix}{name}.")
 
 
-def _described(value: Any) -> str:
-    return str(tuple(value.shape)) if isinstance(value, Tensor) else f"a {type(value).__name__}"
+def _name_of(found: Any, key: str | int) -> str | int:
+    """The name of an output by its name or its place, which counts from the end if it is negative."""
+    names = list(found) if isinstance(found, Mapping) else range(len(found))
+    is_place = isinstance(key, int) and key not in names and -len(names) <= key < len(names)
+    return names[key] if is_place else key  # type: ignore[index]
 
 
 class Arrangement:

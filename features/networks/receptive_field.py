@@ -6,6 +6,8 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
 from typing import Any
 
 from torch import Tensor, nn
@@ -96,25 +98,34 @@ def _windowed(module: nn.Module, prefix: str, path: str) -> list[nn.Module]:
 def measure(encode: Callable[[Tensor], Tensor], x: Tensor) -> Field | None:
     """Measure the fields of a code (1, D, h, w): rows of the image x (1, C, H, W) become NaN, which the code shows.
 
-    None for a code with fewer than two rows, which has no stride. Fields are cut at the border of the image. If every
-    position depends on the whole image, the stride is the ratio of the sizes.
+    None for a code with fewer than two rows, which has no stride. The size is the largest of three fields in the
+    middle, cut at the border of the image; the stride is the distance of their edges. If these lie at the border or are
+    not equally far apart (attention in windows, upsampled maps), the stride is the ratio of the heights of image and
+    code, and the positions are centred in the image.
     """
+    height = x.shape[2]
 
-    def affected(rows: slice) -> Tensor:
+    @cache
+    def affected(first: int, last: int) -> Tensor:
         image = x.clone()
-        image[:, :, rows] = math.nan
+        image[:, :, first:last] = math.nan
         return encode(image).isnan().any(dim=3).any(dim=1)[0]
 
     def reach(position: int) -> tuple[int, int]:
-        first = bisect_left(range(height - 1), True, key=lambda j: bool(affected(slice(0, j + 1))[position]))
-        below = bisect_left(range(height - 1), True, key=lambda j: bool(affected(slice(-1 - j, None))[position]))
-        return first, height - 1 - below
+        top = bisect_left(range(height - 1), True, key=lambda j: bool(affected(0, j + 1)[position]))
+        below = bisect_left(range(height - 1), True, key=lambda j: bool(affected(height - 1 - j, height)[position]))
+        return top, height - 1 - below
 
-    height = x.shape[2]
     code = encode(x)
     if code.ndim != 4 or code.shape[2] < 2:
         return None
-    middle = code.shape[2] // 2
-    (top, bottom), (first, last) = (reach(position) for position in (middle - 1, middle))
-    stride = max(first - top, last - bottom) or round(height / code.shape[2])
-    return Field(last - first + 1, stride, (first + last) / 2 + 1 - middle * stride)
+    rows, middle = code.shape[2], code.shape[2] // 2
+    fields = [reach(position) for position in range(middle - 1, min(middle + 2, rows))]
+    size = max(last - top + 1 for top, last in fields)
+    tops, lasts = [top for top, _ in fields if top > 0], [last for _, last in fields if last < height - 1]
+    steps = {b - a for edges in (tops, lasts) for a, b in pairwise(edges)}
+    regular = len(steps) == 1 and min(steps) > 0
+    stride = steps.pop() if regular else max(1, round(height / rows))
+    if regular and len(tops) == len(lasts) == len(fields):
+        return Field(size, stride, sum(fields[1]) / 2 + 1 - middle * stride)
+    return Field(size, stride, (height + 1) / 2 - (rows - 1) / 2 * stride)
