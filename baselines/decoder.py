@@ -81,8 +81,8 @@ class Decoder(Baseline):
         patience : int
             Tests without a better correlation after which training ends.
         init : Path, optional
-            A decoder of the same descriptors and width to train further, on other crops; the rate then falls from the
-            first step on.
+            A decoder of the same width to train further, on other crops; the rate then falls from the first step on.
+            If it is for other descriptors, its inner layers are kept.
         device : str, optional
             Where to train, such as cpu or cuda; a GPU if there is one.
         report : callable, optional
@@ -188,12 +188,22 @@ def relatives(phi: Representation) -> list[Representation]:
 
 
 def _train_further(model: DecoderModel, trained: DecoderModel) -> dict[str, Any]:
-    """Give a model the weights of a trained one; the facts of that."""
-    same = model.descriptors == trained.descriptors
-    if not same or model.network.last.weight.shape != trained.network.last.weight.shape:
-        raise ValueError("the decoder to train further was learned for other descriptors, or has another width: "
-                         "leave init out, or give what it was learned with")
-    model.network.load_state_dict(trained.network.state_dict())
+    """Give a model the weights of a trained one that fit; the facts of that.
+
+    Where the codes differ, so may the input layer, whose first channels are kept if they see the same positions; where
+    the cells do, the output layer.
+    """
+    own, given = model.network.state_dict(), trained.network.state_dict()
+    inside = [name for name in own if not name.startswith(("enter.", "last."))]
+    if any(own[name].shape != given[name].shape for name in inside):
+        raise ValueError(f"the decoder to train further has width {trained.network.width}, not {model.network.width}: "
+                         "give its width, or leave init out")
+    for name, value in own.items():
+        if value.shape == given[name].shape:
+            value.copy_(given[name])
+        elif name == "enter.weight" and value[:, 0].shape == given[name][:, 0].shape:
+            common = min(value.shape[1], given[name].shape[1])
+            value[:, :common] = given[name][:, :common]
     return trained.facts
 
 
