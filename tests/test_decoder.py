@@ -11,11 +11,12 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
-from torch.nn.functional import avg_pool2d
 
 import unfeature as uf
+from tests.small_models import Means, correlation
 from unfeature.baselines.decoder import Decoder, relatives
-from unfeature.baselines.decoder_training import Augmentation, Photographs, correlation, residual_spectrum, targets
+from unfeature.baselines.decoder_training import Augmentation, Photographs, residual_spectrum, targets
+from unfeature.baselines.decoder_training import correlation as correlation_of_tensors
 from unfeature.baselines.stream import Stream
 from unfeature.cli import main
 from unfeature.features.base import Representation
@@ -31,42 +32,9 @@ SMALL = {"crop": 48, "smallest": 64, "largest": 96, "batch": 4, "every": 20, "wi
 SHIPPED = sorted(decoders.WEIGHTS.glob("*.safetensors"))
 
 
-class Means(Representation):
-    """Mean grey of squares."""
-
-    in_channels = (1,)
-
-    def __init__(self, stride: int) -> None:
-        super().__init__()
-        self.stride = self.receptive_field = stride
-
-    def output_shape(self, height, width):
-        return (1, height // self.stride, width // self.stride)
-
-    def image_size_for(self, code_shape):
-        return (code_shape[1] * self.stride, code_shape[2] * self.stride)
-
-    def forward(self, x):
-        return avg_pool2d(x, self.stride)
-
-
-@pytest.fixture(scope="module")
-def images(photograph):
-    return [photograph(name, 96, True) for name in ("camera", "chelsea", "coffee", "rocket")]
-
-
-@pytest.fixture(scope="module")
-def target(photograph):
-    return photograph("astronaut", 96, True)[:80]
-
-
 @pytest.fixture(scope="module")
 def model(images):
     return Decoder.learn(images, HOG(cell_size=6), family=True, steps=60, **SMALL)
-
-
-def r(a, b):
-    return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
 
 
 @pytest.mark.parametrize(("stride", "least"), [(2, 0.6), (6, 0.5), (16, 0.2)])
@@ -74,7 +42,7 @@ def test_grids_of_any_fineness_lead_to_images(images, target, stride, least):
     phi = Means(stride)
     image = Decoder.learn(images, phi, steps=80, **SMALL).decode(phi, phi(target), target.shape)
     assert image.shape == target.shape
-    aligned = [r(np.roll(image, shift, axis=(0, 1)), target) for shift in (-3, 0, 3)]
+    aligned = [correlation(np.roll(image, shift, axis=(0, 1)), target) for shift in (-3, 0, 3)]
     assert np.argmax(aligned) == 1 and aligned[1] > least
 
 
@@ -82,7 +50,7 @@ def test_one_model_serves_the_family(model, target):
     family = relatives(HOG(cell_size=6))
     assert len(family) == 4 and family[0].to_config() == HOG(cell_size=6).to_config()
     for phi in family:
-        assert r(model.decode(phi, phi(target), target.shape), target) > 0.3
+        assert correlation(model.decode(phi, phi(target), target.shape), target) > 0.3
     assert len(relatives(HOG("dalal-triggs"))) == len(relatives(Means(4))) == 1
 
 
@@ -149,7 +117,7 @@ def test_a_decoder_guides_the_search(model, target):
     assert result.provenance["decoder"]["digest"] == model.model.digest
     plain = uf.invert(phi, code, preset="fast", size=target.shape, steps=12, start="noise")
     assert plain.guess is None and "decoder" not in plain.provenance and "Near" not in plain.history
-    assert r(result.image, target) > r(plain.image, target)
+    assert correlation(result.image, target) > correlation(plain.image, target)
     published = uf.invert(phi, code, preset="cvpr2015", size=target.shape, steps=2, start=model.model)
     assert "Near" not in published.history
 
@@ -245,7 +213,7 @@ def test_the_residual_spectrum_is_that_of_the_residual(model, images):
     residual = 0.2 * targets(x, phi) + 0.5 - model.model.decode(phi, phi(x), x.shape[2:])
     curve = list(zip(frequencies.tolist(), spectrum.tolist(), strict=True))
     assert float(Near(residual, 2.0, curve)(torch.zeros_like(x), x)) == pytest.approx(2.0, rel=0.2)
-    assert correlation(x, 3 * x + 1) == pytest.approx(1)
+    assert correlation_of_tensors(x, 3 * x + 1) == pytest.approx(1)
 
 
 def test_near_refuses_what_it_cannot_use():
@@ -271,7 +239,7 @@ def test_a_shipped_decoder_is_what_its_card_says(path: Path):
     assert {"command", "data", "licence", "photographs"} <= set(card)
     phi = Representation.from_config(model.descriptors[0])
     image = uf.to_grey(uf.bundled("astronaut"))[::2, ::2]
-    assert r(Decoder.pretrained(phi).decode(phi, phi(image), image.shape), image) > 0.8
+    assert correlation(Decoder.pretrained(phi).decode(phi, phi(image), image.shape), image) > 0.8
 
 
 def test_a_decoder_that_does_not_ship_is_refused_with_the_nearest():
