@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 import unfeature as uf
 from tests.small_models import Means, correlation
-from unfeature.baselines.decoder import Decoder, relatives
+from unfeature.baselines.decoder import Decoder, _network, _train_further, relatives
 from unfeature.baselines.decoder_training import Augmentation, Photographs, residual_spectrum, targets
 from unfeature.baselines.decoder_training import correlation as correlation_of_tensors
 from unfeature.baselines.stream import Stream
@@ -37,12 +37,12 @@ def model(images):
     return Decoder.learn(images, HOG(cell_size=6), family=True, steps=60, **SMALL)
 
 
-@pytest.mark.parametrize(("stride", "least"), [(2, 0.6), (6, 0.5), (16, 0.2)])
-def test_grids_of_any_fineness_lead_to_images(images, target, stride, least):
+@pytest.mark.parametrize(("stride", "shift", "least"), [(2, 3, 0.6), (6, 3, 0.5), (16, 3, 0.2), (24, 12, 0.2)])
+def test_grids_of_any_fineness_lead_to_images(images, target, stride, shift, least):
     phi = Means(stride)
     image = Decoder.learn(images, phi, steps=80, **SMALL).decode(phi, phi(target), target.shape)
     assert image.shape == target.shape
-    aligned = [correlation(np.roll(image, shift, axis=(0, 1)), target) for shift in (-3, 0, 3)]
+    aligned = [correlation(np.roll(image, shift, axis=(0, 1)), target) for shift in (-shift, 0, shift)]
     assert np.argmax(aligned) == 1 and aligned[1] > least
 
 
@@ -118,6 +118,10 @@ def test_a_decoder_guides_the_search(model, target):
     plain = uf.invert(phi, code, preset="fast", size=target.shape, steps=12, start="noise")
     assert plain.guess is None and "decoder" not in plain.provenance and "Near" not in plain.history
     assert correlation(result.image, target) > correlation(plain.image, target)
+    whole = uf.invert(phi, code, preset="fast", size=target.shape, steps=12, start=model)
+    np.testing.assert_array_equal(whole.images, result.images)
+    with pytest.raises(ValueError, match="cell_size 6 instead of 7"):
+        uf.invert(HOG(cell_size=7), HOG(cell_size=7)(target), size=target.shape, start=model)
     published = uf.invert(phi, code, preset="cvpr2015", size=target.shape, steps=2, start=model.model)
     assert "Near" not in published.history
 
@@ -162,8 +166,25 @@ def test_training_goes_on_from_a_model(images, tmp_path, monkeypatch):
     found = Decoder.learn(images, phi, steps=6, init=first, output=tmp_path / "second.safetensors", **SMALL)
     assert (tmp_path / "second.safetensors").read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
     assert found.model.facts["steps"] == 12
-    with pytest.raises(ValueError, match="train further"):
-        Decoder.learn(images, HOG(cell_size=8), steps=6, init=first, **SMALL)
+    with pytest.raises(ValueError, match="width 16, not 24"):
+        Decoder.learn(images, phi, init=first, **{**SMALL, "width": 24})
+
+
+@pytest.mark.parametrize("phi", [HOG("dpm", cell_size=6), HOG("dalal-triggs", cell_size=8), Means(18)])
+def test_training_goes_on_from_a_model_of_another_descriptor(phi, images, model, tmp_path):
+    model.save(tmp_path / "other.safetensors")
+    trained, own = model.model.network, _network([phi], 48, 16)
+    own.initialise(torch.Generator().manual_seed(0))
+    expected = own.enter.weight.detach().clone()
+    if own.expansion == 1:
+        common = min(expected.shape[1], trained.enter.weight.shape[1])
+        expected[:, :common] = trained.enter.weight[:, :common]
+    _train_further(DecoderModel([phi.to_config()], own, [], [], None, None, True), model.model)
+    assert torch.equal(own.enter.weight, expected)
+    assert torch.equal(own.encode[0].first.weight, trained.encode[0].first.weight)
+    assert torch.equal(own.last.weight, trained.last.weight) == (own.cell == 6)
+    found = Decoder.learn(images, phi, steps=3, init=tmp_path / "other.safetensors", **SMALL)
+    assert found.model.descriptors == [phi.to_config()] and found.model.facts["steps"] == 63
 
 
 def test_several_codes_are_guided_as_each_alone(model, images):
