@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unfeature.features.base import Representation, code_to_tensor
+from unfeature.features.gradients.dsift import DSIFT
 from unfeature.features.gradients.hog import HOG
 from unfeature.inversion.decoder import DecoderModel, DecoderNetwork, Grid, nearest_pretrained
 from unfeature.io.images import resize_longer, to_bytes
@@ -59,8 +60,8 @@ class Decoder(Baseline):
         Parameters
         ----------
         family : bool
-            Serve the close relatives of the descriptor, too: UoCTTI HOG with hard and bilinear bins, with and without
-            texture.
+            Serve the close relatives of the descriptor, too: HOG (uoctti, dpm) with hard and bilinear bins, with and
+            without texture; DSIFT of both variants.
         crop : int
             Pixels along one side of a training crop.
         smallest : int
@@ -180,10 +181,13 @@ class PhotographLearner(Learner):
 
 def relatives(phi: Representation) -> list[Representation]:
     """The descriptor, and others whose codes have nearly the same content, in the same order of channels."""
-    if not isinstance(phi, HOG) or phi.variant == "dalal-triggs":
-        return [phi]
-    settings = [(bilinear, texture) for bilinear in (False, True) for texture in (True, False)]
-    family = [phi.replace(bilinear=bilinear, texture=texture) for bilinear, texture in settings]
+    family: list[Representation] = []
+    if isinstance(phi, HOG) and phi.variant in ("uoctti", "dpm"):
+        family = [phi.replace(bilinear=bilinear, texture=texture)
+                  for bilinear in (False, True) for texture in (True, False)]
+    elif isinstance(phi, DSIFT):
+        family = [phi.replace(variant=variant, window=window)
+                  for variant, window in (("vlfeat", "gaussian"), ("vlfeat", "flat"), ("network", "flat"))]
     return [phi, *(other for other in family if other.to_config() != phi.to_config())]
 
 

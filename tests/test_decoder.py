@@ -20,6 +20,7 @@ from unfeature.baselines.decoder_training import correlation as correlation_of_t
 from unfeature.baselines.stream import Stream
 from unfeature.cli import main
 from unfeature.features.base import Representation
+from unfeature.features.gradients.dsift import DSIFT
 from unfeature.features.gradients.hog import HOG
 from unfeature.inversion import decoder as decoders
 from unfeature.inversion.decoder import DecoderModel, pretrained
@@ -52,6 +53,8 @@ def test_one_model_serves_the_family(model, target):
     for phi in family:
         assert correlation(model.decode(phi, phi(target), target.shape), target) > 0.3
     assert len(relatives(HOG("dalal-triggs"))) == len(relatives(Means(4))) == 1
+    assert [(one.variant, one.window) for one in relatives(DSIFT(variant="network", step=8))] == [
+        ("network", "flat"), ("vlfeat", "gaussian"), ("vlfeat", "flat")]
 
 
 def test_the_file_says_for_which_descriptors_it_is(model, tmp_path):
