@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor
 from unfeature.features.base import Representation, code_to_tensor
 from unfeature.features.gradients.dsift import DSIFT
 from unfeature.features.gradients.hog import HOG
-from unfeature.inversion.decoder import DecoderModel, DecoderNetwork, Grid, nearest_pretrained
+from unfeature.inversion.decoder import DecoderModel, DecoderNetwork, Grid, nearest_pretrained, shipped
 from unfeature.io.images import resize_longer, to_bytes
 
 from .base import Baseline
@@ -45,8 +45,6 @@ class Decoder(Baseline):
     -----
     Source of the problem: Dosovitskiy & Brox 2016. Differs: see `Upconv` for the paper's network.
     """
-
-    ships: ClassVar[bool] = True
 
     model: DecoderModel
 
@@ -119,10 +117,9 @@ class Decoder(Baseline):
         return cls(phi.to_config(), model)
 
     @classmethod
-    def of(cls, phi: Encoder) -> Decoder:
-        """As `pretrained`."""
-        cls.require(phi)
-        return cls.pretrained(cast(Representation, phi))
+    def shipped(cls) -> list[dict[str, Any]]:
+        """``to_config()`` of the descriptors for which a decoder ships with the package."""
+        return shipped()
 
     @classmethod
     def pretrained(cls, phi: Representation) -> Decoder:

@@ -295,11 +295,20 @@ def pretrained(phi: Representation) -> DecoderModel | None:
 def nearest_pretrained(phi: Representation) -> DecoderModel:
     """As `pretrained`; where there is none, a ValueError says for which descriptor there is the nearest."""
     if (model := pretrained(phi)) is None:
-        known = [config for path in _shipped() for config in _descriptors(path)]
-        nearest = min((differences(config, phi.to_config()) for config in known), key=len, default="none ships")
-        raise ValueError(f"no decoder ships with unfeature for {phi!r}; the nearest is for another descriptor "
-                         f"({nearest}): learn one with `unfeature learn decoder`")
+        raise none_ships("decoder", phi, shipped())
     return model
+
+
+def none_ships(method: str, phi: Any, known: Sequence[dict[str, Any]]) -> ValueError:
+    """The error that no model ships for a descriptor; it names the nearest among those known."""
+    nearest = min((differences(config, phi.to_config()) for config in known), key=len, default="none ships")
+    return ValueError(f"no {method} ships with unfeature for {phi!r}; the nearest is for another descriptor "
+                      f"({nearest}): learn one with `unfeature learn {method}`")
+
+
+def shipped() -> list[dict[str, Any]]:
+    """``to_config()`` of the descriptors for which a decoder ships with the package."""
+    return [config for path in _shipped() for config in _descriptors(path)]
 
 
 def _shipped() -> list[Path]:

@@ -217,6 +217,8 @@ def test_wrong_requests_are_refused(models, target):
     with pytest.raises(ValueError, match="size that belongs to the code"):
         models["ridge"].invert(PHI, code, size=(48, 48))
     with pytest.raises(ValueError, match="has to be learned"):
+        type(models["elda"]).of(PHI)
+    with pytest.raises(ValueError, match=r"no ridge ships .*cell_size"):
         type(models["ridge"]).of(PHI)
     with pytest.raises(ValueError, match="learns nothing"):
         baselines.find("primal-dual").learn([target], BRIEF())
