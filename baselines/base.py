@@ -6,7 +6,6 @@ import inspect
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -152,16 +151,20 @@ class Baseline:
     @classmethod
     def shipped(cls) -> list[dict[str, Any]]:
         """``to_config()`` of the descriptors for which a model ships with the package."""
-        return [model.described for model in _shipped(cls)]
+        return [model.described for model in cls._all_shipped()]
 
     @classmethod
     def pretrained(cls: type[Self], phi: Any) -> Self:
         """The model that ships with the package for a descriptor; where there is none, a ValueError names the nearest.
         """
-        for model in _shipped(cls):
+        for model in cls._all_shipped():
             if not differences(model.described, phi.to_config()):
                 return model
         raise none_ships(cls.method, phi, cls.shipped())
+
+    @classmethod
+    def _all_shipped(cls: type[Self]) -> list[Self]:
+        return [cls.load(path) for path in sorted(WEIGHTS.glob(f"{cls.method}-*.npz"))]
 
     def save(self, path: str | Path) -> None:
         """Write to one file, atomically and without pickle; arrays that half precision holds exactly, in that."""
@@ -300,9 +303,3 @@ def _compact(array: NDArray[Any]) -> NDArray[Any]:
     with np.errstate(over="ignore"):
         half = array.astype(np.float16)
     return half if np.array_equal(half, array) else array
-
-
-@lru_cache
-def _shipped(kind: type[Self]) -> list[Self]:
-    """The models of a kind that ship with the package."""
-    return [kind.load(path) for path in sorted(WEIGHTS.glob(f"{kind.method}-*.npz"))]

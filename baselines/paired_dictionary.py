@@ -101,8 +101,9 @@ class PairedDictionary(Baseline):
         stream.run(learner, shape.smallest_image)
         learner.drain(np.random.default_rng([stream.seed, len(stream)]))
         dictionary = learner.arrays["dictionary"]
-        atoms_of = np.split(in_half(dictionary) if half else dictionary, [shape.patch_length], axis=1)
-        return cls(phi.to_config(), *(part.copy() for part in atoms_of), cells, penalty, reduction)
+        dictionary = in_half(dictionary) if half else dictionary
+        image_atoms, code_atoms = (part.copy() for part in np.split(dictionary, [shape.patch_length], axis=1))
+        return cls(phi.to_config(), image_atoms, code_atoms, cells, penalty, reduction)
 
     def reconstruct(self, phi: Representation, code: Floats, size: Size, count: int, seed: int) -> Floats:
         """The images (count, H, W, C) in [0, 1] of a code (h, w, D)."""

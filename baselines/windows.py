@@ -91,7 +91,7 @@ class Windows:
         cut = [image[y : y + self.side, x : x + self.side] for y, x in first]
         side, block = self.side // self.reduction, self.reduction
         whole = np.array(cut, dtype=np.float32).reshape(len(positions), side, block, side, block, self.channels)
-        return whole.mean(axis=(2, 4)).reshape(len(positions), self.patch_length)
+        return np.asarray(whole.mean(axis=(2, 4)).reshape(len(positions), self.patch_length))
 
     def enlarged(self, patches: Floats) -> Floats:
         """Reduced patches (m, patch_length) with all their pixels, (m, side · side · C), interpolated linearly."""
@@ -101,7 +101,8 @@ class Windows:
         places = (np.arange(self.side) + 0.5) / self.reduction - 0.5
         near = np.maximum(0, 1 - np.abs(places.clip(0, side - 1)[:, None] - np.arange(side))).astype(np.float32)
         blocks = patches.reshape(-1, side, side, self.channels)
-        return np.einsum("yi,mijc,xj->myxc", near, blocks, near, optimize=True).reshape(len(blocks), -1)
+        large = np.einsum("yi,mijc,xj->myxc", near, blocks, near, optimize=True)
+        return np.asarray(large.reshape(len(blocks), -1))
 
     def samples(self, image: NDArray[Any], code: NDArray[Any], number: int,
                 rng: np.random.Generator) -> Iterator[tuple[Floats, Floats]]:

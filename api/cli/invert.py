@@ -50,8 +50,10 @@ def _of_method(settings: dict[str, Any]) -> Representation | None:
     """The descriptor for which the named method ships a model, that of its usual feature first; None without one."""
     from unfeature.features.base import Representation
 
-    kind = METHODS.get(settings["method"]) if settings["model"] is None else None
-    configs = [] if kind is None else kind.shipped()
+    if settings["method"] is None or settings["model"] is not None:
+        return None
+    kind = METHODS[settings["method"]]
+    configs = kind.shipped()
     if not configs:
         return None
     usual = DESCRIPTORS[kind.feature]()
