@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unfeature.catalogue import command_name
 from unfeature.features.base import Representation, code_to_numpy, code_to_tensor, differences
 from unfeature.features.checks import check_count, check_seed, check_size
 from unfeature.features.code import image_size_of
+from unfeature.inversion.decoder import none_ships
 from unfeature.inversion.result import Result
 from unfeature.io.files import load_arrays, save_arrays
 from unfeature.io.schema import Schema, Value, check_fields, check_shapes
@@ -25,6 +27,7 @@ from .windows import Windows
 Self = TypeVar("Self", bound="Baseline")
 
 SMALLEST_NORM = 1e-15
+WEIGHTS = Path(__file__).parent / "weights"
 
 
 @dataclass(eq=False, repr=False)
@@ -41,8 +44,6 @@ class Baseline:
         Version of the stored fields; files of another version are refused.
     learned : bool
         Whether there is anything to learn; where not, ``of(phi)`` makes the method.
-    ships : bool
-        Whether learned models come with the package, which ``of(phi)`` then gives.
     several : bool
         Whether it can give several inverses of one code.
     encoder, grid : type, bool
@@ -58,7 +59,6 @@ class Baseline:
     method: ClassVar[str] = ""
     version: ClassVar[int] = 1
     learned: ClassVar[bool] = True
-    ships: ClassVar[bool] = False
     several: ClassVar[bool] = False
     encoder: ClassVar[Any] = Representation
     grid: ClassVar[bool] = True
@@ -140,16 +140,36 @@ class Baseline:
 
     @classmethod
     def of(cls: type[Self], phi: Encoder) -> Self:
-        """The method for a descriptor, where there is nothing to learn; ValueError where there is."""
-        if cls.learned:
-            raise ValueError(f"{cls.method} has to be learned from images first")
+        """The method for a descriptor, where there is nothing to learn or a model ships; else ValueError."""
         cls.require(phi)
-        return cls(phi.to_config())
+        if not cls.learned:
+            return cls(phi.to_config())
+        if not cls.shipped():
+            raise ValueError(f"{cls.method} has to be learned from images first")
+        return cls.pretrained(phi)
+
+    @classmethod
+    def shipped(cls) -> list[dict[str, Any]]:
+        """``to_config()`` of the descriptors for which a model ships with the package."""
+        return [model.described for model in cls._all_shipped()]
+
+    @classmethod
+    def pretrained(cls: type[Self], phi: Any) -> Self:
+        """The model that ships with the package for a descriptor; where there is none, a ValueError names the nearest.
+        """
+        for model in cls._all_shipped():
+            if not differences(model.described, phi.to_config()):
+                return model
+        raise none_ships(cls.method, phi, cls.shipped())
+
+    @classmethod
+    def _all_shipped(cls: type[Self]) -> list[Self]:
+        return [cls.load(path) for path in sorted(WEIGHTS.glob(f"{cls.method}-*.npz"))]
 
     def save(self, path: str | Path) -> None:
-        """Write to one file, atomically and without pickle."""
+        """Write to one file, atomically and without pickle; arrays that half precision holds exactly, in that."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+        arrays = {name: _compact(value) for name, value in values.items() if isinstance(value, np.ndarray)}
         plain = {name: value for name, value in values.items() if name not in arrays}
         save_arrays(path, f"{self.method} model", {"version": self.version, "fields": plain}, **arrays)
 
@@ -164,7 +184,8 @@ class Baseline:
         if meta["version"] != cls.version:
             raise ValueError(f"{path} has version {meta['version']} of the {cls.method} model, "
                              f"this release reads version {cls.version}: learn it again")
-        values = {**meta["fields"], **arrays}
+        single = {name: array.astype(np.float32) for name, array in arrays.items() if array.dtype == np.float16}
+        values = {**meta["fields"], **arrays, **single}
         if set(values) != {field.name for field in fields(cls)}:
             raise ValueError(f"{path} is damaged: it holds {', '.join(sorted(values))}; learn the model again")
         schema = {"described": Value(dict), **cls.schema}
@@ -181,7 +202,7 @@ class Baseline:
         """Dimensions of the schema that follow from a descriptor: of windows of the code and of their patches."""
         if not hasattr(self, "cells"):
             return {}
-        shape = Windows.of(phi, self.cells)
+        shape = Windows.of(phi, self.cells, getattr(self, "reduction", 1))
         return {"code": shape.code_length, "pixels": shape.patch_length}
 
     def check(self, phi: Encoder) -> None:
@@ -263,3 +284,22 @@ class Baseline:
     def measure(self, phi: Any, code: Any, images: Floats, facts: dict[str, Any]) -> Result:
         """The result of images of one code, with their errors."""
         return Result.from_images(phi, np.repeat(code[None], len(images), axis=0), images, **facts)
+
+
+def in_half(values: NDArray[Any]) -> Floats:
+    """Values rounded to half precision, in single precision; ValueError if one is too large for that."""
+    with np.errstate(over="ignore"):
+        rounded = values.astype(np.float16).astype(np.float32)
+    if not np.isfinite(rounded).all():
+        raise ValueError(f"half precision ends at 65504, but the model has values up to {np.abs(values).max():.3g}: "
+                         "leave half out")
+    return rounded
+
+
+def _compact(array: NDArray[Any]) -> NDArray[Any]:
+    """In half precision, if that is exact."""
+    if array.dtype != np.float32:
+        return array
+    with np.errstate(over="ignore"):
+        half = array.astype(np.float16)
+    return half if np.array_equal(half, array) else array

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unfeature.features.base import Representation, code_to_tensor
+from unfeature.features.gradients.dsift import DSIFT
 from unfeature.features.gradients.hog import HOG
-from unfeature.inversion.decoder import DecoderModel, DecoderNetwork, Grid, nearest_pretrained
+from unfeature.inversion.decoder import DecoderModel, DecoderNetwork, Grid, nearest_pretrained, shipped
 from unfeature.io.images import resize_longer, to_bytes
 
 from .base import Baseline
@@ -45,8 +46,6 @@ class Decoder(Baseline):
     Source of the problem: Dosovitskiy & Brox 2016. Differs: see `Upconv` for the paper's network.
     """
 
-    ships: ClassVar[bool] = True
-
     model: DecoderModel
 
     @classmethod
@@ -59,8 +58,8 @@ class Decoder(Baseline):
         Parameters
         ----------
         family : bool
-            Serve the close relatives of the descriptor, too: UoCTTI HOG with hard and bilinear bins, with and without
-            texture.
+            Serve the close relatives of the descriptor, too: HOG (uoctti, dpm) with hard and bilinear bins, with and
+            without texture; DSIFT of both variants.
         crop : int
             Pixels along one side of a training crop.
         smallest : int
@@ -81,8 +80,8 @@ class Decoder(Baseline):
         patience : int
             Tests without a better correlation after which training ends.
         init : Path, optional
-            A decoder of the same descriptors and width to train further, on other crops; the rate then falls from the
-            first step on.
+            A decoder of the same width to train further, on other crops; the rate then falls from the first step on.
+            If it is for other descriptors, its inner layers are kept.
         device : str, optional
             Where to train, such as cpu or cuda; a GPU if there is one.
         report : callable, optional
@@ -118,10 +117,9 @@ class Decoder(Baseline):
         return cls(phi.to_config(), model)
 
     @classmethod
-    def of(cls, phi: Encoder) -> Decoder:
-        """As `pretrained`."""
-        cls.require(phi)
-        return cls.pretrained(cast(Representation, phi))
+    def shipped(cls) -> list[dict[str, Any]]:
+        """``to_config()`` of the descriptors for which a decoder ships with the package."""
+        return shipped()
 
     @classmethod
     def pretrained(cls, phi: Representation) -> Decoder:
@@ -180,20 +178,33 @@ class PhotographLearner(Learner):
 
 def relatives(phi: Representation) -> list[Representation]:
     """The descriptor, and others whose codes have nearly the same content, in the same order of channels."""
-    if not isinstance(phi, HOG) or phi.variant == "dalal-triggs":
-        return [phi]
-    settings = [(bilinear, texture) for bilinear in (False, True) for texture in (True, False)]
-    family = [phi.replace(bilinear=bilinear, texture=texture) for bilinear, texture in settings]
+    family: list[Representation] = []
+    if isinstance(phi, HOG) and phi.variant in ("uoctti", "dpm"):
+        family = [phi.replace(bilinear=bilinear, texture=texture)
+                  for bilinear in (False, True) for texture in (True, False)]
+    elif isinstance(phi, DSIFT):
+        family = [phi.replace(variant=variant, window=window)
+                  for variant, window in (("vlfeat", "gaussian"), ("vlfeat", "flat"), ("network", "flat"))]
     return [phi, *(other for other in family if other.to_config() != phi.to_config())]
 
 
 def _train_further(model: DecoderModel, trained: DecoderModel) -> dict[str, Any]:
-    """Give a model the weights of a trained one; the facts of that."""
-    same = model.descriptors == trained.descriptors
-    if not same or model.network.last.weight.shape != trained.network.last.weight.shape:
-        raise ValueError("the decoder to train further was learned for other descriptors, or has another width: "
-                         "leave init out, or give what it was learned with")
-    model.network.load_state_dict(trained.network.state_dict())
+    """Give a model the weights of a trained one that fit; the facts of that.
+
+    Where the codes differ, so may the input layer, whose first channels are kept if they see the same positions; where
+    the cells do, the output layer.
+    """
+    own, given = model.network.state_dict(), trained.network.state_dict()
+    inside = [name for name in own if not name.startswith(("enter.", "last."))]
+    if any(own[name].shape != given[name].shape for name in inside):
+        raise ValueError(f"the decoder to train further has width {trained.network.width}, not {model.network.width}: "
+                         "give its width, or leave init out")
+    for name, value in own.items():
+        if value.shape == given[name].shape:
+            value.copy_(given[name])
+        elif name == "enter.weight" and value[:, 0].shape == given[name][:, 0].shape:
+            common = min(value.shape[1], given[name].shape[1])
+            value[:, :common] = given[name][:, :common]
     return trained.facts
 
 

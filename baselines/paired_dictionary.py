@@ -13,7 +13,7 @@ from unfeature.features.base import Representation
 from unfeature.features.jit import kernel, step
 from unfeature.io.schema import Field, Schema, Value
 
-from .base import Baseline
+from .base import Baseline, in_half
 from .stream import Floats, Learner, Size, Stream
 from .windows import CELLS, Windows, min_max_normalise, normalised
 
@@ -42,7 +42,7 @@ class PairedDictionary(Baseline):
     Attributes
     ----------
     image_atoms : ndarray (K, side · side · C)
-        U, a basis vector a row.
+        U, a basis vector a row; side is that of a patch in squares of `reduction` pixels.
     code_atoms : ndarray (K, cells · cells · D)
         V, not renormalised by itself.
 
@@ -60,18 +60,21 @@ class PairedDictionary(Baseline):
 
     several: ClassVar[bool] = True
 
+    version: ClassVar[int] = 2
+
     schema: ClassVar[Schema] = {
         "image_atoms": Field("float32", ("atoms", "pixels")), "code_atoms": Field("float32", ("atoms", "code")),
-        "cells": CELLS, "penalty": Value(float, 0, 1e9)}
+        "cells": CELLS, "penalty": Value(float, 0, 1e9), "reduction": CELLS}
 
     image_atoms: Floats
     code_atoms: Floats
     cells: int
     penalty: float
+    reduction: int = 1
 
     @classmethod
     def learn_from(cls, stream: Stream, phi: Representation, *, atoms: int = 1024, windows: int = 40_000,
-                   penalty: float = 0.02, cells: int = 5) -> PairedDictionary:
+                   penalty: float = 0.02, cells: int = 5, reduction: int = 1, half: bool = False) -> PairedDictionary:
         """Learn from windows of the images.
 
         Parameters
@@ -84,10 +87,14 @@ class PairedDictionary(Baseline):
             Weight λ of the codes' L1 norm.
         cells : int
             Positions along one side of a window.
+        reduction : int
+            Pixels along one side of a square that an atom averages.
+        half : bool
+            Round atoms to half precision, which halves the file.
         """
         if not penalty > 0:
             raise ValueError(f"penalty is a positive number, got {penalty}")
-        shape = Windows.of(phi, cells)
+        shape = Windows.of(phi, cells, reduction)
         row = 4 * (shape.patch_length + shape.code_length)
         fixed = 4 * atoms * row + 12 * atoms**2 + 3 * BATCH * row
         store = min(STORE, stream.rows_in_memory(fixed, 2 * row, atoms + BATCH))
@@ -95,12 +102,13 @@ class PairedDictionary(Baseline):
         stream.run(learner, shape.smallest_image)
         learner.drain(np.random.default_rng([stream.seed, len(stream)]))
         dictionary = learner.arrays["dictionary"]
-        image_atoms, code_atoms = (half.copy() for half in np.split(dictionary, [shape.patch_length], axis=1))
-        return cls(phi.to_config(), image_atoms, code_atoms, cells, penalty)
+        dictionary = in_half(dictionary) if half else dictionary
+        image_atoms, code_atoms = (part.copy() for part in np.split(dictionary, [shape.patch_length], axis=1))
+        return cls(phi.to_config(), image_atoms, code_atoms, cells, penalty, reduction)
 
     def reconstruct(self, phi: Representation, code: Floats, size: Size, count: int, seed: int) -> Floats:
         """The images (count, H, W, C) in [0, 1] of a code (h, w, D)."""
-        shape = Windows.of(phi, self.cells)
+        shape = Windows.of(phi, self.cells, self.reduction)
         rows, positions = shape.all_windows(code, self.cells)
         correlations = normalised(rows) @ self.code_atoms.T
         repelled = np.zeros((len(correlations), 0, len(self.code_atoms)), dtype=np.float32)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from unfeature.features.base import Representation
 from unfeature.io.schema import Field, Schema, Value
 
-from .base import Baseline
+from .base import Baseline, in_half
 from .stream import Floats, Learner, Size, Stream
 from .windows import CELLS, CHUNK, Windows, min_max_normalise, normalised
 
@@ -36,7 +36,7 @@ class Ridge(Baseline):
     Attributes
     ----------
     weights : ndarray (d, side · side · C)
-        (Σ_xy Σ_yy⁻¹)ᵀ.
+        (Σ_xy Σ_yy⁻¹)ᵀ; side is that of a patch in squares of `reduction` pixels.
     image_mean, code_mean, variance : ndarray
         μ_x, μ_y and the conditional variance of each pixel of a normalised patch.
     whitening : ndarray (d', d)
@@ -54,10 +54,13 @@ class Ridge(Baseline):
     C. Vondrick et al., "HOGgles: Visualizing Object Detection Features", ICCV 2013, section 3.2.
     """
 
+    version: ClassVar[int] = 2
+
     schema: ClassVar[Schema] = {
         "weights": Field("float32", ("code", "pixels")), "image_mean": Field("float32", ("pixels",)),
         "code_mean": Field("float32", ("code",)), "variance": Field("float32", ("pixels",)),
-        "whitening": Field("float32", ("directions", "code")), "cells": CELLS, "shrinkage": Value(float, 0, 1)}
+        "whitening": Field("float32", ("directions", "code")), "cells": CELLS, "shrinkage": Value(float, 0, 1),
+        "reduction": CELLS}
 
     weights: Floats
     image_mean: Floats
@@ -66,9 +69,11 @@ class Ridge(Baseline):
     whitening: Floats
     cells: int
     shrinkage: float
+    reduction: int = 1
 
     @classmethod
-    def learn_from(cls, stream: Stream, phi: Representation, *, windows: int = 100_000, cells: int = 5) -> Ridge:
+    def learn_from(cls, stream: Stream, phi: Representation, *, windows: int = 100_000, cells: int = 5,
+                   reduction: int = 1, half: bool = False) -> Ridge:
         """Accumulate means and covariances over windows of the images, in a stream.
 
         Parameters
@@ -77,19 +82,23 @@ class Ridge(Baseline):
             Windows to learn from, spread evenly over the images; memory does not depend on their number.
         cells : int
             Positions along one side of a window.
+        reduction : int
+            Pixels along one side of a square that a patch averages.
+        half : bool
+            Round all arrays to half precision, which halves the file.
         """
-        shape = Windows.of(phi, cells)
+        shape = Windows.of(phi, cells, reduction)
         d, p = shape.code_length, shape.patch_length
         stream.rows_in_memory(8 * (2 * (d * d + d * p) + 4 * d * d), 12 * (d + p), CHUNK)
         learner = _MomentsLearner(shape, -(-windows // len(stream)))
         stream.run(learner, shape.smallest_image)
         gaussian, gamma = _conditional(learner.moments("fit"), learner.moments("held"))
-        single = {name: values.astype(np.float32) for name, values in gaussian.items()}
-        return cls(phi.to_config(), cells=cells, shrinkage=gamma, **single)
+        single = {name: in_half(values) if half else values.astype(np.float32) for name, values in gaussian.items()}
+        return cls(phi.to_config(), cells=cells, shrinkage=gamma, reduction=reduction, **single)
 
     def reconstruct(self, phi: Representation, code: Floats, size: Size, count: int, seed: int) -> Floats:
         """The image (1, H, W, C) in [0, 1] of a code (h, w, D)."""
-        shape = Windows.of(phi, self.cells)
+        shape = Windows.of(phi, self.cells, self.reduction)
         rows, positions = shape.all_windows(code, self.cells)
         varied = np.ptp(rows, axis=1) > 0
         patches = np.zeros((len(rows), shape.patch_length), dtype=np.float32)
@@ -113,7 +122,7 @@ class Ridge(Baseline):
             which the windows make up the image.
         """
         self.check(phi)
-        shape = Windows.of(phi, self.cells)
+        shape = Windows.of(phi, self.cells, self.reduction)
         size = phi.image_size_for((code.shape[2], *code.shape[:2])) if size is None else size
         rows, at = shape.all_windows(code, 0)
         distance = (((normalised(rows) - self.code_mean) @ self.whitening.T) ** 2).sum(axis=1)

@@ -24,7 +24,8 @@ class Windows:
 
     Window (i, j) holds the positions i … i + cells − 1 by j … j + cells − 1, flattened as (cells, cells, D); its
     patch covers the rows stride · i + origin … + side − 1, and columns likewise, flattened as (side, side, C). D is
-    `depth` and C `channels`; `origin` is negative if the patch of window (0, 0) begins outside the image.
+    `depth` and C `channels`; `origin` is negative if the patch of window (0, 0) begins outside the image. Patches are
+    kept as means over squares of `reduction` pixels.
     """
 
     cells: int
@@ -33,13 +34,14 @@ class Windows:
     stride: int
     side: int
     origin: int
+    reduction: int = 1
 
     @classmethod
-    def of(cls, phi: Representation, cells: int = 5) -> Windows:
+    def of(cls, phi: Representation, cells: int = 5, reduction: int = 1) -> Windows:
         """The windows of a descriptor.
 
         The patch, centred on the positions, is the smallest image with so many, but reaches at least one stride beyond
-        the outer ones (56 pixels for HOG with cells of 8, as in HOGgles).
+        the outer ones (56 pixels for HOG with cells of 8, as in HOGgles). ValueError if `reduction` does not divide it.
         """
         shape = phi.output_shape(*small_image(phi))
         side = (cells + 2) * phi.stride
@@ -47,8 +49,11 @@ class Windows:
             side = max(side, *phi.image_size_for((shape[0], cells, cells)))
         except ValueError:
             side = max(side, phi.receptive_field + (cells - 1) * phi.stride)
+        if side % reduction:
+            raise ValueError(f"reduction divides the side of a patch, {side} pixels, without remainder; "
+                             f"{reduction} does not")
         origin = round(first_centre(phi) + (cells - 1) * phi.stride / 2 - (side - 1) / 2)
-        return cls(cells, shape[0], phi.in_channels[0], phi.stride, side, origin)
+        return cls(cells, shape[0], phi.in_channels[0], phi.stride, side, origin, reduction)
 
     @property
     def code_length(self) -> int:
@@ -58,7 +63,7 @@ class Windows:
     @property
     def patch_length(self) -> int:
         """Values in one patch."""
-        return self.side * self.side * self.channels
+        return (self.side // self.reduction) ** 2 * self.channels
 
     @property
     def smallest_image(self) -> int:
@@ -81,10 +86,23 @@ class Windows:
         return chosen.reshape(len(positions), self.code_length).astype(np.float32)
 
     def patches(self, image: NDArray[Any], positions: NDArray[np.int64]) -> Floats:
-        """Patches of an image (H, W) or (H, W, C) at the given positions, (m, side · side · C)."""
+        """Patches of an image (H, W) or (H, W, C) at the given positions, (m, patch_length)."""
         first = self.stride * positions + self.origin
-        cut = [image[y : y + self.side, x : x + self.side].reshape(-1) for y, x in first]
-        return np.array(cut, dtype=np.float32).reshape(len(positions), self.patch_length)
+        cut = [image[y : y + self.side, x : x + self.side] for y, x in first]
+        side, block = self.side // self.reduction, self.reduction
+        whole = np.array(cut, dtype=np.float32).reshape(len(positions), side, block, side, block, self.channels)
+        return np.asarray(whole.mean(axis=(2, 4)).reshape(len(positions), self.patch_length))
+
+    def enlarged(self, patches: Floats) -> Floats:
+        """Reduced patches (m, patch_length) with all their pixels, (m, side · side · C), interpolated linearly."""
+        if self.reduction == 1:
+            return patches
+        side = self.side // self.reduction
+        places = (np.arange(self.side) + 0.5) / self.reduction - 0.5
+        near = np.maximum(0, 1 - np.abs(places.clip(0, side - 1)[:, None] - np.arange(side))).astype(np.float32)
+        blocks = patches.reshape(-1, side, side, self.channels)
+        large = np.einsum("yi,mijc,xj->myxc", near, blocks, near, optimize=True)
+        return np.asarray(large.reshape(len(blocks), -1))
 
     def samples(self, image: NDArray[Any], code: NDArray[Any], number: int,
                 rng: np.random.Generator) -> Iterator[tuple[Floats, Floats]]:
@@ -120,15 +138,16 @@ class Windows:
         return total[frame[0] : frame[0] + size[0], frame[1] : frame[1] + size[1]]
 
     def blend(self, patches: Floats, positions: NDArray[np.int64], size: Size, by_number: bool = False) -> Floats:
-        """Sum of patches under a Gaussian window, divided by that of the weights or, as in HOGgles, their number.
+        """Sum of patches (m, patch_length) under a Gaussian window, divided by that of the weights or their number.
 
-        The window's σ is 9 pixels for a side of 56, and in proportion.
+        The number is that of HOGgles. The window's σ is 9 pixels for a side of 56, and in proportion.
         """
         x = np.arange(self.side) - (self.side - 1) / 2
         bell = np.exp(-0.5 * (x / (self.side * 9 / 56)) ** 2)
         weights = np.repeat(bell[:, None] * bell, self.channels).astype(np.float32)
         divisor = self.overlap_add(np.ones_like(weights) if by_number else weights, positions, size)
-        return np.asarray(self.overlap_add(patches * weights, positions, size) / np.maximum(divisor, 1e-3))
+        total = self.overlap_add(self.enlarged(patches) * weights, positions, size)
+        return np.asarray(total / np.maximum(divisor, 1e-3))
 
 
 def normalised(rows: Floats) -> Floats:

@@ -84,17 +84,21 @@ class DecoderNetwork(nn.Module):
     """A U-Net on the grid of a code, whose channels become pixels in the end.
 
     It may serve several descriptors with nearly the same codes; channels that one lacks at the end are zero. Codes
-    finer than 8 pixels are first reduced. Positions beyond the code are zero, and a channel of ones tells them apart.
+    finer than 8 pixels are first reduced, and each position of codes of 16 and more is unfolded into a few.
+    Positions beyond the code are zero, and a channel of ones tells them apart.
     """
 
     def __init__(self, grids: Sequence[Grid], channels: int, width: int) -> None:
         super().__init__()
         stride, widths = grids[0].stride, [int(width * factor) for factor in WIDER]
-        self.grids = tuple(grids)
+        self.grids, self.width = tuple(grids), width
         self.reduction = max(1, COARSEST_ENTRY // stride)
-        self.cell = stride * self.reduction
+        self.expansion = max(e for e in range(1, max(1, stride // COARSEST_ENTRY) + 1) if stride % e == 0)
+        self.cell = stride * self.reduction // self.expansion
         self.depth = max(grid.depth for grid in grids)
-        self.enter = nn.Conv2d(self.depth + 1, widths[0], self.reduction + 2, self.reduction, padding=1)
+        self.enter: nn.Conv2d | nn.ConvTranspose2d = (
+            nn.Conv2d(self.depth + 1, widths[0], self.reduction + 2, self.reduction, padding=1)
+            if self.expansion == 1 else nn.ConvTranspose2d(self.depth + 1, widths[0], self.expansion, self.expansion))
         self.encode = nn.ModuleList(Residual(width) for width in widths)
         self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairwise(widths))
         self.up = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairwise(widths))
@@ -103,7 +107,8 @@ class DecoderNetwork(nn.Module):
 
     def completed(self, code: Tensor, which: int, size: tuple[int, int]) -> Tensor:
         """Codes (N, D, h, w) of one descriptor with all channels, on the whole grid of images of a size."""
-        grid, multiple = self.grids[which], self.reduction * 2 ** len(self.down)
+        grid, coarsest = self.grids[which], 2 ** len(self.down)
+        multiple = self.reduction * coarsest // math.gcd(coarsest, self.expansion)
         after = []
         for positions, pixels in zip(code.shape[2:], size, strict=True):
             reach = max(-(-(pixels + grid.first) // grid.stride), grid.margin + positions)
@@ -145,8 +150,9 @@ class DecoderNetwork(nn.Module):
     def initialise(self, generator: torch.Generator) -> None:
         """Draw the weights: normal, of variance 1/3 over the number of inputs; residual branches begin smaller."""
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.normal_(module.weight, 0, (3 * module.weight[0].numel()) ** -0.5, generator=generator)
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                inputs = module.in_channels if isinstance(module, nn.ConvTranspose2d) else module.weight[0].numel()
+                nn.init.normal_(module.weight, 0, (3 * inputs) ** -0.5, generator=generator)
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]
         with torch.no_grad():
             for module in self.modules():
@@ -221,7 +227,7 @@ class DecoderModel:
         network = self.network
         shape = {"grids": [[g.depth, g.stride, g.centre] for g in network.grids],
                  "channels": network.last.out_channels // network.cell**2,
-                 "width": network.last.in_channels}
+                 "width": network.width}
         header = {"kind": KIND, "version": VERSION, "descriptors": self.descriptors, "network": shape,
                   "centred": self.centred, "facts": self.facts}
         contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
@@ -294,11 +300,20 @@ def pretrained(phi: Representation) -> DecoderModel | None:
 def nearest_pretrained(phi: Representation) -> DecoderModel:
     """As `pretrained`; where there is none, a ValueError says for which descriptor there is the nearest."""
     if (model := pretrained(phi)) is None:
-        known = [config for path in _shipped() for config in _descriptors(path)]
-        nearest = min((differences(config, phi.to_config()) for config in known), key=len, default="none ships")
-        raise ValueError(f"no decoder ships with unfeature for {phi!r}; the nearest is for another descriptor "
-                         f"({nearest}): learn one with `unfeature learn decoder`")
+        raise none_ships("decoder", phi, shipped())
     return model
+
+
+def none_ships(method: str, phi: Any, known: Sequence[dict[str, Any]]) -> ValueError:
+    """The error that no model ships for a descriptor; it names the nearest among those known."""
+    nearest = min((differences(config, phi.to_config()) for config in known), key=len, default="none ships")
+    return ValueError(f"no {method} ships with unfeature for {phi!r}; the nearest is for another descriptor "
+                      f"({nearest}): learn one with `unfeature learn {method}`")
+
+
+def shipped() -> list[dict[str, Any]]:
+    """``to_config()`` of the descriptors for which a decoder ships with the package."""
+    return [config for path in _shipped() for config in _descriptors(path)]
 
 
 def _shipped() -> list[Path]:

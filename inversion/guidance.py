@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -23,11 +23,25 @@ START_NOISE = 0.06
 LEAST_CONTRAST = 0.01
 
 
+class HoldsDecoder(Protocol):
+    """What has a decoder model, as `unfeature.baselines.Decoder` has."""
+
+    @property
+    def model(self) -> DecoderModel:
+        """The model."""
+
+
 def guide_for(phi: Representation, recipe: Recipe, start: Any) -> DecoderModel | None:
     """The decoder that guides a search: the one given as its start, or the shipped one if the recipe takes one."""
-    if isinstance(start, DecoderModel):
-        return start
+    if (model := given_decoder(start)) is not None:
+        return model
     return pretrained(phi) if isinstance(start, str) and start == "auto" and recipe.near is not None else None
+
+
+def given_decoder(start: Any) -> DecoderModel | None:
+    """The model of a start that is a decoder; None for other starts."""
+    model = getattr(start, "model", start)
+    return model if isinstance(model, DecoderModel) else None
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -18,13 +18,13 @@ from unfeature.io.images import AnyImage
 
 from .decoder import DecoderModel
 from .engine import Progress
-from .guidance import Guide, guide_for
+from .guidance import Guide, HoldsDecoder, given_decoder, guide_for
 from .objectives import Euclidean
 from .recipes import Recipe, recipe_for
 from .result import Result
 from .search import result_of, search, seeds_for
 
-Start = AnyImage | Tensor | DecoderModel | Literal["auto", "noise"]
+Start = AnyImage | Tensor | DecoderModel | HoldsDecoder | Literal["auto", "noise"]
 Code = NDArray[Any] | Tensor | Sequence[NDArray[Any]]
 
 
@@ -57,7 +57,7 @@ def invert(
         C of the papers, the weight of the data term against the priors; by default the preset's.
     starts, seed : int
         Attempts at each code, from different noise; that of attempt j has seed + j.
-    start : {"auto", "noise"}, ndarray, Tensor or DecoderModel
+    start : {"auto", "noise"}, ndarray, Tensor, Decoder or DecoderModel
         "auto": `best` and `fast` are guided by the decoder that ships for the descriptor, if there is one and no mask;
         else noise, as None is. Or an image to start from, (H, W), (H, W, C) or a batch (N, C, H, W). Or a decoder.
     memory : int or str, optional
@@ -106,7 +106,7 @@ def image_of(start: Start | None) -> AnyImage | Tensor | None:
         if start not in ("auto", "noise"):
             raise ValueError(f'start is "auto", "noise", an image or a decoder, got {start!r}')
         return None
-    return None if isinstance(start, DecoderModel) else start
+    return None if start is None or given_decoder(start) is not None else cast(AnyImage | Tensor, start)
 
 
 def as_codes(code: Code) -> Tensor:

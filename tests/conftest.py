@@ -57,6 +57,18 @@ def photograph() -> Callable[..., np.ndarray]:
     return load
 
 
+@pytest.fixture(scope="session")
+def images(photograph: Callable[..., np.ndarray]) -> list[np.ndarray]:
+    """Four small photographs to learn from, …"""
+    return [photograph(name, 96, True) for name in ("camera", "chelsea", "coffee", "rocket")]
+
+
+@pytest.fixture(scope="session")
+def target(photograph: Callable[..., np.ndarray]) -> np.ndarray:
+    """… and another one to find again."""
+    return photograph("astronaut", 96, True)[:80]
+
+
 def _unexpected_skips(config: pytest.Config) -> list[str]:
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     if reporter is None or hasattr(config, "workerinput"):

@@ -2,69 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
 import os
 import signal
 import subprocess
 import sys
-import typing
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from tests.small_models import OPTIONS, PHI, SMALL, Toy, correlation, descriptor, invert, learn
 from unfeature import baselines
-from unfeature.baselines.base import Baseline
 from unfeature.baselines.keypoints import KeypointSet, SIFTKeypoints
-from unfeature.baselines.stream import Learner, Stream
+from unfeature.baselines.stream import Stream
 from unfeature.features.gradients.dsift import DSIFT
 from unfeature.features.gradients.hog import HOG
 from unfeature.features.patterns.brief import BRIEF
-from unfeature.features.patterns.lbp import LBP
 from unfeature.features.words.bovw import BoVW
 from unfeature.features.words.vocabulary import Vocabulary
 from unfeature.io.files import load_arrays, save_arrays
 from unfeature.io.images import resize_longer, write_png
-from unfeature.io.memory import bytes_of
-
-PHI = HOG(variant="dpm", cell_size=6)
-SMALL = {
-    "paired-dictionary": {"atoms": 40, "windows": 900, "cells": 3},
-    "ridge": {"windows": 900, "cells": 3},
-    "elda": {"cells": 3},
-    "direct": {"components": 30, "cells": 2},
-    "collage": {"cells": 3},
-    "upconv": {"crop": 48, "crops": 4, "width": 16, "steps": 90, "batch": 4},
-    "decoder": {"crop": 48, "smallest": 64, "largest": 100, "steps": 60, "batch": 4, "every": 20, "width": 16},
-}
-OPTIONS = {**SMALL, "jigsaw": {}, "keypoints": {"per_image": 20}, "toy": {}}
-"""Small settings of every method that learns; the contract tests run for each."""
-
-
-@dataclasses.dataclass(eq=False, repr=False)
-class Toy(Baseline):
-    """The mean grey of all images."""
-
-    grey: float
-
-    @classmethod
-    def learn_from(cls, stream, phi):
-        learner = GreyLearner()
-        stream.run(learner, smallest=40)
-        return cls(phi.to_config(), float(learner.arrays["greys"].mean()))
-
-    def reconstruct(self, phi, code, size, count, seed):
-        return np.full((1, *size, 1), self.grey, np.float32)
-
-
-class GreyLearner(Learner):
-    def __init__(self):
-        self.arrays = {"greys": np.zeros(0)}
-
-    def see(self, image, code, rng):
-        self.append(greys=[image.mean()])
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -72,24 +30,6 @@ def toy():
     baselines.METHODS["toy"] = Toy
     yield
     del baselines.METHODS["toy"]
-
-
-def descriptor(name):
-    """A descriptor that the method inverts."""
-    if name == "jigsaw":
-        rows = np.random.default_rng(0).uniform(0, 0.2, (30, 128)).astype(np.float32)
-        return BoVW(Vocabulary(DSIFT(bin_size=3, step=6), rows), levels=(1, 2))
-    return SIFTKeypoints() if name == "keypoints" else PHI
-
-
-def learn(name, images, **more):
-    """Learn a method of `OPTIONS`, small."""
-    return baselines.find(name).learn(images, descriptor(name), **{**OPTIONS[name], **more})
-
-
-def invert(name, model, image):
-    phi = descriptor(name)
-    return model.invert(phi, phi(image), size=image.shape)
 
 
 def die_while_learning(folder, after):
@@ -105,10 +45,6 @@ def die_while_learning(folder, after):
         if os.fork() == 0:
             learn(name, folder / "images", output=folder / f"{name}.npz", progress=kill)
         os.wait()
-
-
-def correlation(a, b):
-    return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
 
 
 @pytest.fixture(scope="module")
@@ -177,8 +113,8 @@ def killed(images, tmp_path_factory):
     folder = tmp_path_factory.mktemp("killed")
     for number, image in enumerate(images[:5]):
         write_png(folder / "images" / f"{number}.png", image)
-    script = "import sys, pathlib, test_baselines as t; t.die_while_learning(pathlib.Path(sys.argv[1]), 3)"
-    subprocess.run([sys.executable, "-c", script, folder], check=True, cwd=Path(__file__).parent, timeout=120)
+    script = "import sys, pathlib, tests.test_baselines as t; t.die_while_learning(pathlib.Path(sys.argv[1]), 3)"
+    subprocess.run([sys.executable, "-c", script, folder], check=True, cwd=Path(__file__).parents[1], timeout=120)
     return folder
 
 
@@ -281,6 +217,8 @@ def test_wrong_requests_are_refused(models, target):
     with pytest.raises(ValueError, match="size that belongs to the code"):
         models["ridge"].invert(PHI, code, size=(48, 48))
     with pytest.raises(ValueError, match="has to be learned"):
+        type(models["elda"]).of(PHI)
+    with pytest.raises(ValueError, match=r"no ridge ships .*cell_size"):
         type(models["ridge"]).of(PHI)
     with pytest.raises(ValueError, match="learns nothing"):
         baselines.find("primal-dual").learn([target], BRIEF())
@@ -288,82 +226,6 @@ def test_wrong_requests_are_refused(models, target):
         models["ridge"].invert(PHI, torch.zeros((2, 32, *code.shape[:2])))
     with pytest.raises(ValueError, match="inverts a KeypointSet"):
         models["keypoints"].invert(SIFTKeypoints(), code)
-
-
-def test_methods_are_found_by_name():
-    for name, found in baselines.METHODS.items():
-        assert getattr(baselines, found.__name__) is found
-        assert issubclass(found, Baseline) and dataclasses.is_dataclass(found)
-        assert found.method == name and baselines.find(name) is found
-    assert baselines.find("dictionary") is baselines.PairedDictionary
-    assert baselines.find("basis") is baselines.Direct
-    with pytest.raises(ValueError, match=r"unknown method 'rigde': .*; did you mean 'ridge'"):
-        baselines.find("rigde")
-    with pytest.raises(AttributeError):
-        baselines.magic  # noqa: B018
-
-
-INVERTED = {
-    "hog": {"paired-dictionary", "ridge", "elda", "direct", "collage", "upconv", "decoder", "toy"},
-    "bovw": {"jigsaw", "direct", "upconv"},
-    "brief": {"paired-dictionary", "ridge", "elda", "direct", "collage", "upconv", "decoder", "toy", "primal-dual"},
-    "lbp": {"paired-dictionary", "ridge", "elda", "direct", "collage", "upconv", "decoder", "toy"},
-    "keypoints": {"keypoints"},
-}
-
-
-@pytest.mark.parametrize("feature", INVERTED)
-def test_each_method_says_what_it_inverts(feature):
-    phi = {"hog": PHI, "bovw": descriptor("jigsaw"), "brief": BRIEF(), "lbp": LBP(),
-           "keypoints": SIFTKeypoints()}[feature]
-    listed = set().union(*INVERTED.values())
-    assert {name for name in listed if baselines.METHODS[name].inverts(phi)} == INVERTED[feature]
-    for name, method in baselines.METHODS.items():
-        if method.feature == feature:
-            assert method.inverts(phi)
-        if method.learned and not method.inverts(phi):
-            with pytest.raises(ValueError, match=f"{name} inverts .*, not {type(phi).__name__}"):
-                method.learn([np.zeros((96, 96), np.float32)], phi)
-
-
-@pytest.mark.parametrize("name", [name for name in baselines.METHODS if name != "primal-dual"])
-def test_arguments_of_learn_are_annotated_and_described(name):
-    """As the command line needs it, whose options follow from them."""
-    method = baselines.find(name)
-    assert method.learned and method.__doc__.splitlines()[0].endswith(".")
-    signature, types = inspect.signature(method.learn_from), typing.get_type_hints(method.learn_from)
-    assert list(signature.parameters)[:2] == ["stream", "phi"]
-    own = list(signature.parameters)[2:]
-    assert set(own) <= set(types)
-    assert all(signature.parameters[n].kind is inspect.Parameter.KEYWORD_ONLY for n in own)
-    documented = inspect.getdoc(method.learn_from)
-    assert all(f"\n{n} : " in documented for n in own)
-    defaults = [n for n in own if signature.parameters[n].default is None]
-    assert all(type(None) in typing.get_args(types[n]) for n in defaults)
-
-
-@pytest.mark.parametrize(("name", "parameter"), [
-    (name, parameter.name) for name, method in baselines.METHODS.items() if name != "primal-dual"
-    for parameter in inspect.signature(method.learn_from).parameters.values() if type(parameter.default) is int])
-def test_counts_of_learn_are_at_least_one(name, parameter, images):
-    with pytest.raises(ValueError, match=f"{parameter} is at least 1, got 0"):
-        learn(name, images, **{parameter: 0})
-
-
-def test_a_parameter_of_another_method_is_refused(images):
-    with pytest.raises(TypeError, match="'atoms'"):
-        learn("ridge", images, atoms=3)
-
-
-@pytest.mark.parametrize(("text", "value"), [("2GB", 2 * 10**9), ("1.5 mb", 1_500_000), ("70", 70), (5, 5)])
-def test_memory_is_read(text, value):
-    assert bytes_of(text) == value
-
-
-@pytest.mark.parametrize("text", ["", "GB", "-2GB", "much", "nanMB", "inf"])
-def test_memory_that_is_none_is_refused(text):
-    with pytest.raises(ValueError, match="amount of memory"):
-        bytes_of(text)
 
 
 def test_an_image_of_nothing_gives_a_plain_inverse(models):

@@ -9,12 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
 
+from tests.small_models import correlation
 from unfeature import baselines
+from unfeature.baselines.base import in_half
 from unfeature.baselines.collage import Collage, poisson
 from unfeature.baselines.collection import CollectionLearner, entries
 from unfeature.baselines.keypoints import KeypointSet, SIFTKeypoints
-from unfeature.baselines.paired_dictionary import nonnegative_lasso
+from unfeature.baselines.paired_dictionary import PairedDictionary, nonnegative_lasso
 from unfeature.baselines.primal_dual import _adjoint, _gradient
+from unfeature.baselines.ridge import Ridge
 from unfeature.baselines.windows import Windows, min_max_normalise, normalised
 from unfeature.features.gradients.dsift import DSIFT
 from unfeature.features.gradients.hog import HOG
@@ -247,3 +250,34 @@ def test_a_network_gives_a_start_with_contrast_and_noise(photograph):
     spike = photograph("astronaut", 64)
     spike[:], spike[30:32, 30:32] = 0.5, 1
     assert np.abs(model.start(PHI, PHI(spike))).max() < 4
+
+
+@pytest.mark.parametrize(("kind", "options"), [
+    (PairedDictionary, {"atoms": 40, "windows": 900}), (Ridge, {"windows": 900})])
+def test_reduced_models_in_half_precision_are_small_and_nearly_as_good(kind, options, images, target, tmp_path):
+    phi = HOG("dpm", cell_size=6)
+    files = [tmp_path / "whole.npz", tmp_path / "reduced.npz"]
+    models = [kind.learn(images, phi, cells=3, output=file, **options, **more)
+              for file, more in zip(files, ({}, {"reduction": 3, "half": True}), strict=True)]
+    assert files[1].stat().st_size < files[0].stat().st_size / 3
+    found = [model.invert(phi, phi(target), size=target.shape).image for model in models]
+    assert correlation(*found) > 0.8
+    again = kind.load(files[1], phi)
+    assert np.array_equal(again.invert(phi, phi(target), size=target.shape).image, found[1])
+    assert all(value.dtype == np.float32 for value in vars(again).values() if isinstance(value, np.ndarray))
+    with pytest.raises(ValueError, match="reduction divides the side of a patch, 30 pixels"):
+        kind.learn(images, phi, cells=3, reduction=7, **options)
+
+
+def test_values_too_large_for_half_precision_are_refused():
+    np.testing.assert_array_equal(in_half(np.array([1 / 3, 60000])), np.array([1 / 3, 60000]).astype(np.float16))
+    with pytest.raises(ValueError, match="half precision ends at 65504"):
+        in_half(np.array([1.0, 1e5]))
+
+
+def test_enlarged_patches_keep_their_means():
+    shape = Windows.of(HOG(), 3, 5)
+    ramp = np.tile(np.linspace(0, 1, shape.side // 5, dtype=np.float32), (shape.side // 5, 1))
+    large = shape.enlarged(ramp.reshape(1, -1)).reshape(shape.side, shape.side)
+    means = large.reshape(shape.side // 5, 5, shape.side // 5, 5).mean((1, 3))
+    np.testing.assert_allclose(means[1:-1, 1:-1], ramp[1:-1, 1:-1], atol=1e-6)

@@ -5,48 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from torch.nn.functional import avg_pool2d
 
+from tests.small_models import Means, correlation
 from tests.tiny_networks import tiny
 from unfeature.baselines.upconv import Upconv, _CropLearner
-from unfeature.features.base import Representation
 from unfeature.features.networks.cnn import CNN
 
 SMALL = {"crop": 48, "crops": 4, "width": 32, "batch": 4}
-
-
-class Means(Representation):
-    """Mean grey of squares, times something."""
-
-    in_channels = (1,)
-
-    def __init__(self, stride: int, strength: float = 1.0) -> None:
-        super().__init__()
-        self.stride = self.receptive_field = stride
-        self.strength = strength
-
-    def output_shape(self, height, width):
-        return (1, height // self.stride, width // self.stride)
-
-    def image_size_for(self, code_shape):
-        return (code_shape[1] * self.stride, code_shape[2] * self.stride)
-
-    def forward(self, x):
-        return self.strength * avg_pool2d(x, self.stride)
-
-
-@pytest.fixture(scope="module")
-def images(photograph):
-    return [photograph(name, 96, True) for name in ("camera", "chelsea", "coffee", "rocket")]
-
-
-@pytest.fixture(scope="module")
-def target(photograph):
-    return photograph("astronaut", 96, True)[:80]
-
-
-def correlation(a, b):
-    return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
 
 
 @pytest.mark.parametrize(("stride", "least"), [(2, 0.95), (4, 0.88), (6, 0.81), (16, 0.5)])

@@ -45,6 +45,20 @@ def test_wheel_holds_the_files_of_the_rooms(wheel, root):
     assert "unfeature/cli/__init__.py" in found and "unfeature/show/templates/page.html" in found
 
 
+def test_models_work_from_the_wheel(wheel, tmp_path):
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "installed")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "installed")}
+    script = ("import unfeature, sys; print(unfeature.__file__); from unfeature.cli import main; "
+              "main(['invert', str(unfeature.io.images.bundled_path('camera')), *sys.argv[1:]])")
+    options = ("--method", "paired-dictionary", "--size", "96", "-o", tmp_path / "out")
+    done = subprocess.run([sys.executable, "-c", script, *options], cwd=tmp_path, env=environment, capture_output=True,
+                          text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(str(tmp_path / "installed")) and "relative error" in done.stdout
+    assert (tmp_path / "out" / "preimage.png").exists()
+
+
 def test_wheel_has_its_licence_and_its_command(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = {name.split(".dist-info/")[1]: name for name in archive.namelist() if ".dist-info/" in name}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,19 +14,25 @@ from unfeature.features import DESCRIPTORS
 from .options import SHARED, Name
 from .signatures import ParameterOption, options_of, take_values
 
+if TYPE_CHECKING:
+    from unfeature.features.base import Representation
+
 CHOSEN = "unfeature.feature"
 
 
 class FeatureCommand(click.Command):
     """A command whose function receives the descriptor `phi`, built from the options of its signature.
 
-    Without a default `feature`, one must be named. Options that are not given and have no default are not passed on.
+    Without a default `feature`, one must be named, or the values of the command's own options tell the descriptor: it
+    is what `implied` makes of them, unless that is None. Options that are not given and have no default are not passed
+    on.
     """
 
-    def __init__(self, *args: Any, feature: str | None = None, **settings: Any) -> None:
+    def __init__(self, *args: Any, feature: str | None = None,
+                 implied: Callable[[dict[str, Any]], Representation | None] | None = None, **settings: Any) -> None:
         super().__init__(*args, **settings)
-        usual = {"required": True} if feature is None else {"default": feature, "show_default": True}
-        self.usual = feature
+        usual = {"required": implied is None} if feature is None else {"default": feature, "show_default": True}
+        self.usual, self.implied = feature, implied
         self.feature = click.Option(["--feature"], type=Name(DESCRIPTORS), help="Kind of feature.", **usual)
         self.params.insert(0, self.feature)
 
@@ -51,15 +58,23 @@ class FeatureCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Build the descriptor and call the function."""
+        phi = self._descriptor(ctx)
+        ctx.params = {"phi": phi, **{name: value for name, value in ctx.params.items() if value is not None}}
+        return super().invoke(ctx)
+
+    def _descriptor(self, ctx: click.Context) -> Representation:
+        """The descriptor that the parameters tell, which are taken out of them."""
         name, options = ctx.params.pop("feature"), _chosen(ctx)[1]
+        if name is None:
+            if self.implied is None or (phi := self.implied(ctx.params)) is None:
+                raise click.MissingParameter(ctx=ctx, param=self.feature)
+            return phi
         given = take_values(options, ctx.params, name)
         flags = {option.parameter: option.opts[0] for option in options}
         try:
-            phi = DESCRIPTORS[name](**given)
+            return DESCRIPTORS[name](**given)
         except ValueError as error:
             raise ValueError(re.sub(r"^\w+(?= is )", lambda word: flags.get(word[0], word[0]), str(error))) from error
-        ctx.params = {"phi": phi, **{name: value for name, value in ctx.params.items() if value is not None}}
-        return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the command's own options, then those of the feature."""

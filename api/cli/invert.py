@@ -11,6 +11,7 @@ import click
 from numpy.typing import NDArray
 
 from unfeature.baselines import METHODS
+from unfeature.features import DESCRIPTORS
 from unfeature.inversion import PRESETS
 from unfeature.io.files import load_array, save_array
 from unfeature.io.output import USUAL, check_output, result_folder
@@ -45,7 +46,21 @@ def features(photograph: Path, phi: Representation, colour: bool, output: Path, 
     click.echo(f"{phi!r}: {' × '.join(map(str, code.shape))} in {output}")
 
 
-@click.command("invert", cls=FeatureCommand)
+def _of_method(settings: dict[str, Any]) -> Representation | None:
+    """The descriptor for which the named method ships a model, that of its usual feature first; None without one."""
+    from unfeature.features.base import Representation
+
+    if settings["method"] is None or settings["model"] is not None:
+        return None
+    kind = METHODS[settings["method"]]
+    configs = kind.shipped()
+    if not configs:
+        return None
+    usual = DESCRIPTORS[kind.feature]()
+    return usual if usual.to_config() in configs else Representation.from_config(configs[0])
+
+
+@click.command("invert", cls=FeatureCommand, implied=_of_method)
 @click.argument("source", metavar="PHOTOGRAPH|CODE.npy", type=FILE)
 @shared("preset", "steps", "data_weight", preset=f"{', '.join(PRESETS)} [best].",
         data_weight="Weight of the code against the priors [the feature's].")
@@ -69,6 +84,7 @@ def invert(source: Path, phi: Representation, output: Path, quiet: bool, colour:
       unfeature invert photo.jpg --feature hog -o out/
       unfeature invert photo.jpg --feature hog --bilinear --preset fast --size 192
       unfeature invert code.npy --feature hog --variant dpm --starts 4
+      unfeature invert photo.jpg --method paired-dictionary
     """
     photograph, code, size = _read(source, phi, size, colour)
     with result_folder(output, [source]) as place:
@@ -108,7 +124,7 @@ def _search(phi: Representation, code: NDArray[Any], size: Size | None, seed: in
         first = min(settings, key=["preset", "steps", "data_weight", "memory", "start"].index)
         raise ValueError(f"--{first.replace('_', '-')} belongs to pre-images: leave it out with --method {method}")
     kind = METHODS[method]
-    if kind.learned and not kind.ships and model is None:
+    if kind.learned and model is None and not kind.shipped():
         raise ValueError(f"--method {method} needs --model: learn one with `unfeature learn`")
     baseline = kind.of(phi) if model is None else kind.load(model, phi)
     return lambda progress: baseline.invert(phi, code, size=size, count=starts, seed=seed)
