@@ -24,6 +24,7 @@ FACTS = {"format": Value(int, choices=(FORMAT,)), "status": Value(str), "starts"
 ARRAYS = {"image.npy": Field("float32"), "code.npy": Field(optional=True)}
 ERRORS = Field("float64", ("images",), low=0, finite=False)
 COLUMN = Field("float64", ("steps", "images"), finite=False)
+STOPPED = "stopped by the user"
 COMPARED = ("images", "errors", "errors_centred", "codes")
 
 
@@ -119,6 +120,11 @@ class Result:
         """Status, starts and provenance, as JSON has them."""
         facts = [self.status, self.starts, self.provenance]
         return json.loads(json.dumps(facts, default=lambda array: array.tolist()))
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a keyboard interrupt ended the search early."""
+        return self.status.startswith(STOPPED)
 
     @property
     def best(self) -> int:

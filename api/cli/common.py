@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from unfeature.io.interrupts import uninterrupted
+from unfeature.io.output import result_folder
 
 if TYPE_CHECKING:
     from unfeature.baselines.stream import Encoder
@@ -57,10 +60,18 @@ def progress_bar(unit: str, quiet: bool = False) -> Iterator[Callable[..., None]
         yield show
 
 
-def run(search: Callable[[Callable[[Any], None]], Result], quiet: bool) -> Result:
-    """Run a search, given its progress callback."""
-    with progress_bar("step", quiet) as progress:
-        return search(progress)
+@contextmanager
+def searched(search: Callable[[Callable[[Any], None]], Result], quiet: bool, output: Path, inputs: Iterable[Path]
+             ) -> Iterator[tuple[Result, Path]]:
+    """Run a search, given its progress callback; yield its result and a folder, whose files will appear in `output`.
+
+    Ctrl-C ends the search early, and nothing that comes after.
+    """
+    with ExitStack() as saved, result_folder(output, inputs) as place:
+        with progress_bar("step", quiet) as progress:
+            result = search(progress)
+            saved.enter_context(uninterrupted())
+        yield result, place
 
 
 def with_photograph(result: Result, source: Path, photograph: NDArray[Any] | None) -> Result:

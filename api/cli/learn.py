@@ -16,7 +16,7 @@ from unfeature.io.images import list_images
 
 from .common import progress_bar, read_photograph
 from .feature_command import FeatureCommand
-from .options import FILE, SEED, Commands
+from .options import COUNT, FILE, PIXELS, SEED, Commands
 from .signatures import options_of, take_values
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from unfeature.features.base import Representation
 
-SIDE, SIZE = (click.Option([flag], type=click.IntRange(1), metavar="PIXELS",
+SIDE, SIZE = (click.Option([flag], type=PIXELS, metavar="PIXELS",
                            help="Longer side to resize to [as they are].") for flag in ("--side", "--size"))
 OUTPUT = click.Option(["-o", "--output"], type=FILE, required=True, help="The file to write.")
 IMAGES = click.Argument(["images"], metavar="IMAGES...", nargs=-1, required=True, type=FILE)
@@ -34,12 +34,12 @@ STREAM = [
     click.Option(["--memory"], default="2GB", show_default=True, help="Memory budget of learning."),
 ]
 WORDS = [
-    click.Option(["--count", "words"], type=click.IntRange(1), default=1000, show_default=True,
+    click.Option(["--count", "words"], type=COUNT, default=1000, show_default=True,
                  help="Words, or components."),
     click.Option(["--gmm", "kind"], flag_value="gmm",
                  help="Learn a mixture of Gaussians, for Fisher vectors, instead of k-means."),
     click.Option(["--root"], is_flag=True, help="Learn words of root-SIFT."),
-    click.Option(["--samples"], type=click.IntRange(1), metavar="N",
+    click.Option(["--samples"], type=COUNT, metavar="N",
                  help="Descriptors to cluster [400 for each word]."),
 ]
 

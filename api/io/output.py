@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .files import atomic, make_folder, read_json, write_json, write_text
+from .interrupts import uninterrupted
 
 MARK = "result.json"
 SUFFIXES = (".html", ".json", ".npy", ".npz", ".png")
@@ -104,7 +105,8 @@ def _staging(place: Path, folder: Path) -> Iterator[Path]:
         with _locked(staging):
             yield staging
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        with uninterrupted():
+            shutil.rmtree(staging, ignore_errors=True)
 
 
 def _commit(staging: Path, folder: Path, inputs: Paths) -> None:
@@ -115,7 +117,8 @@ def _commit(staging: Path, folder: Path, inputs: Paths) -> None:
     with suppress(OSError):
         staging.rename(folder)  # where there is no folder, or an empty one
         return
-    with nullcontext() if folder.name.startswith(STAGING) else _locked(folder):  # staging has a lock of its own
+    # staging has a lock of its own
+    with uninterrupted(), nullcontext() if folder.name.startswith(STAGING) else _locked(folder):
         _refuse_losses(folder, names, inputs)
         old = _files_of(folder)
         write_json(folder / MARK, {"incomplete": True, "files": sorted(old.union(names))})
