@@ -16,9 +16,10 @@ from typing import Any
 
 from unfeature.io.files import make_folder
 from unfeature.io.interrupts import ending_all, inherited_by_none, uninterrupted
+from unfeature.io.output import result_folder
 
 from . import TABLES
-from .report import write
+from .report import FILES, write
 from .tasks import Record, Row, Store, Task, cores, execute
 
 ATTEMPTS = 3
@@ -37,16 +38,20 @@ def bench(table: str, jobs: int | None = None, scheduler: str | None = None,
     """
     study = TABLES.find(table)(**options)
     plan = study.plan()
+    for folder in (study.images, *getattr(study, "train", ())):
+        if study.out.resolve().is_relative_to(folder.resolve()):
+            raise ValueError(f"{study.out} lies in {folder}, whose photographs are read: choose a folder outside")
     store = Store(make_folder(study.out))
     rows: list[Row] = []
     failures: dict[str, str] = {}
-    for tasks in plan.stages():
-        found, failed = run(tasks, store, pool_for(tasks, 1 if study.alone else jobs, scheduler), progress)
-        rows, failures = rows + found, failures | failed
-    keys = {task.key for task in plan.tasks}
-    prepared = [row for row in rows if row.key not in keys]
-    page = study.page([row for row in rows if row.key in keys], prepared)
-    return write(table, page, failures, study), failures
+    with result_folder(study.out, study.files, FILES, FILES[0]) as place:
+        for tasks in plan.stages():
+            found, failed = run(tasks, store, pool_for(tasks, 1 if study.alone else jobs, scheduler), progress)
+            rows, failures = rows + found, failures | failed
+        keys = {task.key for task in plan.tasks}
+        prepared = [row for row in rows if row.key not in keys]
+        write(table, study.page([row for row in rows if row.key in keys], prepared), failures, study, place)
+    return study.out / "report.html", failures
 
 
 def run(tasks: Iterable[Task], store: Store, pool: Pool, progress: Progress | None = None

@@ -19,7 +19,7 @@ from unfeature.features.base import Representation
 from .objectives import Objective
 from .parameterizations import FlatRegions, ImageSpec, Parameterization
 from .recipes import Recipe, Stage
-from .result import STOPPED
+from .result import DIVERGED, STOPPED
 from .solvers.first_order import Solver
 from .views import centre_crop, view
 
@@ -130,7 +130,7 @@ class _Run:
         self.evaluations += 1
         self.history.append({"objective": value, **parts})
         if not math.isfinite(value.sum() + gradient.sum()):
-            return f"non-finite values at evaluation {self.evaluations}: the last finite image is returned"
+            return f"{DIVERGED} at evaluation {self.evaluations}: the last finite image is returned"
         self.finite = self.solver.point
         self.solver.tell(value, gradient)
         return ""

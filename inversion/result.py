@@ -24,7 +24,7 @@ FACTS = {"format": Value(int, choices=(FORMAT,)), "status": Value(str), "starts"
 ARRAYS = {"image.npy": Field("float32"), "code.npy": Field(optional=True)}
 ERRORS = Field("float64", ("images",), low=0, finite=False)
 COLUMN = Field("float64", ("steps", "images"), finite=False)
-STOPPED = "stopped by the user"
+STOPPED, DIVERGED = "stopped by the user", "non-finite values"
 COMPARED = ("images", "errors", "errors_centred", "codes")
 
 
@@ -125,6 +125,11 @@ class Result:
     def interrupted(self) -> bool:
         """Whether a keyboard interrupt ended the search early."""
         return self.status.startswith(STOPPED)
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the search left the finite numbers, so that the images are the last finite ones."""
+        return self.status.startswith(DIVERGED)
 
     @property
     def best(self) -> int:

@@ -100,6 +100,8 @@ def tables(runs: tuple[Path, ...], output: Path) -> None:
     """Write the summaries of finished RUNS, folders of `unfeature bench`, as one Markdown page."""
     from unfeature.benchmarks.report import markdown
     from unfeature.io.files import write_text
+    from unfeature.io.output import check_output
 
+    check_output(output, [run / "results.json" for run in runs], b"# Tables")
     write_text(output, markdown(runs))
     click.echo(output)

@@ -15,10 +15,9 @@ from unfeature.inversion import PRESETS
 from unfeature.io.files import load_array, save_array
 from unfeature.io.output import USUAL, check_output, result_folder
 
-from . import STOPPED
-from .common import LONGER_SIDE, read_photograph, searched, with_photograph
+from .common import LONGER_SIDE, exit_status, read_photograph, searched, with_photograph
 from .feature_command import FeatureCommand
-from .options import FILE, LARGEST, PIXELS, Name, shared
+from .options import FILE, LARGEST, PIXELS, Name, inputs, shared
 
 if TYPE_CHECKING:
     from unfeature.features.base import Representation
@@ -40,7 +39,7 @@ def features(photograph: Path, phi: Representation, colour: bool, output: Path, 
       unfeature features photo.jpg --feature hog -o code.npy
       unfeature features photo.jpg --feature hog --variant dpm --colour --size 256 -o code.npy
     """
-    check_output(output, [photograph])
+    check_output(output, inputs())
     code = phi(read_photograph(photograph, phi, size, colour))
     save_array(output, code)
     click.echo(f"{phi!r}: {' × '.join(map(str, code.shape))} in {output}")
@@ -72,14 +71,14 @@ def invert(source: Path, phi: Representation, output: Path, quiet: bool, colour:
       unfeature invert code.npy --feature hog --variant dpm --starts 4
     """
     photograph, code, size = _read(source, phi, size, colour)
-    with searched(_search(phi, code, size, **settings), quiet, output, [source]) as (found, place):
+    with searched(_search(phi, code, size, **settings), quiet, output) as (found, place):
         result = with_photograph(found, source, photograph)
         page = _save(place, phi, code, result, photograph)
     correlation = result.provenance.get("photograph", {}).get("correlation")
     correlated = "" if correlation is None else f"correlation {correlation:.3f}, "
     click.echo(f"relative error {result.error:.4f}, {correlated}{result.provenance['seconds']:.1f} s: {result.status}\n"
                f"{output / page.name}")
-    return STOPPED if result.interrupted else 0
+    return exit_status(result)
 
 
 def _read(source: Path, phi: Representation, size: int | Size | None, colour: bool
@@ -182,7 +181,7 @@ def keypoints(source: Path, model: Path, size: int, most: int, output: Path) -> 
     phi = SIFTKeypoints(most)
     photograph = None if source.suffix == ".npz" else read_photograph(source, phi, size)
     found = KeypointSet.load(source) if photograph is None else phi(photograph)
-    with result_folder(output, [source, model], (*USUAL, "keypoints.npz")) as place:
+    with result_folder(output, inputs(), (*USUAL, "keypoints.npz")) as place:
         result = with_photograph(Keypoints.load(model).invert(phi, found), source, photograph)
         if photograph is not None:
             write_png(place / "original.png", photograph)

@@ -13,10 +13,11 @@ import click
 from unfeature.baselines import LEARNED_AS, METHODS
 from unfeature.features import DESCRIPTORS
 from unfeature.io.images import list_images
+from unfeature.io.output import check_output
 
 from .common import progress_bar, read_photograph
 from .feature_command import FeatureCommand
-from .options import COUNT, FILE, PIXELS, SEED, Commands
+from .options import COUNT, FILE, PIXELS, SEED, Commands, inputs
 from .signatures import options_of, take_values
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def _command(name: str, feature: str, text: str, options: Sequence[click.Paramet
 
     def command(images: tuple[Path, ...], output: Path, phi: Any = None, **settings: Any) -> None:
         files = [file for path in images for file in ([path] if path.is_file() else list_images(path))]
+        check_output(output, [*files, *inputs()])
         with progress_bar("image") as progress:
             function(files, phi, output=output, progress=progress, **settings)
         click.echo(output)

@@ -10,8 +10,7 @@ import click
 
 from unfeature.io.files import load_array
 
-from . import STOPPED
-from .common import LONGER_SIDE, read_photograph, searched
+from .common import LONGER_SIDE, exit_status, read_photograph, searched
 from .feature_command import FeatureCommand
 from .options import FILE, shared, values
 
@@ -51,8 +50,7 @@ def maximize(phi: Representation, output: Path, quiet: bool, size: int | tuple[i
     direction = None if template is None else load_array(template)
     sides = (size, size) if isinstance(size, int) else size
     search = partial(find, phi, direction=direction, statistics=known, size=sides, **settings)
-    inputs = [path for path in (statistics, template) if path is not None]
-    with searched(lambda progress: search(progress=progress), quiet, output, inputs) as (result, place):
+    with searched(lambda progress: search(progress=progress), quiet, output) as (result, place):
         result.save(place)
     return _report(result, output)
 
@@ -80,7 +78,7 @@ def caricature(photograph: Path, phi: Representation, output: Path, quiet: bool,
 
     image = read_photograph(photograph, phi, size)
     search = partial(find, phi, image, **settings)
-    with searched(lambda progress: search(progress=progress), quiet, output, [photograph]) as (result, place):
+    with searched(lambda progress: search(progress=progress), quiet, output) as (result, place):
         result.save(place)
     return _report(result, output)
 
@@ -89,4 +87,4 @@ def _report(result: Result, folder: Path) -> int:
     """Print how strongly the images respond; the exit status."""
     responses = ", ".join(f"{response:.4g}" for response in result.provenance["responses"])
     click.echo(f"response {responses}, {result.provenance['seconds']:.1f} s: {result.status}\n{folder}")
-    return STOPPED if result.interrupted else 0
+    return exit_status(result)

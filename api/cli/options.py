@@ -12,7 +12,8 @@ import click
 
 from unfeature.catalogue import suggestion
 
-LARGEST, LARGEST_SIDE, LARGEST_FLOAT = 10**6, 2**14, 1e30
+INPUTS = "unfeature.inputs"
+LARGEST, LARGEST_SIDE, LARGEST_FLOAT = 10**6, 2**13, 1e30
 
 
 class Whole(click.types.IntParamType):
@@ -44,7 +45,22 @@ class File(click.Path):
         """The path, or a usage error."""
         if not str(value).strip() or "\0" in str(value):
             self.fail("the name is empty, or no name of a file.", param, ctx)
-        return super().convert(value, param, ctx)
+        path = super().convert(value, param, ctx)
+        if param is None or param.name not in ("output", "out"):
+            note_input(ctx, path)
+        return path
+
+
+def note_input(ctx: click.Context | None, path: Path) -> None:
+    """Remember a file that a command line names as an input."""
+    if ctx is not None:
+        ctx.meta.setdefault(INPUTS, []).append(path)
+
+
+def inputs() -> list[Path]:
+    """The files that the command line names, without the output."""
+    found: list[Path] = click.get_current_context().meta.get(INPUTS, [])
+    return [path for path in found if path.exists()]
 
 
 SEED = click.IntRange(0, 2**32 - 1)
@@ -114,6 +130,8 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The value of a text; a default passes through."""
+        if self.name == "file" and isinstance(value, str):
+            note_input(ctx, Path(value))
         return self.read(value) if isinstance(value, str) else value
 
 

@@ -64,7 +64,7 @@ class BRIEF(Representation):
             raise ValueError(f"patch_size is at least 2, got {patch_size!r}")
         self.bits, self.step = check_count("bits", bits, 2**16), check_count("step", step)
         self.patch_size, self.seed = check_count("patch_size", patch_size), check_seed(seed)
-        self.sigma, self.softness = check_positive("sigma", sigma, most=1000), check_not_negative("softness", softness)
+        self.sigma, self.softness = check_positive("sigma", sigma, most=100), check_not_negative("softness", softness)
         self.stride = step
         self.reach = int(np.ceil(3 * sigma))
         self.receptive_field = patch_size + 2 * self.reach
