@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import datetime
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from pandas import DataFrame
 
 from unfeature.io.files import read_json, write_json, write_text
+from unfeature.io.schema import Value
 from unfeature.show.report import render
 
 from .page import Page, Table
@@ -19,21 +21,24 @@ from .study import Study
 from .tasks import Row
 
 PATHS = ("images", "out", "train", "models", "weights")
+FILES = ("results.json", "report.html", "rows.csv", "summary.csv", "every-image.csv")
+RESULTS = {**dict.fromkeys(("table", "title", "lead"), Value(str)),
+           **dict.fromkeys(("settings", "failures"), Value(dict)),
+           **dict.fromkeys(("tables", "rows", "files"), Value(list))}
 
 
-def write(name: str, page: Page, failures: dict[str, str], study: Study) -> Path:
-    """Write report.html, rows.csv, results.json and a CSV file for each table; return the path of report.html."""
+def write(name: str, page: Page, failures: dict[str, str], study: Study, folder: Path) -> None:
+    """Write report.html, rows.csv, results.json and a CSV file for each table into a folder."""
     settings = described(name, page.rows, study)
     rows = [row.flat for row in page.rows]
     for table in page.tables:
-        write_text(study.out / f"{table.name}.csv", table_csv(table))
-    write_text(study.out / "rows.csv", to_csv(rows, list(dict.fromkeys(name for row in rows for name in row))))
-    write_json(study.out / "results.json", {
+        write_text(folder / f"{table.name}.csv", table_csv(table))
+    write_text(folder / "rows.csv", to_csv(rows, list(dict.fromkeys(name for row in rows for name in row))))
+    write_json(folder / "results.json", {
         "table": name, "title": page.title, "lead": page.lead, "settings": settings, "failures": failures,
         "tables": [asdict(table) for table in page.tables], "rows": rows})
-    write_text(study.out / "report.html", render("bench.html", page=page, settings=settings, failures=failures,
+    write_text(folder / "report.html", render("bench.html", page=page, settings=settings, failures=failures,
                                                  picture=_inline, version=settings["version"]))
-    return study.out / "report.html"
 
 
 def described(name: str, rows: Sequence[Row], study: Study) -> dict[str, str]:
@@ -72,19 +77,33 @@ def markdown(folders: Sequence[Path]) -> str:
                "been busy with other work as well: compare the processor’s seconds. They hold the whole task.")
     parts = ["# Tables", "", opening, ""]
     for folder in folders:
-        results = read_json(Path(folder) / "results.json")
-        settings = results["settings"]
-        made = ", ".join(f"{name} {value}" for name, value in settings.items() if name != "command")
-        parts += [f"## {results['title']}", "", results["lead"], "", f"`{settings['command']}`: {made}.", ""]
-        for table in results["tables"]:
-            if table["name"] != "every-image":
-                cells = [[cell["text"].replace("|", "\\|") for cell in row] for row in table["rows"]]
-                lines = DataFrame(cells, columns=table["columns"]).to_markdown(index=False, disable_numparse=True)
-                parts += [f"### {table['title']}", "", lines, "", table["note"], ""]
-        if results["failures"]:
-            parts += [f"{len(results['failures'])} tasks failed:", ""]
-            parts += [f"- {key}: {reason}" for key, reason in results["failures"].items()] + [""]
+        path = Path(folder) / "results.json"
+        results = read_json(path, RESULTS)
+        try:
+            parts += [*_section(results), ""]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ValueError(f"{path} is damaged ({error!r}): run the benchmark again") from error
     return "\n".join(parts)
+
+
+def _section(results: dict[str, Any]) -> Iterator[str]:
+    """The lines about one run."""
+    settings = results["settings"]
+    made = ", ".join(escaped(f"{name} {value}") for name, value in settings.items() if name != "command")
+    yield from (f"## {results['title']}", "", results["lead"], "", f"`{settings['command']}`: {made}.")
+    for table in results["tables"]:
+        if table["name"] != "every-image":
+            cells = [[escaped(cell["text"]) for cell in row] for row in table["rows"]]
+            lines = DataFrame(cells, columns=table["columns"]).to_markdown(index=False, disable_numparse=True)
+            yield from ("", f"### {table['title']}", "", lines, "", table["note"])
+    if results["failures"]:
+        yield from ("", f"{len(results['failures'])} tasks failed:", "")
+        yield from (f"- {escaped(key)}: {escaped(reason)}" for key, reason in results["failures"].items())
+
+
+def escaped(text: str) -> str:
+    """A text in one line of Markdown, in which nothing is mark-up."""
+    return re.sub(r"([\\`*\[\]<>|&~]|(?<!\w)_|_(?!\w))", r"\\\1", " ".join(str(text).split()))
 
 
 def _inline(path: Path) -> str:

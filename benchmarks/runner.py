@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from functools import partial
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnContext
 from pathlib import Path
 from typing import Any
 
 from unfeature.io.files import make_folder
+from unfeature.io.interrupts import ending_all, inherited_by_none, uninterrupted
+from unfeature.io.output import result_folder
 
 from . import TABLES
-from .report import write
+from .report import FILES, write
 from .tasks import Record, Row, Store, Task, cores, execute
 
 ATTEMPTS = 3
@@ -36,16 +38,20 @@ def bench(table: str, jobs: int | None = None, scheduler: str | None = None,
     """
     study = TABLES.find(table)(**options)
     plan = study.plan()
+    for folder in (study.images, *getattr(study, "train", ())):
+        if study.out.resolve().is_relative_to(folder.resolve()):
+            raise ValueError(f"{study.out} lies in {folder}, whose photographs are read: choose a folder outside")
     store = Store(make_folder(study.out))
     rows: list[Row] = []
     failures: dict[str, str] = {}
-    for tasks in plan.stages():
-        found, failed = run(tasks, store, pool_for(tasks, 1 if study.alone else jobs, scheduler), progress)
-        rows, failures = rows + found, failures | failed
-    keys = {task.key for task in plan.tasks}
-    prepared = [row for row in rows if row.key not in keys]
-    page = study.page([row for row in rows if row.key in keys], prepared)
-    return write(table, page, failures, study), failures
+    with result_folder(study.out, study.files, FILES, FILES[0]) as place:
+        for tasks in plan.stages():
+            found, failed = run(tasks, store, pool_for(tasks, 1 if study.alone else jobs, scheduler), progress)
+            rows, failures = rows + found, failures | failed
+        keys = {task.key for task in plan.tasks}
+        prepared = [row for row in rows if row.key not in keys]
+        write(table, study.page([row for row in rows if row.key in keys], prepared), failures, study, place)
+    return study.out / "report.html", failures
 
 
 def run(tasks: Iterable[Task], store: Store, pool: Pool, progress: Progress | None = None
@@ -77,11 +83,36 @@ def pool_for(tasks: Sequence[Task], jobs: int | None, scheduler: str | None) -> 
     if scheduler is not None:
         return partial(on_cluster, scheduler)
     if jobs == 1:
-        return partial(map, execute)
+        return in_this_process
     if jobs is None:
         threads = max((task.threads for task in tasks), default=1)
         jobs = 1 if any(task.device == "cuda" for task in tasks) else max(1, cores() // threads)
     return partial(in_processes, max(1, min(jobs, len(tasks))))
+
+
+def in_this_process(tasks: Sequence[Task]) -> Iterator[Record]:
+    """Execute tasks one after the other; Ctrl-C ends them all, not only the search under way."""
+    for task in tasks:
+        with ending_all():
+            record = execute(task)
+        yield record
+
+
+class Worker:
+    """A fresh process of this machine, which executes tasks; Ctrl-C does not reach it."""
+
+    def __init__(self, context: SpawnContext) -> None:
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=serve, args=(theirs,))
+        with inherited_by_none():
+            self.process.start()
+        theirs.close()
+
+    def kill(self) -> None:
+        """End the process, whatever it does."""
+        self.process.kill()
+        self.process.join()
+        self.connection.close()
 
 
 def in_processes(jobs: int, tasks: Sequence[Task]) -> Iterator[Record]:
@@ -90,31 +121,39 @@ def in_processes(jobs: int, tasks: Sequence[Task]) -> Iterator[Record]:
     Dask's LocalCluster was measured in their place, on 2 cores: as quick once it runs, but 1.3 s slower to the first
     record and 3 s slower to stop.
     """
+    context = multiprocessing.get_context("spawn")
     waiting, attempts = list(tasks), Counter[str]()
-    while waiting:
-        under_way: dict[Future[Record], Task] = {}
-        with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), end_with_parent) as pool:
-            try:
-                while waiting or under_way:
-                    while waiting and len(under_way) < jobs:
-                        task = waiting.pop(0)
-                        under_way[pool.submit(execute, task)] = task
-                    for future in wait(under_way, return_when=FIRST_COMPLETED).done:
-                        record = future.result()
-                        del under_way[future]
-                        yield record
-            except BrokenProcessPool:
-                lost = list(under_way.values())
-        if under_way:
-            attempts.update(task.key for task in lost)
-            waiting = [task for task in lost if attempts[task.key] < ATTEMPTS] + waiting
-            yield from (Record(task, failure="its process died each time it was tried")
-                        for task in lost if attempts[task.key] >= ATTEMPTS)
+    idle: list[Worker] = []
+    busy: dict[Connection, tuple[Worker, Task]] = {}
+    try:
+        while waiting or busy:
+            while waiting and len(busy) < jobs:
+                worker, task = idle.pop() if idle else Worker(context), waiting.pop(0)
+                busy[worker.connection] = worker, task
+                with suppress(BrokenPipeError):  # its death is seen below
+                    worker.connection.send(task)
+            for connection in wait(list(busy)):
+                worker, task = busy.pop(connection)  # type: ignore[arg-type]
+                try:
+                    record = worker.connection.recv()
+                except (EOFError, ConnectionResetError):
+                    worker.kill()
+                    attempts[task.key] += 1
+                    if attempts[task.key] < ATTEMPTS:
+                        waiting.insert(0, task)
+                        continue
+                    record = Record(task, failure="its process died each time it was tried")
+                else:
+                    idle.append(worker)
+                yield record
+    finally:
+        with uninterrupted():
+            for worker in (*idle, *(worker for worker, _ in busy.values())):
+                worker.kill()
 
 
-def end_with_parent() -> None:
-    """Let this process end when the one that started it does, however that ends; Ctrl-C is for that one alone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def serve(connection: Connection) -> None:
+    """Execute the tasks that come, until the process that sends them ends, however it does."""
     parent = multiprocessing.parent_process()
 
     def end_after() -> None:
@@ -123,6 +162,9 @@ def end_with_parent() -> None:
             os._exit(1)
 
     threading.Thread(target=end_after, daemon=True).start()
+    with suppress(EOFError, OSError):
+        while True:
+            connection.send(execute(connection.recv()))
 
 
 def on_cluster(scheduler: str, tasks: Sequence[Task]) -> Iterator[Record]:

@@ -31,7 +31,7 @@ Names = tuple[str, ...]
 Methods = Annotated[Names, Option("Presets.")]
 Features = Annotated[Names, Option("Descriptors.")]
 DataWeights = Annotated[tuple[float, ...], Option("Values of C, the weight of the code against the priors.")]
-Side = Annotated[int, Option("Longer side of the images, in pixels.", 32)]
+Side = Annotated[int, Option("Longer side of the images, in pixels.", 32, 2**13)]
 Steps = Annotated[int | None, Option("Gradient evaluations [the presets' own].", 1)]
 Network = Annotated[str | None, Option("A network, such as squeezenet1_0.")]
 Weights = Annotated[Path | None, Option("File of its weights.")]
@@ -112,6 +112,12 @@ class Study:
                 lines.append((*first, *pictures))
             found.append(Sheet(f"sheet-{feature}", str(feature), tuple(lines)))
         return tuple(found)
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that the options name."""
+        named = [getattr(self, name, None) for name in ("models", "weights")]
+        return [path for path in named if path is not None and path.is_file()]
 
     @cached_property
     def photographs(self) -> tuple[Photograph, ...]:

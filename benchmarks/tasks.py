@@ -22,12 +22,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from unfeature.io.files import atomic, read_json, write_json
+from unfeature.io.files import as_json, atomic, read_json, write_json
 from unfeature.io.images import to_bytes
+from unfeature.io.schema import Value
 
 Settings = dict[str, Any]
 Inputs = dict[str, str]
 PICTURE_SIDE, PICTURE_QUALITY = 256, 82
+ROW = {"settings": Value(dict), "values": Value(dict), "machine": Value(dict), "pictures": Value(list),
+       "digest": Value(str, optional=True)}
 DAMAGED = (FileNotFoundError, ValueError, KeyError, TypeError)
 """What reading a file that is missing, or not whole, raises."""
 
@@ -203,7 +206,9 @@ class Store:
         """The row of a finished task; None if it is not finished, or its files are damaged."""
         place = self.place(task)
         try:
-            stored = read_json(place / "row.json")
+            stored = read_json(place / "row.json", ROW)
+            if stored.get("digest", "") not in ("", digest_of(stored)):
+                return None
             pictures = {name: place / f"{name}.webp" for name in stored["pictures"]}
             row = Row(task.key, task.settings, stored["values"], stored["machine"], pictures)
         except DAMAGED:
@@ -229,8 +234,15 @@ class Store:
         for name, data in record.pictures.items():
             with atomic(place / f"{name}.webp") as temporary:
                 temporary.write_bytes(data)
-        write_json(place / "row.json", {"settings": task.settings, "values": record.values, "machine": record.machine,
-                                        "pictures": sorted(record.pictures)})
+        row = {"settings": task.settings, "values": record.values, "machine": record.machine,
+               "pictures": sorted(record.pictures)}
+        write_json(place / "row.json", {**row, "digest": digest_of(as_json(row))})
+
+
+def digest_of(row: dict[str, Any]) -> str:
+    """The first digits of the SHA-256 of a stored row, without its digest."""
+    told = json.dumps({name: value for name, value in row.items() if name != "digest"}, sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
 def digest(path: str | Path) -> str:

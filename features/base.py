@@ -92,14 +92,17 @@ class Representation(nn.Module):
 
         NumPy images may also be uint8 or uint16, whose full range is mapped to [0, 1]. A Pillow image, a path or nested
         lists stand for such an image. The code is a tensor (N, D, h, w) or (N, D), or a `Code`: an array (h, w, D) or
-        (D,) that remembers the image's size. ValueError for a wrong shape, dtype or range, non-finite values, an image
-        too small for one position, or further arguments that no hook has taken away.
+        (D,) that remembers the image's size. ValueError for a wrong shape, dtype or range, non-finite values in the
+        image or its code, an image too small for one position, or further arguments that no hook has taken away.
         """
         if not isinstance(image, Tensor):
             pixels = image_of(image)
             pixels = pixels if pixels is image else with_channels(pixels, self.in_channels)
             with torch.no_grad():
                 found = code_to_numpy(self(self.as_batch(pixels), *others))
+                if not np.isfinite(found).all():
+                    raise ValueError(f"the code of {self!r} has {int((~np.isfinite(found)).sum())} values that are NaN "
+                                     "or infinite: its parameters are too large or too small for this image")
                 return Code.of(found, self.to_config(), pixels.shape[:2])
         if torch.compiler.is_dynamo_compiling() and not self.traceable:
             from .untraced import untraced

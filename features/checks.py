@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from unfeature.catalogue import suggestion
 
@@ -15,14 +16,14 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> str:
     return value
 
 
-def check_count(name: str, value: int) -> int:
-    """A whole number of at least 1, or a ValueError."""
-    return _whole(name, value, 1, math.inf, "of at least 1")
+def check_count(name: str, value: int, most: int = 10**6) -> int:
+    """A whole number from 1 to `most`, or a ValueError."""
+    return _whole(name, value, 1, most)
 
 
 def check_seed(value: int) -> int:
     """A whole number from 0 to 2³² − 1, or a ValueError; generators take no more bits of a seed."""
-    return _whole("seed", value, 0, 2**32 - 1, "from 0 to 4294967295")
+    return _whole("seed", value, 0, 2**32 - 1)
 
 
 def check_size(value: tuple[int, int]) -> tuple[int, int]:
@@ -34,26 +35,44 @@ def check_size(value: tuple[int, int]) -> tuple[int, int]:
     return check_count("the height of size", height), check_count("the width of size", width)
 
 
-def _whole(name: str, value: int, low: float, high: float, expected: str) -> int:
+def check_positive(name: str, value: float, least: float = 1e-9, most: float = 1e9) -> float:
+    """A positive number between two bounds, or a ValueError."""
+    return _between(name, value, least, most, "positive number")
+
+
+def check_not_negative(name: str, value: float, most: float = 1e9) -> float:
+    """A number of at least 0 and at most `most`, or a ValueError."""
+    return _between(name, value, 0, most, "number")
+
+
+def _whole(name: str, value: int, low: int, high: int) -> int:
     try:
         whole = int(value)
         fits = bool(whole == value and low <= whole <= high)
     except (TypeError, ValueError, OverflowError):
-        fits = False
+        fits, whole = False, low
     if not fits or isinstance(value, str):
-        raise ValueError(f"{name} is a whole number {expected}, got {value!r}")
+        raise ValueError(f"{name} is a whole number of {_bound(whole, low, high)}, got {_shown(value)}")
     return whole
 
 
-def check_positive(name: str, value: float) -> float:
-    """A finite positive number, or a ValueError."""
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"{name} is a positive number, got {value!r}")
-    return float(value)
+def _between(name: str, value: float, low: float, high: float, what: str) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not low <= number <= high:
+        raise ValueError(f"{name} is a {what} of {_bound(number, low, high)}, got {_shown(value)}")
+    return number
 
 
-def check_not_negative(name: str, value: float) -> float:
-    """A finite number of at least 0, or a ValueError."""
-    if not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"{name} is a number of at least 0, got {value!r}")
-    return float(value)
+def _bound(number: float, low: float, high: float) -> str:
+    """The bound that a number is beyond."""
+    return f"at most {high:.10g}" if number > high else f"at least {low:.10g}"
+
+
+def _shown(value: Any) -> str:
+    try:
+        return f"{value!r:.40}"
+    except ValueError:  # an integer of more digits than Python prints
+        return "a huge number"

@@ -19,6 +19,7 @@ from unfeature.features.base import Representation
 from .objectives import Objective
 from .parameterizations import FlatRegions, ImageSpec, Parameterization
 from .recipes import Recipe, Stage
+from .result import DIVERGED, STOPPED
 from .solvers.first_order import Solver
 from .views import centre_crop, view
 
@@ -80,7 +81,7 @@ def descend(
                 break
     except KeyboardInterrupt:
         interrupted = True
-        status = f"stopped by the user after {run.evaluations} of {recipe.steps} gradient evaluations"
+        status = f"{STOPPED} after {run.evaluations} of {recipe.steps} gradient evaluations"
     if not status and run.solver.converged:
         status = f"converged after {run.evaluations} gradient evaluations: no step along the gradient decreases further"
     status = status or f"step limit reached: all {recipe.steps} gradient evaluations are used"
@@ -129,7 +130,7 @@ class _Run:
         self.evaluations += 1
         self.history.append({"objective": value, **parts})
         if not math.isfinite(value.sum() + gradient.sum()):
-            return f"non-finite values at evaluation {self.evaluations}: the last finite image is returned"
+            return f"{DIVERGED} at evaluation {self.evaluations}: the last finite image is returned"
         self.finite = self.solver.point
         self.solver.tell(value, gradient)
         return ""

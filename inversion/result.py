@@ -25,6 +25,7 @@ ARRAYS = {"image.npy": Field("float32"), "code.npy": Field(optional=True),
           "uncertainty.npy": Field("float32", low=0, optional=True)}
 ERRORS = Field("float64", ("images",), low=0, finite=False)
 COLUMN = Field("float64", ("steps", "images"), finite=False)
+STOPPED, DIVERGED = "stopped by the user", "non-finite values"
 COMPARED = ("images", "errors", "errors_centred", "codes", "uncertainties")
 WHITE = 0.2  # standard deviation that is white in a picture: that of a photograph of which nothing is known
 
@@ -125,6 +126,16 @@ class Result:
         """Status, starts and provenance, as JSON has them."""
         facts = [self.status, self.starts, self.provenance]
         return json.loads(json.dumps(facts, default=lambda array: array.tolist()))
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a keyboard interrupt ended the search early."""
+        return self.status.startswith(STOPPED)
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the search left the finite numbers, so that the images are the last finite ones."""
+        return self.status.startswith(DIVERGED)
 
     @property
     def best(self) -> int:

@@ -181,7 +181,8 @@ def result_of(phi: Representation, recipe: Recipe, outcome: Outcome, seed: int, 
         "method": recipe.name, "descriptor": phi.to_config(), "recipe": recipe.describe(), "seed": int(seed),
         "evaluations": outcome.evaluations, "seconds": round(outcome.seconds, 3), "versions": dict(_versions()),
         **facts}
-    if not bool(torch.isfinite(outcome.x).all()):
+    measured = facts.get("responses", 0) if codes is None else errors
+    if not (bool(torch.isfinite(outcome.x).all()) and np.isfinite(measured).all()):
         raise ValueError(f"the search left the finite numbers ({outcome.status}): take a smaller weight of the data "
                          "term, or another start")
     images = images_of(outcome.x)

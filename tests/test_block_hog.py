@@ -11,7 +11,7 @@ from PIL import Image
 from skimage.feature import hog as skimage_hog
 
 import unfeature as uf
-from unfeature.cli import cli
+from unfeature.cli.commands import cli
 from unfeature.features.gradients.hog import HOG
 from unfeature.io.images import bundled, to_bytes
 from unfeature.show.pictures import glyph

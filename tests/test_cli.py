@@ -164,7 +164,7 @@ def test_interrupt_saves_what_there_is(tmp_path):
     process.send_signal(signal.SIGINT)
     text, _ = process.communicate(timeout=60)
     os.close(terminal)
-    assert process.returncode == 0
+    assert process.returncode == 130
     assert "stopped by the user" in text
     assert b"/1000000" in shown and b"<" in shown
     result = Result.load(tmp_path, HOG())

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 from safetensors.torch import save_file
 
-from unfeature.cli import cli
+from unfeature.cli.commands import cli
 from unfeature.features.networks.zoo import network, randomise
 from unfeature.io.images import bundled, resize_longer, write_png
 

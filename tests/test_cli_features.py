@@ -18,7 +18,8 @@ from click.testing import CliRunner
 import unfeature as uf
 from unfeature.baselines import METHODS
 from unfeature.baselines.base import Baseline
-from unfeature.cli import cli, main
+from unfeature.cli import main
+from unfeature.cli.commands import cli
 from unfeature.cli.options import values
 from unfeature.cli.signatures import SPELLING, first_sentences, option_type, options_of
 from unfeature.features import DESCRIPTORS

@@ -1,72 +1,70 @@
-"""The command line: each command calls one public function. Nothing heavy is imported before a command runs."""
+"""The command line. Nothing is imported before Ctrl-C is attended to."""
 
 from __future__ import annotations
 
+import _thread
+import os
+import signal
 import sys
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
-import click
-
-from .bench import bench
-from .invert import features, invert, keypoints
-from .learn import learn
-from .maximize import caricature, maximize
-from .near import adversarial, metamer
-from .options import FILE, Commands
-
-EPILOG = """\b
-Examples:
-  unfeature invert photo.jpg --feature hog -o out/
-  unfeature features photo.jpg --feature hog --cell-size 8 -o code.npy
-  unfeature invert code.npy --feature hog --cell-size 8 -o out/
-  unfeature learn words photographs/ -o words.npz
-  unfeature invert photo.jpg --feature bovw --words words.npz -o out/
-  unfeature report out/
-
-\b
-`unfeature COMMAND --help` explains a command.
-"""
-
-
-@click.group(cls=Commands, epilog=EPILOG)
-@click.version_option(package_name="unfeature")
-def cli() -> None:
-    """Turn image features back into images."""
-
-
-@cli.command()
-@click.argument("folder", type=FILE)
-def report(folder: Path) -> None:
-    """Write FOLDER/report.html, one self-contained page about the result in FOLDER, and print where it is."""
-    from unfeature.show.report import write_report
-
-    click.echo(write_report(folder))
-
-
-for command in (invert, features, keypoints, maximize, caricature, metamer, adversarial, learn, bench):
-    cli.add_command(command)
+STOPPED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 if all went well, 2 with one line for a mistake, 130 if stopped by the user."""
+    """Run the command line and exit.
+
+    The status is 0 if all went well, 2 with one line for a mistake, 130 if stopped by the user, and 1 for what nobody
+    foresaw.
+    """
+    own = arguments is None
+    with _interrupts(last=own) as interrupted:
+        try:
+            from .commands import run
+
+            status = run(arguments)
+        except BaseException as error:  # imports turn an interrupt into errors of their own
+            if not (interrupted or isinstance(error, KeyboardInterrupt)):
+                raise
+            status = STOPPED
+        if status == STOPPED:
+            sys.stderr.write("unfeature: stopped\n")
+    if status == STOPPED and own:
+        sys.stdout.flush()
+        os._exit(STOPPED)  # at once: to unload torch takes half a second
+    sys.exit(status)
+
+
+@contextmanager
+def _interrupts(last: bool) -> Iterator[list[int]]:
+    """Raise KeyboardInterrupt on Ctrl-C, note it, and raise it again where a destructor or a callback has lost it.
+
+    Afterwards things are as before; if they are the `last` of the process, Ctrl-C is ignored until it has ended.
+    """
+    caught: list[int] = []
+    hook = sys.unraisablehook
+
+    def interrupt(number: int, frame: Any) -> None:
+        caught.append(number)
+        raise KeyboardInterrupt
+
+    def unraisable(lost: Any) -> None:
+        if issubclass(lost.exc_type, KeyboardInterrupt):
+            _thread.interrupt_main()
+        else:
+            hook(lost)
+
+    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     try:
-        sys.exit(cli.main(arguments, prog_name="unfeature", standalone_mode=False) or 0)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("unfeature: stopped", err=True)
-        sys.exit(130)
-    except click.exceptions.NoArgsIsHelpError as help_wanted:
-        click.echo(help_wanted.format_message())
-        sys.exit(0)
-    except click.ClickException as error:
-        message = error.format_message()
-    except OSError as error:
-        message = f"{error.filename or 'a file'}: {error.strerror}" if error.strerror else str(error)
-    except ValueError as error:
-        message = str(error)
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "allocate" not in str(error):
-            raise
-        message = "there is not enough memory: take smaller images, or fewer at once"
-    click.echo(f"unfeature: {' '.join(message.split())}", err=True)
-    sys.exit(2)
+        signal.signal(signal.SIGINT, interrupt if ours else signal.getsignal(signal.SIGINT))
+    except ValueError:  # this is not the main thread, which alone is interrupted
+        ours = False
+    sys.unraisablehook = unraisable
+    try:
+        yield caught
+    finally:
+        sys.unraisablehook = hook
+        if ours:
+            signal.signal(signal.SIGINT, signal.SIG_IGN if last else signal.default_int_handler)

@@ -12,7 +12,7 @@ import click
 from unfeature.catalogue import summary_of
 
 from .common import progress_bar
-from .options import FILE, Commands, values
+from .options import FILE, LARGEST, Commands, values
 from .signatures import option_type
 
 FLAGS = {"data_weights": ("--data-weights", "--C")}
@@ -57,7 +57,7 @@ def bench() -> None:
 def table_command(name: str, table: type[Any]) -> click.Command:
     """The command of a table: its options are the fields of the class."""
 
-    @click.option("--jobs", type=click.IntRange(1), help="Processes; 1 is this one [as many as cores].")
+    @click.option("--jobs", type=click.IntRange(1, 1000), help="Processes; 1 is this one [as many as cores].")
     @click.option("--scheduler", metavar="tcp://HOST:PORT", help="Run on a Dask cluster with the same files.")
     @click.option("--quiet", is_flag=True, help="No progress bar.")
     def command(jobs: int | None, scheduler: str | None, quiet: bool, **options: Any) -> None:
@@ -85,7 +85,7 @@ def option(field: dataclasses.Field[Any], kind: Any, about: Any) -> click.Option
     elif kind == tuple[float, ...]:
         chosen = POSITIVE
     else:
-        chosen = option_type(kind) if about.least is None else click.IntRange(about.least, about.most)
+        chosen = option_type(kind) if about.least is None else click.IntRange(about.least, about.most or LARGEST)
     required = field.default is dataclasses.MISSING
     shown = not required and field.default not in (None, ())
     usual: dict[str, Any] = {} if required else {"default": field.default, "show_default": shown}
@@ -100,6 +100,8 @@ def tables(runs: tuple[Path, ...], output: Path) -> None:
     """Write the summaries of finished RUNS, folders of `unfeature bench`, as one Markdown page."""
     from unfeature.benchmarks.report import markdown
     from unfeature.io.files import write_text
+    from unfeature.io.output import check_output
 
+    check_output(output, [run / "results.json" for run in runs], b"# Tables")
     write_text(output, markdown(runs))
     click.echo(output)

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 import numpy as np
 from numpy.typing import NDArray
+
+from unfeature.io.interrupts import uninterrupted
+from unfeature.io.output import result_folder
+
+from . import STOPPED
+from .options import inputs
 
 if TYPE_CHECKING:
     from unfeature.baselines.stream import Encoder
@@ -68,10 +75,25 @@ def progress_bar(unit: str, quiet: bool = False) -> Iterator[Callable[..., None]
         yield show
 
 
-def run(search: Callable[[Callable[[Any], None]], Result], quiet: bool) -> Result:
-    """Run a search, given its progress callback."""
-    with progress_bar("step", quiet) as progress:
-        return search(progress)
+@contextmanager
+def searched(search: Callable[[Callable[[Any], None]], Result], quiet: bool, output: Path
+             ) -> Iterator[tuple[Result, Path]]:
+    """Run a search, given its progress callback; yield its result and a folder, whose files will appear in `output`.
+
+    Ctrl-C ends the search early, and nothing that comes after.
+    """
+    with ExitStack() as saved, result_folder(output, inputs()) as place:
+        with progress_bar("step", quiet) as progress:
+            result = search(progress)
+            saved.enter_context(uninterrupted())
+        yield result, place
+
+
+def exit_status(result: Result) -> int:
+    """130 for a search that the user stopped, 2 for one that found no finite minimum, else 0."""
+    if result.diverged:
+        click.echo(f"unfeature: {result.status}: take a smaller weight of the data term, or another preset", err=True)
+    return STOPPED if result.interrupted else 2 if result.diverged else 0
 
 
 def with_photograph(result: Result, source: Path, photograph: NDArray[Any] | None) -> Result:

@@ -16,9 +16,9 @@ from unfeature.inversion import PRESETS
 from unfeature.io.files import load_array, save_array
 from unfeature.io.output import USUAL, check_output, result_folder
 
-from .common import LONGER_SIDE, read_photograph, run, with_photograph
+from .common import LONGER_SIDE, exit_status, read_photograph, searched, with_photograph
 from .feature_command import FeatureCommand
-from .options import FILE, Name, shared
+from .options import FILE, LARGEST, PIXELS, Name, inputs, shared
 
 if TYPE_CHECKING:
     from unfeature.features.base import Representation
@@ -40,7 +40,7 @@ def features(photograph: Path, phi: Representation, colour: bool, output: Path, 
       unfeature features photo.jpg --feature hog -o code.npy
       unfeature features photo.jpg --feature hog --variant dpm --colour --size 256 -o code.npy
     """
-    check_output(output, [photograph])
+    check_output(output, inputs())
     code = phi(read_photograph(photograph, phi, size, colour))
     save_array(output, code)
     click.echo(f"{phi!r}: {' × '.join(map(str, code.shape))} in {output}")
@@ -73,7 +73,7 @@ def _of_method(settings: dict[str, Any]) -> Representation | None:
         size=f"Longer side to reduce a photograph to [{LONGER_SIDE}]; HEIGHTxWIDTH of a code's image [the smallest].")
 @click.option("--colour", is_flag=True, help="Encode the photograph in colour, if the feature takes colour.")
 def invert(source: Path, phi: Representation, output: Path, quiet: bool, colour: bool, size: int | Size | None = None,
-           **settings: Any) -> None:
+           **settings: Any) -> int:
     """Find an image whose feature equals that of a photograph, or a code stored as .npy.
 
     The folder receives preimage.png, image.npy (the exact values), code.npy, glyph.png (a picture of the code),
@@ -87,13 +87,14 @@ def invert(source: Path, phi: Representation, output: Path, quiet: bool, colour:
       unfeature invert photo.jpg --method paired-dictionary
     """
     photograph, code, size = _read(source, phi, size, colour)
-    with result_folder(output, [source]) as place:
-        result = with_photograph(run(_search(phi, code, size, **settings), quiet), source, photograph)
+    with searched(_search(phi, code, size, **settings), quiet, output) as (found, place):
+        result = with_photograph(found, source, photograph)
         page = _save(place, phi, code, result, photograph)
     correlation = result.provenance.get("photograph", {}).get("correlation")
     correlated = "" if correlation is None else f"correlation {correlation:.3f}, "
     click.echo(f"relative error {result.error:.4f}, {correlated}{result.provenance['seconds']:.1f} s: {result.status}\n"
                f"{output / page.name}")
+    return exit_status(result)
 
 
 def _read(source: Path, phi: Representation, size: int | Size | None, colour: bool
@@ -173,9 +174,10 @@ def _save(folder: Path, phi: Representation, code: NDArray[Any], result: Result,
 @click.argument("source", metavar="PHOTOGRAPH|KEYPOINTS.npz", type=FILE)
 @click.option("--model", metavar="FILE", type=FILE, required=True,
               help="A database, from `unfeature learn keypoints`.")
-@click.option("--size", type=click.IntRange(1), metavar="PIXELS", default=LONGER_SIDE,
+@click.option("--size", type=PIXELS, metavar="PIXELS", default=LONGER_SIDE,
               help=f"Longer side to reduce a photograph to [{LONGER_SIDE}].")
-@click.option("--most", type=click.IntRange(0), default=0, help="Largest number of keypoints, the strongest [all].")
+@click.option("--most", type=click.IntRange(0, LARGEST), default=0,
+              help="Largest number of keypoints, the strongest [all].")
 @shared("output")
 def keypoints(source: Path, model: Path, size: int, most: int, output: Path) -> None:
     """Find an image with the SIFT keypoints of a photograph, or with stored ones.
@@ -195,7 +197,7 @@ def keypoints(source: Path, model: Path, size: int, most: int, output: Path) -> 
     phi = SIFTKeypoints(most)
     photograph = None if source.suffix == ".npz" else read_photograph(source, phi, size)
     found = KeypointSet.load(source) if photograph is None else phi(photograph)
-    with result_folder(output, [source, model], (*USUAL, "keypoints.npz")) as place:
+    with result_folder(output, inputs(), (*USUAL, "keypoints.npz")) as place:
         result = with_photograph(Keypoints.load(model).invert(phi, found), source, photograph)
         if photograph is not None:
             write_png(place / "original.png", photograph)

@@ -13,10 +13,11 @@ import click
 from unfeature.baselines import LEARNED_AS, METHODS
 from unfeature.features import DESCRIPTORS
 from unfeature.io.images import list_images, read_each
+from unfeature.io.output import check_output
 
 from .common import progress_bar, read_photograph
 from .feature_command import FeatureCommand
-from .options import FILE, SEED, Commands
+from .options import COUNT, FILE, PIXELS, SEED, Commands, inputs
 from .signatures import options_of, take_values
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from unfeature.features.base import Representation
 
-SIDE, SIZE = (click.Option([flag], type=click.IntRange(1), metavar="PIXELS",
+SIDE, SIZE = (click.Option([flag], type=PIXELS, metavar="PIXELS",
                            help="Longer side to resize to [as they are].") for flag in ("--side", "--size"))
 OUTPUT = click.Option(["-o", "--output"], type=FILE, required=True, help="The file to write.")
 IMAGES = click.Argument(["images"], metavar="IMAGES...", nargs=-1, required=True, type=FILE)
@@ -34,12 +35,12 @@ STREAM = [
     click.Option(["--memory"], default="2GB", show_default=True, help="Memory budget of learning."),
 ]
 WORDS = [
-    click.Option(["--count", "words"], type=click.IntRange(1), default=1000, show_default=True,
+    click.Option(["--count", "words"], type=COUNT, default=1000, show_default=True,
                  help="Words, or components."),
     click.Option(["--gmm", "kind"], flag_value="gmm",
                  help="Learn a mixture of Gaussians, for Fisher vectors, instead of k-means."),
     click.Option(["--root"], is_flag=True, help="Learn words of root-SIFT."),
-    click.Option(["--samples"], type=click.IntRange(1), metavar="N",
+    click.Option(["--samples"], type=COUNT, metavar="N",
                  help="Descriptors to cluster [400 for each word]."),
 ]
 
@@ -82,6 +83,7 @@ def _command(name: str, feature: str, text: str, options: Sequence[click.Paramet
 
     def command(images: tuple[Path, ...], output: Path, phi: Any = None, **settings: Any) -> None:
         files = [file for path in images for file in ([path] if path.is_file() else list_images(path))]
+        check_output(output, [*files, *inputs()])
         with progress_bar("image") as progress:
             function(files, phi, output=output, progress=progress, **settings)
         click.echo(output)

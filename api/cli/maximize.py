@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from unfeature.io.files import load_array
-from unfeature.io.output import result_folder
 
-from .common import LONGER_SIDE, read_photograph, run
+from .common import LONGER_SIDE, exit_status, read_photograph, searched
 from .feature_command import FeatureCommand
 from .options import FILE, shared, values
 
@@ -32,7 +32,7 @@ INDICES = values()
 @shared("preset", "steps", "data_weight", "seed", "starts", "memory", "size", "output", "quiet",
         preset="best or ijcv2016 [best].", size="Side of the image, or HEIGHTxWIDTH [as large as the response needs].")
 def maximize(phi: Representation, output: Path, quiet: bool, size: int | tuple[int, int] | None = None,
-             statistics: Path | None = None, template: Path | None = None, **settings: Any) -> None:
+             statistics: Path | None = None, template: Path | None = None, **settings: Any) -> int:
     """Find images to which a channel, a neuron, a class or a template responds most.
 
     The folder receives preimage.png (or one for each image), image.npy and result.json.
@@ -49,25 +49,24 @@ def maximize(phi: Representation, output: Path, quiet: bool, size: int | tuple[i
     known = None if statistics is None else Statistics.load(statistics, phi)
     direction = None if template is None else load_array(template)
     sides = (size, size) if isinstance(size, int) else size
-    with result_folder(output, [path for path in (statistics, template) if path is not None]) as place:
-        result = run(lambda progress: find(phi, direction=direction, statistics=known, progress=progress, size=sides,
-                                           **settings), quiet)
+    search = partial(find, phi, direction=direction, statistics=known, size=sides, **settings)
+    with searched(lambda progress: search(progress=progress), quiet, output) as (result, place):
         result.save(place)
-    _report(result, output)
+    return _report(result, output)
 
 
 @click.command("caricature", cls=FeatureCommand, feature="cnn")
 @click.argument("photograph", type=FILE)
-@click.option("--octaves", type=click.IntRange(1), default=1, show_default=True,
+@click.option("--octaves", type=click.IntRange(1, 64), default=1, show_default=True,
               help="Number of image sizes, from small to large.")
-@click.option("--octave-scale", type=click.FloatRange(1, min_open=True), default=1.4, show_default=True,
+@click.option("--octave-scale", type=click.FloatRange(1, 1000, min_open=True), default=1.4, show_default=True,
               help="Ratio of one size to the next.")
 @shared("preset", "steps", "data_weight", "seed", "starts", "memory", "size", "output", "quiet",
         preset="best or ijcv2016 [best].", steps="Gradient evaluations at each size [the preset's].",
         seed="Seed of the jitter.", starts="Number of attempts, each under other jitter.",
         size=f"Longer side to reduce the photograph to [{LONGER_SIDE}].")
 def caricature(photograph: Path, phi: Representation, output: Path, quiet: bool,
-               size: int | tuple[int, int] = LONGER_SIDE, **settings: Any) -> None:
+               size: int | tuple[int, int] = LONGER_SIDE, **settings: Any) -> int:
     """Change a photograph so that the responses of a feature grow.
 
     \b
@@ -78,13 +77,14 @@ def caricature(photograph: Path, phi: Representation, output: Path, quiet: bool,
     from unfeature.inversion.caricature import caricature as find
 
     image = read_photograph(photograph, phi, size)
-    with result_folder(output, [photograph]) as place:
-        result = run(lambda progress: find(phi, image, progress=progress, **settings), quiet)
+    search = partial(find, phi, image, **settings)
+    with searched(lambda progress: search(progress=progress), quiet, output) as (result, place):
         result.save(place)
-    _report(result, output)
+    return _report(result, output)
 
 
-def _report(result: Result, folder: Path) -> None:
-    """Print how strongly the images respond."""
+def _report(result: Result, folder: Path) -> int:
+    """Print how strongly the images respond; the exit status."""
     responses = ", ".join(f"{response:.4g}" for response in result.provenance["responses"])
     click.echo(f"response {responses}, {result.provenance['seconds']:.1f} s: {result.status}\n{folder}")
+    return exit_status(result)

@@ -12,8 +12,61 @@ import click
 
 from unfeature.catalogue import suggestion
 
+INPUTS = "unfeature.inputs"
+LARGEST, LARGEST_SIDE, LARGEST_FLOAT = 10**6, 2**13, 1e30
+
+
+class Whole(click.types.IntParamType):
+    """A whole number, none so large that nothing could be done with it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number, or a usage error."""
+        number = super().convert(value, param, ctx)
+        if abs(number) > LARGEST:
+            self.fail(f"it is not between {-LARGEST} and {LARGEST}.", param, ctx)
+        return number
+
+
+class Number(click.types.FloatParamType):
+    """A number, neither NaN nor infinite."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number, or a usage error."""
+        number = super().convert(value, param, ctx)
+        if not abs(number) <= LARGEST_FLOAT:
+            self.fail(f"{value!r} is not a finite number, or it is too large.", param, ctx)
+        return number
+
+
+class File(click.Path):
+    """A path, which is not empty."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path, or a usage error."""
+        if not str(value).strip() or "\0" in str(value):
+            self.fail("the name is empty, or no name of a file.", param, ctx)
+        path = super().convert(value, param, ctx)
+        if param is None or param.name not in ("output", "out"):
+            note_input(ctx, path)
+        return path
+
+
+def note_input(ctx: click.Context | None, path: Path) -> None:
+    """Remember a file that a command line names as an input."""
+    if ctx is not None:
+        ctx.meta.setdefault(INPUTS, []).append(path)
+
+
+def inputs() -> list[Path]:
+    """The files that the command line names, without the output."""
+    found: list[Path] = click.get_current_context().meta.get(INPUTS, [])
+    return [path for path in found if path.exists()]
+
+
 SEED = click.IntRange(0, 2**32 - 1)
-FILE = click.Path(path_type=Path)
+COUNT = click.IntRange(1, LARGEST)
+PIXELS = click.IntRange(1, LARGEST_SIDE)
+FILE = File(path_type=Path)
 
 
 class Commands(click.Group):
@@ -77,14 +130,17 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The value of a text; a default passes through."""
+        if self.name == "file" and isinstance(value, str):
+            note_input(ctx, Path(value))
         return self.read(value) if isinstance(value, str) else value
 
 
 def _size(text: str) -> int | tuple[int, ...]:
-    match = re.fullmatch(r"(\d+)(?:[x×,](\d+))?", text.strip())
-    if match is None or 0 in (numbers := tuple(int(n) for n in match.groups() if n)):
-        raise click.BadParameter(f"{text!r} is not a size: give the longer side, as 256, "
-                                 "or height and width, as 192x256")
+    match = re.fullmatch(r"(\d{1,9})(?:[x×,](\d{1,9}))?", text.strip())
+    numbers = tuple(int(n) for n in match.groups() if n) if match else ()
+    if not numbers or not all(0 < n <= LARGEST_SIDE for n in numbers):
+        raise click.BadParameter(f"{text[:40]!r} is not a size: give the longer side, as 256, or height and width, as "
+                                 f"192x256, up to {LARGEST_SIDE} pixels")
     return numbers[0] if len(numbers) == 1 else numbers
 
 
@@ -94,22 +150,32 @@ def values(element: Callable[[str], Any] = int, pairs: bool = False) -> Parsed:
     def read(text: str) -> tuple[Any, ...]:
         try:
             parts = [part.split("x") if pairs else [part] for part in text.split(",")]
-            return tuple(element(part[0]) if len(part) == 1 else (int(part[0]), int(part[1])) for part in parts)
+            return tuple(_sensible(element(part[0])) if len(part) == 1 else
+                         (_sensible(int(part[0])), _sensible(int(part[1]))) for part in parts)
         except ValueError:
-            raise click.BadParameter(f"{text!r} is not a list of numbers: separate them by commas, as "
-                                     f"{'1,2 or 1,3x1' if pairs else '0,5,7'}") from None
+            what, example = ("names", "a,b") if element is str else ("numbers", "1,2 or 1,3x1" if pairs else "0,5,7")
+            raise click.BadParameter(f"{text[:40]!r} is not a list of {what}: separate them by commas, as {example}"
+                                     f"{'' if element is str else f'; none is beyond {LARGEST}'}") from None
 
     return Parsed("a,b,…", read)
 
 
+def _sensible(value: Any) -> Any:
+    """The value; ValueError for an empty text, and for a number that is too large or none."""
+    largest = LARGEST if isinstance(value, int) else LARGEST_FLOAT
+    if not value.strip() if isinstance(value, str) else not abs(value) <= largest:
+        raise ValueError
+    return value
+
+
 SHARED: dict[str, Callable[..., Any]] = {
     "preset": partial(click.option, "--preset"),
-    "steps": partial(click.option, "--steps", type=click.IntRange(1), help="Gradient evaluations [the preset's]."),
+    "steps": partial(click.option, "--steps", type=COUNT, help="Gradient evaluations [the preset's]."),
     "data_weight": partial(click.option, "--data-weight", "--C", "data_weight", type=click.FloatRange(0, min_open=True),
                            help="Weight of the response against the priors [the feature's]."),
     "seed": partial(click.option, "--seed", type=SEED, default=0, show_default=True,
                     help="Seed of the noise to start from."),
-    "starts": partial(click.option, "--starts", type=click.IntRange(1), default=1, show_default=True,
+    "starts": partial(click.option, "--starts", type=click.IntRange(1, 1000), default=1, show_default=True,
                       help="Number of starts, each from other noise."),
     "memory": partial(click.option, "--memory", metavar="AMOUNT", help="Memory budget, as 2GB [all starts at once]."),
     "size": partial(click.option, "--size", type=Parsed("pixels", _size)),

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import click
 
-from .options import Name, Parsed, values
+from .options import FILE, Name, Number, Parsed, Whole, values
 
 SPELLING = {  # the parameters whose options do not have their names
     "network": "--net",
@@ -23,7 +23,7 @@ SPELLING = {  # the parameters whose options do not have their names
     "rotation_invariant": "--rotation-invariant/--oriented",
 }
 PLAIN: dict[Any, click.ParamType] = {  # type: ignore[type-arg]
-    bool: click.BOOL, int: click.INT, float: click.FLOAT, str: click.STRING, Path: click.Path(path_type=Path),
+    bool: click.BOOL, int: Whole(), float: Number(), str: click.STRING, Path: FILE,
 }
 
 

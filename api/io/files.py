@@ -63,8 +63,12 @@ def write_text(path: str | Path, text: str) -> None:
 
 def write_json(path: str | Path, value: Any) -> None:
     """Write a value as JSON, atomically and indented; arrays become lists, NaN and infinity null."""
-    finite = json.loads(json.dumps(value, default=lambda array: array.tolist()), parse_constant=lambda name: None)
-    write_text(path, json.dumps(finite, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(as_json(value), indent=2, ensure_ascii=False) + "\n")
+
+
+def as_json(value: Any) -> Any:
+    """A value as it will be read again: arrays become lists, NaN and infinity None."""
+    return json.loads(json.dumps(value, default=lambda array: array.tolist()), parse_constant=lambda name: None)
 
 
 def read_json(path: str | Path, schema: Schema | None = None) -> Any:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from .files import atomic, make_folder, read_json, write_json, write_text
+from .interrupts import uninterrupted
 
 MARK = "result.json"
-SUFFIXES = (".html", ".json", ".npy", ".npz", ".png")
+SUFFIXES = (".csv", ".html", ".json", ".npy", ".npz", ".png")
 USUAL = ("preimage.png", "original.png", "glyph.png", "image.npy", "code.npy", "report.html", MARK)
 STAGING = ".unfeature-"
 ORPHANED = 60.0
@@ -25,12 +26,13 @@ Paths = Iterable[str | Path]
 
 
 @contextmanager
-def result_folder(folder: str | Path, inputs: Paths = (), names: Sequence[str] = USUAL) -> Iterator[Path]:
+def result_folder(folder: str | Path, inputs: Paths = (), names: Sequence[str] = USUAL, mark: str = MARK
+                  ) -> Iterator[Path]:
     """Yield an empty folder for the files of one result; they appear in `folder` together when the block ends.
 
     Enter it before the work, so that what would go wrong at the end is said at once; `names` are those that will be
-    written. Files that ``result.json`` of an earlier result lists are replaced or removed, all others stay. If the
-    block raises, everything stays as it was.
+    written. Files that `mark`, the ``result.json`` of an earlier result, lists are replaced or removed, all others
+    stay. If the block raises, everything stays as it was.
 
     Raises
     ------
@@ -38,7 +40,7 @@ def result_folder(folder: str | Path, inputs: Paths = (), names: Sequence[str] =
         If the folder cannot be written to, an input or a file of others would be overwritten, or the disk is full.
     """
     folder, inputs = Path(folder), list(inputs)
-    _refuse_losses(folder, names, inputs)
+    _refuse_losses(folder, names, inputs, mark)
     missing = [p for p in (folder, *folder.parents) if not os.path.lexists(p)]
     with ExitStack() as stack:
         stack.callback(_remove_empty, missing[1:])
@@ -46,7 +48,7 @@ def result_folder(folder: str | Path, inputs: Paths = (), names: Sequence[str] =
         staging = stack.enter_context(_staging(make_folder(folder.parent if new else folder), folder))
         try:
             yield staging
-            _commit(staging, folder, inputs)
+            _commit(staging, folder, inputs, mark)
         except OSError as error:
             raise ValueError(f"cannot write the result into {folder}: {error.strerror or error}; choose another place, "
                              "or free some room") from error
@@ -54,15 +56,15 @@ def result_folder(folder: str | Path, inputs: Paths = (), names: Sequence[str] =
 
 def write_beside_result(folder: Path, name: str, text: str) -> Path:
     """Write a text file into the folder of a result, and list it there; ValueError if it is a file of others."""
-    _refuse_losses(folder, [name], ())
+    _refuse_losses(folder, [name], (), MARK)
     write_text(folder / name, text)
     facts = read_json(folder / MARK)
-    write_json(folder / MARK, {**facts, "files": sorted(_files_of(folder) | {name})})
+    write_json(folder / MARK, {**facts, "files": sorted(_files_of(folder, MARK) | {name})})
     return folder / name
 
 
-def check_output(path: str | Path, inputs: Paths = ()) -> Path:
-    """The path of a .npy, .npz or .safetensors file to write, checked before the work.
+def check_output(path: str | Path, inputs: Paths = (), begins: bytes = b"") -> Path:
+    """The path of a file to write, .npy, .npz, .safetensors or one that `begins` so, checked before the work.
 
     ValueError if it is one of the inputs, through links also, an existing file of another kind, or cannot be written.
     """
@@ -73,7 +75,7 @@ def check_output(path: str | Path, inputs: Paths = ()) -> Path:
         if path.is_file() and path.stat().st_size:
             with path.open("rb") as stream:
                 start = stream.read(10)
-                if start[:4] not in MAGIC and start[8:] != SAFETENSORS:
+                if not (start.startswith(begins) if begins else start[:4] in MAGIC or start[8:] == SAFETENSORS):
                     raise ValueError(f"{path} is not a file that unfeature wrote: give another name")
         with suppress(_Tried), atomic(path):
             raise _Tried
@@ -104,34 +106,36 @@ def _staging(place: Path, folder: Path) -> Iterator[Path]:
         with _locked(staging):
             yield staging
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        with uninterrupted():
+            shutil.rmtree(staging, ignore_errors=True)
 
 
-def _commit(staging: Path, folder: Path, inputs: Paths) -> None:
+def _commit(staging: Path, folder: Path, inputs: Paths, mark: str) -> None:
     """Move the files of a result to their folder; a kill in between leaves a result that is marked as incomplete."""
-    facts = read_json(staging / MARK) if (staging / MARK).exists() else {}
-    names = sorted({MARK, *(path.name for path in staging.iterdir())})
-    write_json(staging / MARK, {**facts, "files": names})
+    facts = read_json(staging / mark) if (staging / mark).exists() else {}
+    names = sorted({mark, *(path.name for path in staging.iterdir())})
+    write_json(staging / mark, {**facts, "files": names})
     with suppress(OSError):
         staging.rename(folder)  # where there is no folder, or an empty one
         return
-    with nullcontext() if folder.name.startswith(STAGING) else _locked(folder):  # staging has a lock of its own
-        _refuse_losses(folder, names, inputs)
-        old = _files_of(folder)
-        write_json(folder / MARK, {"incomplete": True, "files": sorted(old.union(names))})
-        names.remove(MARK)
+    # staging has a lock of its own
+    with uninterrupted(), nullcontext() if folder.name.startswith(STAGING) else _locked(folder):
+        _refuse_losses(folder, names, inputs, mark)
+        old = _files_of(folder, mark)
+        write_json(folder / mark, {"incomplete": True, "files": sorted(old.union(names))})
+        names.remove(mark)
         for name in names:
             (staging / name).replace(folder / name)
-        for name in old.difference(names, [MARK]):
+        for name in old.difference(names, [mark]):
             (folder / name).unlink(missing_ok=True)
-        (staging / MARK).replace(folder / MARK)
+        (staging / mark).replace(folder / mark)
 
 
-def _refuse_losses(folder: Path, names: Iterable[str], inputs: Paths) -> None:
+def _refuse_losses(folder: Path, names: Iterable[str], inputs: Paths, mark: str) -> None:
     """ValueError if one of these files, or of those of an earlier result, is an input, or if it is of others."""
     names = set(names)
     before = {name for name in names if os.path.lexists(folder / name)}
-    ours = _files_of(folder)  # read after the look at the files, as another writer lists a file before it appears
+    ours = _files_of(folder, mark)  # read after the look at the files, as another writer lists a file before it appears
     for name in sorted(names | ours):
         _refuse_inputs(folder / name, inputs)
         if name in before - ours and os.path.lexists(folder / name):
@@ -146,10 +150,10 @@ def _refuse_inputs(path: Path, inputs: Paths) -> None:
                 raise ValueError(f"{path} is an input, and would be overwritten: choose another output")
 
 
-def _files_of(folder: Path) -> set[str]:
-    """Names of the files of the result in a folder, as its result.json lists them."""
+def _files_of(folder: Path, mark: str) -> set[str]:
+    """Names of the files of the result in a folder, as its mark lists them."""
     try:
-        names: Any = read_json(folder / MARK)["files"]
+        names: Any = read_json(folder / mark)["files"]
     except (ValueError, KeyError, TypeError, FileNotFoundError):
         return set()
     return {name for name in (names if isinstance(names, list) else ())

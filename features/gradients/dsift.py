@@ -280,7 +280,7 @@ def _unit(h: Tensor, epsilon: float) -> Tensor:
 def _check_geometry(geometry: tuple[int, int, int]) -> tuple[int, int, int]:
     if len(geometry) != 3:
         raise ValueError(f"geometry is (NY, NX, NO): bins along y and x, and directions; got {geometry!r}")
-    ny, nx, directions = (check_count("each number of geometry", n) for n in geometry)
+    ny, nx, directions = (check_count("each number of geometry", n, 64) for n in geometry)
     if directions % 2:
         raise ValueError(f"geometry has an even number of directions, got {directions}")
     return ny, nx, directions
@@ -289,8 +289,9 @@ def _check_geometry(geometry: tuple[int, int, int]) -> tuple[int, int, int]:
 def _check_bounds(bounds: Bounds | None) -> Bounds | None:
     if bounds is None:
         return None
-    if len(bounds) != 4 or any(b is not None and (int(b) != b or b < 0) for b in bounds) or None in bounds[:2]:
-        raise ValueError("bounds is (ymin, xmin, ymax, xmax) in whole pixels from 0, where None for a maximum is the "
-                         f"image's last pixel; got {bounds!r}")
+    whole = (b is None or (0 <= b <= 10**6 and int(b) == b) for b in bounds)
+    if len(bounds) != 4 or not all(whole) or None in bounds[:2]:
+        raise ValueError("bounds is (ymin, xmin, ymax, xmax) in whole pixels from 0 to 1000000, where None for a "
+                         f"maximum is the image's last pixel; got {bounds!r}")
     ymin, xmin, ymax, xmax = bounds
     return int(ymin), int(xmin), None if ymax is None else int(ymax), None if xmax is None else int(xmax)

@@ -119,7 +119,7 @@ class HOG(Representation):
         super().__init__()
         self.variant: str = check_choice("HOG variant", variant, VARIANTS)
         self.cell_size = check_count("cell_size", cell_size)
-        self.orientations = check_count("orientations", orientations)
+        self.orientations = check_count("orientations", orientations, 360)
         self.scale, self.softness = check_positive("scale", scale), check_not_negative("softness", softness)
         self.bilinear, self.texture = bool(bilinear), bool(texture)
         self.stride = self.cell_size
@@ -145,8 +145,9 @@ class HOG(Representation):
         if self.variant == "opencv" and norm != "L2-Hys":
             raise ValueError(f'OpenCV normalises blocks by "L2-Hys" only, got block_norm={norm!r}')
         cells = CELLS_PER_BLOCK[self.variant] if self.cells_per_block is None else self.cells_per_block
-        return BlockHOG(self.variant, self.cell_size, self.orientations, check_count("cells_per_block", cells), norm,
-                        self.square_root, self.scale, self.softness)
+        cells = check_count("cells_per_block", cells, 64)
+        return BlockHOG(self.variant, self.cell_size, self.orientations, cells, norm, self.square_root, self.scale,
+                        self.softness)
 
     @property
     def dimensions(self) -> int:

@@ -86,7 +86,7 @@ class PHOW(Representation):
         self.sizes, self.step = tuple(check_count("each of sizes", b) for b in sizes), check_count("step", step)
         self.window: str = window
         self.window_size = (2.0 if variant == "cyvlfeat" else 1.5) if window_size is None else float(window_size)
-        self.magnification = check_positive("magnification", magnification)
+        self.magnification = check_positive("magnification", magnification, 0.1)
         self.contrast_threshold = check_not_negative("contrast_threshold", contrast_threshold)
         self.softness = check_not_negative("softness", softness)
         largest, first = max(self.sizes), 1 if variant == "cyvlfeat" else 0

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..base import Representation
+from ..checks import check_count
 from .layer_stack import LayerStack, load_module
 from .layouts import Layout
 from .preprocessing import Order, preprocessing_of
@@ -47,6 +48,8 @@ class NetworkCode(Representation):
         self.layers, self.weights, self.sha256 = tuple(layers), None if weights is None else str(weights), sha256
         self.mean, self.std, self.scale, self.order = mean, std, scale, order
         self.leak, self.precision = leak, precision
+        stride, receptive_field = (n if n is None else check_count(name, n) for name, n in
+                                   (("stride", stride), ("receptive_field", receptive_field)))
         self._given = {"stride": stride, "receptive_field": receptive_field, "input_size": input_size}
         self.fingerprint, kind = self.layer_stack.fingerprint, type(module)
         self._name = module.name if isinstance(module, Network) else f"{kind.__module__}.{kind.__qualname__}"

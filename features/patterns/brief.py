@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
 from ..base import Representation
-from ..checks import check_count, check_not_negative, check_positive
+from ..checks import check_count, check_not_negative, check_positive, check_seed
 from .lbp import CONTRAST, grey
 
 
@@ -62,9 +62,9 @@ class BRIEF(Representation):
         super().__init__()
         if patch_size < 2:
             raise ValueError(f"patch_size is at least 2, got {patch_size!r}")
-        self.bits, self.step = check_count("bits", bits), check_count("step", step)
-        self.patch_size, self.seed = check_count("patch_size", patch_size), seed
-        self.sigma, self.softness = check_positive("sigma", sigma), check_not_negative("softness", softness)
+        self.bits, self.step = check_count("bits", bits, 2**16), check_count("step", step)
+        self.patch_size, self.seed = check_count("patch_size", patch_size), check_seed(seed)
+        self.sigma, self.softness = check_positive("sigma", sigma, most=100), check_not_negative("softness", softness)
         self.stride = step
         self.reach = int(np.ceil(3 * sigma))
         self.receptive_field = patch_size + 2 * self.reach

@@ -70,7 +70,7 @@ class LBP(Representation):
         super().__init__()
         if not 2 <= points <= 24:
             raise ValueError(f"points on the circle lie between 2 and 24, got {points}")
-        self.points, self.radius = points, check_positive("radius", radius)
+        self.points, self.radius = points, check_positive("radius", radius, most=1000)
         self.cell_size, self.softness = check_count("cell_size", cell_size), check_not_negative("softness", softness)
         self.rotation_invariant = rotation_invariant
         self.dimensions = points + 2 if rotation_invariant else points * (points - 1) + 3
