@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -85,21 +85,27 @@ def relative(found: NDArray[Any], code: NDArray[Any]) -> float:
     The measure of Mahendran & Vedaldi 2016, with 1.96 standard errors of the mean. It is small wherever codes have no
     negative values: see the centred error of `Result`.
     """
-    norm = float(np.linalg.norm(np.asarray(code, np.float64)))
-    return distance(found, code) / norm if norm else float("nan")
+    distance(found, code)
+    return float(relative_errors(np.asarray(found)[None], np.asarray(code)[None])[0][0])
 
 
 def distance(found: NDArray[Any], code: NDArray[Any]) -> float:
     """‖Φ(x) − Φ₀‖; ValueError for codes of different shapes."""
     if np.shape(found) != np.shape(code):
-        raise ValueError(f"codes of the shapes {np.shape(found)} and {np.shape(code)} cannot be compared: encode images "
-                         "of one size with one descriptor")
+        raise ValueError(f"codes of the shapes {np.shape(found)} and {np.shape(code)} cannot be compared: encode "
+                         "images of one size with one descriptor")
     return float(np.linalg.norm(np.asarray(found, np.float64) - np.asarray(code, np.float64)))
 
 
-def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and standard deviation over photographs, as the tables of 2015 state them."""
-    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+def relative_errors(found: NDArray[Any], codes: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Relative and centred relative errors of codes (N, h, w, D) or (N, D); NaN where the divisor is zero."""
+    axes = tuple(range(1, codes.ndim))
+    target = codes.astype(np.float64)
+    distance = np.sqrt(np.square(found - target).sum(axes))
+    centred = np.zeros_like(target) if codes.ndim == 2 else target - target.mean(axis=(1, 2), keepdims=True)
+    norms = (np.sqrt(np.square(values).sum(axes)) for values in (target, centred))
+    relative, relative_centred = (np.where(n > 0, distance / np.where(n > 0, n, 1), np.nan) for n in norms)
+    return relative, relative_centred
 
 
 def _padded_distance(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
