@@ -10,6 +10,7 @@ import torch
 
 from unfeature.features.base import Representation
 from unfeature.features.masks import centre_mask, channel_mask
+from unfeature.inversion.recipes import Recipe
 
 from ..page import CORRELATION, ERROR, SECONDS, SSIM, Metric
 from ..protocol import Problem
@@ -41,11 +42,15 @@ class Groups(CodeStudy):
     @staticmethod
     def work(task: Task) -> Outcome:
         """Invert a part of the code."""
-        problem = Problem.of(task)
-        code = problem.code
-        mask = part_mask(tuple(code.shape[1:]), task.settings["part"]).to(code)
-        result = problem.invert(task.settings["method"], mask=mask)
-        return problem.outcome(result, error_part=part_error(problem.phi, result.image, code, mask))
+        return part_inverted(Problem.of(task), task.settings["method"])
+
+
+def part_inverted(problem: Problem, preset: str | Recipe) -> Outcome:
+    """Invert the part of a code that the task names."""
+    code = problem.code
+    mask = part_mask(tuple(code.shape[1:]), problem.task.settings["part"]).to(code)
+    result = problem.invert(preset, mask=mask)
+    return problem.outcome(result, error_part=part_error(problem.phi, result.image, code, mask))
 
 
 def part_mask(code_shape: tuple[int, ...], part: str) -> torch.Tensor:

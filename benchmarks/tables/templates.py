@@ -28,7 +28,7 @@ CONTRAST = 0.2
 class Templates(Study):
     """Draw linear templates, .npz files of part filters on DPM features; --images is their folder."""
 
-    title = "Templates as images"
+    title = heading = "Templates as images"
     lead = (
         "Linear templates w on HOG, ordered as in part models, release 5: the image x to which the template responds "
         "most, against the priors, with the parameterization, solver and stages of the preset for inversions. HOG does "
