@@ -8,11 +8,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from unfeature import HOG, PHOW
 from unfeature.benchmarks import runner
 from unfeature.benchmarks.tables.hoggles import Hoggles, window
 from unfeature.inversion.measures import Normaliser, euclidean, relative
+from unfeature.inversion.parameterizations import ImageSpec
 from unfeature.inversion.recipes import cvpr2015
 from unfeature.inversion.schedules import NEIGHBOURHOODS_2015, SCHEDULES, Descent2015, Schedule, schedule_for
 from unfeature.io.images import bundled, read_image, resize_longer, to_grey, write_png
@@ -99,6 +101,13 @@ def test_layers_of_caffenet_have_the_published_settings(layer, field, tv_weight)
     descent = SCHEDULES["NetworkCode"](SimpleNamespace(stride=16, receptive_field=field)).cvpr2015
     assert descent.tv_weight == tv_weight, layer
     assert descent.stages == ((100, 1.0), (200, 0.1), (100, 0.01))
+
+
+@pytest.mark.parametrize(("size", "norm"), [((300, 400), 27098.1), ((64, 64), 1.5 * 80 * 64)])
+def test_descents_of_2015_start_from_noise_of_the_published_norm_unless_the_image_is_small(size, norm):
+    spec = ImageSpec(*size, torch.full((1, 1, 1), 0.5))
+    noise = cvpr2015(HOG()).parameterization(spec).start([0, 1])
+    torch.testing.assert_close(noise.flatten(1).norm(dim=1) * 255, torch.full((2,), norm))
 
 
 def test_neighbourhoods_have_the_published_settings():
