@@ -184,7 +184,7 @@ def test_a_descent_that_diverges_says_so_and_ends_with_the_last_finite_image():
     phi = HOG()
     code = phi(np.random.default_rng(7).random((32, 32)).astype(np.float32))
     recipe = recipe_for(phi, "cvpr2015")
-    result = invert(phi, code, preset=replace(recipe, solver=partial(recipe.solver, step=0.1)))
+    result = invert(phi, code, preset=replace(recipe, solver=partial(recipe.solver, step=0.01)))
     assert result.status.startswith("non-finite values at evaluation")
     assert np.isfinite(result.images).all() and np.isfinite(result.error)
 
