@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import datetime
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from .page import Page, Table
 from .study import Study
 from .tasks import Row
 
-PATHS = ("images", "out", "train", "models", "weights")
+PATHS = ("images", "out", "train", "models", "weights", "templates")
+MACHINE = ("version", "commit", "hardware", "threads")
 
 
 def write(name: str, page: Page, failures: dict[str, str], study: Study) -> Path:
@@ -37,15 +38,25 @@ def write(name: str, page: Page, failures: dict[str, str], study: Study) -> Path
 
 
 def described(name: str, rows: Sequence[Row], study: Study) -> dict[str, str]:
-    """The settings of a run in words: its options, when, with which version, on what; no paths."""
-    options = {key.replace("_", " "): ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-               for key, value in asdict(study).items() if value not in (None, ()) and key not in PATHS}
-    machine = {key: ", ".join(dict.fromkeys(str(row.machine[key]) for row in rows))
-               for key in ("version", "commit", "hardware", "threads")}
+    """The settings of a run in words: its command and options, when, with which version, on what; no folders."""
+    options = {key.replace("_", " "): _words(value, ", ") for key, value in asdict(study).items()
+               if value not in (None, ()) and key not in PATHS}
+    machine = {key: ", ".join(dict.fromkeys(str(row.machine[key]) for row in rows)) for key in MACHINE}
     date = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
     photographs = {row["image"] for row in rows if row["image"] is not None}
-    return {"command": f"unfeature bench {name}", "date": date, "photographs": str(len(photographs)),
+    return {"command": command(name, study), "date": date, "photographs": str(len(photographs)),
             **options, **machine}
+
+
+def command(name: str, study: Study) -> str:
+    """The command of a run: the options that are not the default ones, paths without their folders."""
+    words = [f"unfeature bench {name}"]
+    for field in fields(study):
+        value = getattr(study, field.name)
+        if field.init and field.name != "out" and value != field.default:
+            values = value if field.name == "train" else (value,)
+            words += [f"--{field.name.replace('_', '-')} {_words(one)}" for one in values]
+    return " ".join(words)
 
 
 def to_csv(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> str:
@@ -74,7 +85,7 @@ def markdown(folders: Sequence[Path]) -> str:
     for folder in folders:
         results = read_json(Path(folder) / "results.json")
         settings = results["settings"]
-        made = ", ".join(f"{name} {value}" for name, value in settings.items() if name != "command")
+        made = ", ".join(f"{name} {settings[name]}" for name in ("date", "photographs", *MACHINE))
         parts += [f"## {results['title']}", "", results["lead"], "", f"`{settings['command']}`: {made}.", ""]
         for table in results["tables"]:
             if table["name"] != "every-image":
@@ -85,6 +96,12 @@ def markdown(folders: Sequence[Path]) -> str:
             parts += [f"{len(results['failures'])} tasks failed:", ""]
             parts += [f"- {key}: {reason}" for key, reason in results["failures"].items()] + [""]
     return "\n".join(parts)
+
+
+def _words(value: Any, comma: str = ",") -> str:
+    if isinstance(value, tuple):
+        return comma.join(map(_words, value))
+    return value.name if isinstance(value, Path) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _inline(path: Path) -> str:

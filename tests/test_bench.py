@@ -245,6 +245,7 @@ def test_markdown_holds_the_summaries_and_no_paths(finished, tmp_path, capsys):
     assert stop.value.code == 0 and str(tmp_path / "tables.md") in capsys.readouterr().out
     assert "| descriptor | method | images | relative error |" in re.sub(" +", " ", text)
     assert "commit" in text and "cores" in text
+    assert "--features hog,hogb --methods best,ijcv2016 --side 64 --steps 30`" in text
     assert "every-image" not in text and str(finished) not in text and "/tmp" not in text
 
 

@@ -30,9 +30,9 @@ class Cnn(CodeStudy):
     title = "Layers of a network, inverted"
     heading = "Layers"
     lead = (
-        "Layers of a network, inverted with different weights C of the code against the priors. Naturalness is the "
-        "intersection of the image’s and the photograph’s histograms of gradient directions; the label is the "
-        "network’s first choice."
+        "What to see: a larger weight C of the code against the priors buys accuracy at the cost of naturalness. "
+        "Naturalness is the intersection of the image’s and the photograph’s histograms of gradient directions; the "
+        "label is the network’s first choice."
     )
     by: ClassVar = {"method": "method", "feature": "layer", "data_weight": "C"}
     metrics = (ERROR, EUCLIDEAN, NATURALNESS, CONSISTENCY, CORRELATION, SECONDS)

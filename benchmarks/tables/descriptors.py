@@ -36,10 +36,11 @@ class Descriptors(Study):
     title = "Descriptors, inverted"
     heading = "Methods"
     lead = (
-        "Images found from the codes of photographs. The relative error is ‖Φ(x) − Φ₀‖ / ‖Φ₀‖, which is small wherever "
-        "codes have no negative values; the centred error divides by ‖Φ₀ − its mean cell‖ instead. The euclidean error "
-        "divides by the mean distance between the codes of two photographs, the squared error ‖Φ(x) − Φ₀‖² by the mean "
-        "of their squares. Correlation, SSIM and PSNR are with the photograph."
+        "What to see: which method keeps most of the code (errors) and most of the photograph (correlation, SSIM). "
+        "The relative error is ‖Φ(x) − Φ₀‖ / ‖Φ₀‖, which is small wherever codes have no negative values; the centred "
+        "error divides by ‖Φ₀ − its mean cell‖ instead. The euclidean error divides by the mean distance between the "
+        "codes of two photographs, the squared error ‖Φ(x) − Φ₀‖² by the mean of their squares. Correlation, SSIM and "
+        "PSNR are with the photograph."
     )
     by: ClassVar = {"feature": "descriptor", "method": "method"}
     metrics = (*ERRORS, *LIKENESS, *EFFORT)

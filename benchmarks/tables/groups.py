@@ -27,8 +27,9 @@ class Groups(CodeStudy):
     title = "Parts of codes"
     heading = "Parts of codes"
     lead = (
-        "The inversion sees only a part of the code: the first or second half of the channels (the two groups of "
-        "AlexNet’s filters), or the central 5 × 5 positions. The priors decide what the rest of the code would."
+        "What to see: how much of the whole code a part decides. The inversion sees only the first or second half of "
+        "the channels (the two groups of AlexNet’s filters), or the central 5 × 5 positions. The priors decide what "
+        "the rest of the code would."
     )
     by: ClassVar = {"feature": "descriptor", "method": "method", "part": "part"}
     metrics = (Metric("error_part", "error of the part", 4), replace(ERROR, title="error of the whole code"),

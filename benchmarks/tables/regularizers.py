@@ -26,9 +26,9 @@ class Regularizers(CodeStudy):
     title = "Priors, jitter and C"
     heading = "Variants"
     lead = (
-        "The published settings (ijcv2016) without priors, with other exponents β of the bounded variation, with and "
-        "without jitter, and with other weights C of the code. Jitter is a quarter of the stride, or as the variant "
-        "says."
+        "What to see: what each part of the prior costs in accuracy, and buys in naturalness. The published settings "
+        "(ijcv2016) without priors, with other exponents β of the bounded variation, with and without jitter, and "
+        "with other weights C of the code. Jitter is a quarter of the stride, or as the variant says."
     )
     by: ClassVar = {"feature": "descriptor", "method": "variant"}
     metrics = (ERROR, CENTRED, NATURALNESS, CORRELATION, SSIM, SECONDS)
