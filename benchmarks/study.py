@@ -203,10 +203,12 @@ def chosen(names: Names, known: Iterable[str], what: str) -> Names:
 class CodeStudy(Study):
     """A table of methods and other variants of the inversion, of descriptors, or of a network's layers with --net.
 
-    A subclass implements `work`, and `variants` if it varies more than the methods.
+    A subclass implements `work`, and `variants` if it varies more than the methods. It says whether its errors are
+    also divided by distances between photographs (`divided`), and whether it needs a network (`network_only`).
     """
 
     divided: ClassVar[bool] = False
+    network_only: ClassVar[bool] = False
 
     features: Features = ("hog",)
     net: Network = None
@@ -227,6 +229,9 @@ class CodeStudy(Study):
 
     def codes(self) -> list[tuple[Settings, Inputs]]:
         """Settings and inputs of each descriptor or layer."""
+        if self.net is None and self.network_only:
+            raise ValueError("name a network with --net and its weights with --weights, such as --net squeezenet1_0 "
+                             "--weights squeezenet1_0.safetensors")
         if self.net is None:
             return [({"feature": name}, {}) for name in chosen(self.features, descriptor_names(), "descriptor")]
         if self.weights is None:

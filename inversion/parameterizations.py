@@ -88,7 +88,8 @@ class Pixels(Parameterization):
         if self.start_norm is not None:
             noise = self._noise(seeds, shape)
             norm = min(self.start_norm, LARGEST_STD * noise[0].numel() ** 0.5)
-            return noise * (norm / torch.linalg.vector_norm(noise.flatten(1), dim=1)).view(-1, 1, 1, 1)
+            scaled: Tensor = noise * (norm / torch.linalg.vector_norm(noise.flatten(1), dim=1)).view(-1, 1, 1, 1)
+            return scaled
         noise = 2 * self._noise(seeds, shape, uniform=True) - 1
         quantile = np.quantile(noise.flatten(1).cpu().numpy(), 0.95, axis=1).clip(1e-3)
         return noise * (TYPICAL_COLOUR / 3**0.5 / torch.from_numpy(quantile).to(noise)).view(-1, 1, 1, 1)

@@ -24,6 +24,7 @@ class Caricatures(NetworkPart):
     lead = "What to see: shallow layers exaggerate textures, deep ones parts of objects, where the photograph has them."
     by: ClassVar = {"feature": "layer", "method": "method"}
     metrics = (Metric("response", "response (photograph: 1)", 2), CORRELATION, SECONDS)
+    network_only = True
 
     features: Features = field(default=(), init=False)
     side: Side = field(default=SIDE, init=False)

@@ -16,7 +16,7 @@ from ..measures import interval
 from ..page import CORRELATION, ERROR, EUCLIDEAN, NATURALNESS, SECONDS, Metric, groups
 from ..protocol import SIDE, Problem
 from ..study import CodeStudy, DataWeights, Features, Methods, Side
-from ..tasks import Outcome, Plan, Row, Settings, Task
+from ..tasks import Outcome, Row, Settings, Task
 
 LAST = {"squeezenet1_0": "pool_final", "torchvision-squeezenet1_0": "pool_final"}
 """The layer of the scores, where it is not fc8."""
@@ -37,19 +37,12 @@ class Cnn(CodeStudy):
     by: ClassVar = {"method": "method", "feature": "layer", "data_weight": "C"}
     metrics = (ERROR, EUCLIDEAN, NATURALNESS, CONSISTENCY, CORRELATION, SECONDS)
     across = ("method", "data_weight")
-    divided = True
+    divided = network_only = True
 
     features: Features = field(default=(), init=False)
     side: Side = field(default=SIDE, init=False)
     methods: Methods = ("ijcv2016", "best")
     data_weights: DataWeights = (1.0, 20.0, 100.0, 300.0)
-
-    def plan(self) -> Plan:
-        """A row for each layer, method, C and photograph."""
-        if self.net is None:
-            raise ValueError("name a network with --net and its weights with --weights, such as --net squeezenet1_0 "
-                             "--weights squeezenet1_0.safetensors")
-        return super().plan()
 
     def variants(self) -> list[Settings]:
         """Each C."""

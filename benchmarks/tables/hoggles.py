@@ -32,7 +32,7 @@ class Hoggles(Descriptors):
         "a photograph, three quarters of its height and width."
     )
     metrics = (CORRELATION, SSIM, ERROR, CENTRED, SECONDS)
-    published = Published(Metric("rank", "rank by correlation"), "Vondrick et al., ICCV 2013; people’s ranks, too",
+    published = Published(Metric("rank", "rank by correlation"), "Vondrick et al., ICCV 2013",
                           {("dpm", method): rank for method, rank in RANKS.items()})
 
     features: Features = field(default=("dpm",), init=False)

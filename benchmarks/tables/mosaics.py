@@ -30,6 +30,7 @@ class Mosaics(CodeStudy):
     by: ClassVar = {"feature": "layer", "method": "method", "what": "of"}
     metrics = (Metric("response", "response over Z", 3), EVALUATIONS, SECONDS)
     across = ("method", "what")
+    network_only = True
 
     features: Features = field(default=(), init=False)
     side: Side = field(default=SIDE, init=False)
@@ -40,6 +41,8 @@ class Mosaics(CodeStudy):
 
     def plan(self) -> Plan:
         """A mosaic for each layer and method, and an image for each class, method and start."""
+        if wrong := [index for index in self.classes if not index.isdecimal()]:
+            raise ValueError(f"classes are whole numbers, got {wrong[0]!r}")
         images = {"images": "\n".join(one.file for one in self.photographs)}
         shared = {"image_digests": [one.digest for one in self.photographs], "seed": self.seed, "steps": self.steps}
         last = LAST.get(str(self.net), "fc8")
