@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -37,9 +37,10 @@ ERRORS = ERROR, CENTRED, EUCLIDEAN, SQUARED
 LIKENESS, EFFORT = (CORRELATION, SSIM, PSNR), (SECONDS, PROCESSOR, EVALUATIONS)
 
 
-Margin = Callable[[Iterable["float | None"]], tuple[float, float]]
-MARGINS: dict[Margin, str] = {interval: "Mean ± 1.96 standard errors over the photographs.",
-                              deviation: "Mean ± standard deviation over the photographs."}
+Metrics = tuple[Metric, ...]
+INTERVAL, DEVIATION = "1.96 standard errors", "standard deviation"
+"""What stands after ±."""
+MARGINS = {INTERVAL: interval, DEVIATION: deviation}
 
 
 class Published(NamedTuple):
@@ -117,14 +118,14 @@ def groups(rows: Iterable[Row], by: Sequence[str]) -> dict[tuple[Any, ...], list
 
 
 def summary(name: str, title: str, rows: Sequence[Row], by: Mapping[str, str], metrics: Sequence[Metric],
-            margin: Margin = interval, published: Published | None = None, note: str = "") -> Table:
+            margin: str = INTERVAL, published: Published | None = None, note: str = "") -> Table:
     """Means and margins, a line for each combination of the settings `by`, given with their headings.
 
     Published figures stand before ours, in a column of their own that names their measure.
     """
     lines, titles = [], [metric.title for metric in metrics]
     for key, members in groups(rows, tuple(by)).items():
-        means = [margin(row[metric.name] for row in members) for metric in metrics]
+        means = [MARGINS[margin](row[metric.name] for row in members) for metric in metrics]
         known = [] if published is None else [text(published.figures.get(key))]
         lines.append((*map(text, key), text(len(members)), *known, *(
             number(mean, metric, link_to(members[0]), extent)
@@ -132,7 +133,8 @@ def summary(name: str, title: str, rows: Sequence[Row], by: Mapping[str, str], m
     if published is not None:
         titles = [f"published: {published.metric.title}", *titles]
         note = f"{note} Published: {published.source}."
-    return Table(name, title, (*by.values(), "images", *titles), tuple(lines), f"{MARGINS[margin]} {note}".strip())
+    note = f"Mean ± {margin} over the photographs. {note}".strip()
+    return Table(name, title, (*by.values(), "images", *titles), tuple(lines), note)
 
 
 def every_image(rows: Sequence[Row], by: dict[str, str], metrics: Sequence[Metric]) -> Table:

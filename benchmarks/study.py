@@ -14,8 +14,7 @@ from unfeature.inversion import PRESETS
 from unfeature.inversion.measures import Normaliser
 from unfeature.io.images import list_images
 
-from .measures import interval
-from .page import Margin, Metric, Page, Published, Sheet, Table, caption, every_image, groups, summary, with_values
+from .page import INTERVAL, Metrics, Page, Published, Sheet, Table, caption, every_image, groups, summary, with_values
 from .protocol import SEED, SIDE, descriptor, descriptor_names, image_for
 from .tasks import Inputs, Outcome, Plan, Row, Settings, Task, digest
 
@@ -67,9 +66,9 @@ class Study:
     lead: ClassVar[str]
     heading: ClassVar[str]
     by: ClassVar[dict[str, str]]
-    metrics: ClassVar[tuple[Metric, ...]]
+    metrics: ClassVar[Metrics]
     across: ClassVar[Names] = ("method",)
-    margin: ClassVar[Margin] = staticmethod(interval)
+    margin: ClassVar[str] = INTERVAL
     published: ClassVar[Published | None] = None
     alone: ClassVar[bool] = False
 

@@ -21,8 +21,7 @@ import torch
 from unfeature.baselines import METHODS
 from unfeature.baselines.base import Baseline
 from unfeature.benchmarks import TABLES, measures, report, runner, study
-from unfeature.benchmarks.measures import deviation
-from unfeature.benchmarks.page import ERROR, EUCLIDEAN, summary
+from unfeature.benchmarks.page import DEVIATION, ERROR, EUCLIDEAN, summary
 from unfeature.benchmarks.tables.cvpr2015 import Descriptors2015
 from unfeature.benchmarks.tables.descriptors import Descriptors, collection_digest
 from unfeature.benchmarks.tables.speed import interleaved
@@ -225,7 +224,7 @@ def test_deviations_over_starts():
 
 def test_published_figures_stand_beside_ours():
     rows = [Row("k", {"feature": "hog", "method": "cvpr2015"}, {"euclidean": value}, {}, {}) for value in (0.2, 0.3)]
-    table = summary("t", "T", rows, Descriptors2015.by, (EUCLIDEAN,), deviation, Descriptors2015.published)
+    table = summary("t", "T", rows, Descriptors2015.by, (EUCLIDEAN,), DEVIATION, Descriptors2015.published)
     assert table.columns[3:] == ("published: euclidean error, %", "euclidean error, %")
     assert [cell.text for cell in table.rows[0]] == ["hog", "cvpr2015", "2", "28.10 ± 7.9", "25.00 ± 7.07"]
     assert "standard deviation" in table.note and "Mahendran & Vedaldi 2015" in table.note

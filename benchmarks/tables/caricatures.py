@@ -11,8 +11,8 @@ from unfeature.inversion.recipes import CARICATURE_PRESETS
 from ..measures import likeness
 from ..page import CORRELATION, SECONDS, Metric
 from ..protocol import SIDE, descriptor, image_for
-from ..study import Features, Methods, Settings, Side, chosen
-from ..tasks import Outcome, Task
+from ..study import Features, Methods, Side, chosen
+from ..tasks import Outcome, Settings, Task
 from .paper import NetworkPart
 
 

@@ -13,7 +13,7 @@ from unfeature.features.networks.cnn import CNN
 from unfeature.show.curves import Series, line_chart
 
 from ..measures import interval
-from ..page import CORRELATION, ERROR, EUCLIDEAN, NATURALNESS, SECONDS, Metric, groups
+from ..page import CORRELATION, ERROR, EUCLIDEAN, NATURALNESS, SECONDS, Metric, Metrics, groups
 from ..protocol import SIDE, Problem
 from ..study import CodeStudy, DataWeights, Features, Methods, Side
 from ..tasks import Outcome, Row, Settings, Task
@@ -35,7 +35,7 @@ class Cnn(CodeStudy):
         "label is the network’s first choice."
     )
     by: ClassVar = {"method": "method", "feature": "layer", "data_weight": "C"}
-    metrics = (ERROR, EUCLIDEAN, NATURALNESS, CONSISTENCY, CORRELATION, SECONDS)
+    metrics: ClassVar[Metrics] = (ERROR, EUCLIDEAN, NATURALNESS, CONSISTENCY, CORRELATION, SECONDS)
     across = ("method", "data_weight")
     divided = network_only = True
 

@@ -9,8 +9,7 @@ from typing import ClassVar
 from unfeature.inversion.recipes import descent2015
 from unfeature.inversion.schedules import NEIGHBOURHOODS_2015, schedule_for
 
-from ..measures import deviation
-from ..page import CORRELATION, ERROR, EUCLIDEAN, NATURALNESS, SECONDS, SQUARED, Metric, Published
+from ..page import CORRELATION, DEVIATION, ERROR, EUCLIDEAN, NATURALNESS, SECONDS, SQUARED, Metric, Published
 from ..protocol import Problem
 from ..study import Methods, Side, Study
 from ..tasks import Outcome, Row, Settings, Task
@@ -32,7 +31,7 @@ class Descriptors2015(Descriptors):
         "size; dense SIFT has bins of 5 pixels; the paired dictionary of HOGgles works on DPM’s HOG."
     )
     metrics = (EUCLIDEAN, SQUARED, ERROR, SECONDS)
-    margin = staticmethod(deviation)
+    margin = DEVIATION
     published = Published(EUCLIDEAN, "Mahendran & Vedaldi 2015, on the first 100 photographs of ILSVRC-2012 val", {
         ("hog", "cvpr2015"): "28.10 ± 7.9", ("hogb", "cvpr2015"): "10.67 ± 5.2", ("dsift-5", "cvpr2015"): "10.89 ± 7.5",
         ("dpm", "paired-dictionary"): "66.20 ± 13.7"})
@@ -57,7 +56,7 @@ class TvWeights(NetworkPart):
     by: ClassVar = {"feature": "layer", "tv_weight": "λ_TV"}
     metrics = (EUCLIDEAN, ERROR, NATURALNESS, CORRELATION)
     across = ("tv_weight",)
-    margin = staticmethod(deviation)
+    margin = DEVIATION
     divided = True
 
     methods: Methods = field(default=("cvpr2015",), init=False)
@@ -84,7 +83,7 @@ class Starts2015(NetworkPart, Starts):
 
     heading = "Several starts (Figure 7)"
     lead = "What to see: equal errors, unlike images; the deeper the layer, the more images have its code."
-    margin = staticmethod(deviation)
+    margin = DEVIATION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +93,7 @@ class Neighbourhoods2015(NetworkPart, Groups):
     heading = "Central 5 × 5 positions (Figure 9)"
     lead = "What to see: how far the image is fixed around the receptive fields of the central 5 × 5 positions."
     metrics = (Metric("error_part", "relative error of the part", 4), CORRELATION, SECONDS)
-    margin = staticmethod(deviation)
+    margin = DEVIATION
 
     def variants(self) -> list[Settings]:
         """The central positions."""
@@ -116,7 +115,7 @@ class Halves2015(NetworkPart, Groups):
         "halves differ little."
     )
     metrics = (Metric("error_part", "relative error of the part", 4), ERROR, CORRELATION, SECONDS)
-    margin = staticmethod(deviation)
+    margin = DEVIATION
 
     def variants(self) -> list[Settings]:
         """Either half."""
@@ -136,6 +135,6 @@ class Cvpr2015(Paper):
         descriptors = Descriptors2015(**self._shared, train=self.train, models=self.models)
         if self.weights is None:
             return (descriptors,)
-        method = {"methods": ("cvpr2015",)}
-        return (descriptors, TvWeights(**self._on_network()), Starts2015(**self._on_network(-2), **method),
-                Neighbourhoods2015(**self._on_network(1, 3, 4)), Halves2015(**self._on_network(1, 4), **method))
+        method = ("cvpr2015",)
+        return (descriptors, TvWeights(**self._few()), Starts2015(**self._few(-2, methods=method)),
+                Neighbourhoods2015(**self._few(1, 3, 4)), Halves2015(**self._few(1, 4, methods=method)))

@@ -20,7 +20,7 @@ from unfeature.io.images import list_images
 
 from .. import protocol
 from ..measures import likeness
-from ..page import EFFORT, ERRORS, LIKENESS
+from ..page import EFFORT, ERRORS, LIKENESS, Metrics
 from ..protocol import SIDE, Problem, descriptor, image_for
 from ..study import Features, Names, Option, Side, Steps, Study, chosen
 from ..tasks import Inputs, Outcome, Plan, Settings, Task, Work, digest
@@ -43,7 +43,7 @@ class Descriptors(Study):
         "PSNR are with the photograph."
     )
     by: ClassVar = {"feature": "descriptor", "method": "method"}
-    metrics = (*ERRORS, *LIKENESS, *EFFORT)
+    metrics: ClassVar[Metrics] = (*ERRORS, *LIKENESS, *EFFORT)
 
     features: Features = ("hog", "hogb", "dsift")
     methods: Annotated[Names | None, Option("Presets and baselines [all that apply].")] = None

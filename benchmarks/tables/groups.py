@@ -12,7 +12,7 @@ from unfeature.features.base import Representation
 from unfeature.features.masks import centre_mask, channel_mask
 from unfeature.inversion.recipes import Recipe
 
-from ..page import CORRELATION, ERROR, SECONDS, SSIM, Metric
+from ..page import CORRELATION, ERROR, SECONDS, SSIM, Metric, Metrics
 from ..protocol import Problem
 from ..study import CodeStudy
 from ..tasks import Outcome, Settings, Task
@@ -32,8 +32,9 @@ class Groups(CodeStudy):
         "the rest of the code would."
     )
     by: ClassVar = {"feature": "descriptor", "method": "method", "part": "part"}
-    metrics = (Metric("error_part", "error of the part", 4), replace(ERROR, title="error of the whole code"),
-               CORRELATION, SSIM, SECONDS)
+    metrics: ClassVar[Metrics] = (
+        Metric("error_part", "error of the part", 4), replace(ERROR, title="error of the whole code"), CORRELATION,
+        SSIM, SECONDS)
     across = ("part",)
 
     def variants(self) -> list[Settings]:

@@ -119,12 +119,10 @@ class Ijcv2016(Paper):
         """The table of descriptors, the experiments on a network, and templates if there are any."""
         parts: list[Study] = [Descriptors2016(**self._shared, train=self.train, models=self.models)]
         if self.weights is not None:
-            method, network = {"methods": ("ijcv2016",)}, {"net": self.net, "weights": self.weights}
-            deep = self._on_network(2, 4)
-            parts += [Layers2016(**self._on_network()), Starts2016(**self._on_network(-2), **method),
-                      Parts2016(**deep, **method), Ablations2016(**deep),
-                      Mosaics(**self._shared, **network, layers=deep["layers"][:1]),
-                      Caricatures(**{**deep, "network_count": 1}, methods=("ijcv2016", "best"))]
+            method = ("ijcv2016",)
+            parts += [Layers2016(**self._few()), Starts2016(**self._few(-2, methods=method)),
+                      Parts2016(**self._few(2, 4, methods=method)), Ablations2016(**self._few(2, 4)),
+                      Mosaics(**self._on_network(2)), Caricatures(**self._few(2, 4))]
         if self.templates is not None:
             parts.append(Templates(images=self.templates, out=self.out, count=self.count, seed=self.seed,
                                    device=self.device))

@@ -13,7 +13,7 @@ from ..tasks import Plan, Row
 
 NETWORK_LAYERS: dict[str, Names] = {
     "squeezenet1_0": ("conv1", "fire3", "fire5", "fire7", "fire9", "conv_final"),
-    "caffenet": ("conv1", "relu2", "conv3", "relu4", "conv5", "fc6", "fc8"),
+    **dict.fromkeys(("caffenet", "alexnet"), ("conv1", "relu2", "conv3", "relu4", "conv5", "fc6", "fc8")),
 }
 """Layers of the papers' tables: of CaffeNet two or three for each λ_TV, and like ones of SqueezeNet."""
 Few = Annotated[int, Option("For how many of the photographs a network's layers are inverted.", 1)]
@@ -63,7 +63,9 @@ class Paper(Study):
 
     def page(self, rows: list[Row], prepared: list[Row]) -> Page:
         """The pages of the parts, one after the other."""
-        measured, tables, charts, sheets = [], [], [], []
+        measured: list[Row] = []
+        charts: list[str] = []
+        tables, sheets = [], []
         for part in self.parts:
             plan = part.plan()
             keys, before = ({task.key for task in tasks} for tasks in (plan.tasks, plan.preparations))
@@ -87,9 +89,12 @@ class Paper(Study):
         """Options of all parts."""
         return {name: getattr(self, name) for name in ("images", "out", "every", "count", "seed", "device", "steps")}
 
+    def _few(self, *layers: int, **more: Any) -> dict[str, Any]:
+        """The same of a part that inverts the first few photographs."""
+        return {**self._on_network(*layers), "network_count": self.network_count, **more}
+
     def _on_network(self, *layers: int) -> dict[str, Any]:
         """Options of a part on the network, for all layers or those at some places."""
         known = self.layers or NETWORK_LAYERS.get(str(self.net), PUBLISHED_LAYERS)
         some = tuple(known[place] for place in layers if -len(known) <= place < len(known)) or known
-        return {**self._shared, "net": self.net, "weights": self.weights, "layers": tuple(dict.fromkeys(some)),
-                "network_count": self.network_count}
+        return {**self._shared, "net": self.net, "weights": self.weights, "layers": tuple(dict.fromkeys(some))}
