@@ -174,11 +174,9 @@ def normalise(task: Task) -> Outcome:
 
 def normalised(rows: list[Row], prepared: list[Row]) -> list[Row]:
     """Rows with the measures of 2015, where their divisors are known."""
-    known = {row["feature"]: row for row in prepared if row["euclidean"]}
-    return [with_values(row, euclidean=row["distance"] / divisors["euclidean"],
-                        squared=row["distance"] ** 2 / divisors["squared"])
-            if row["distance"] is not None and (divisors := known.get(row["feature"])) is not None else row
-            for row in rows]
+    known = {row["feature"]: Normaliser(row["euclidean"], row["squared"]) for row in prepared if row["euclidean"]}
+    return [with_values(row, **known[row["feature"]].errors(row["distance"]))
+            if row["distance"] is not None and row["feature"] in known else row for row in rows]
 
 
 def named_photographs(folder: Path) -> list[tuple[str, Path]]:

@@ -47,6 +47,10 @@ class Normaliser:
             raise ValueError("the codes of all photographs are equal, so there is nothing to compare an error with")
         return cls(float(np.sqrt(squares).mean()), float(2 * squares.sum() / len(columns) ** 2))
 
+    def errors(self, distance: float) -> dict[str, float]:
+        """Both measures, by name, of a code at a distance ‖Φ(x) − Φ₀‖."""
+        return {"euclidean": distance / self.euclidean, "squared": distance**2 / self.squared}
+
 
 def euclidean(found: NDArray[Any], code: NDArray[Any], normaliser: Normaliser) -> float:
     r"""Distance over the mean distance between photographs: ‖Φ(x) − Φ₀‖ / mean_{i<j} ‖Φ(x_i) − Φ(x_j)‖.
@@ -67,7 +71,7 @@ def euclidean(found: NDArray[Any], code: NDArray[Any], normaliser: Normaliser) -
     -----
     The measure of the text and table of Mahendran & Vedaldi 2015, in %, with the standard deviation over photographs.
     """
-    return distance(found, code) / normaliser.euclidean
+    return normaliser.errors(distance(found, code))["euclidean"]
 
 
 def squared(found: NDArray[Any], code: NDArray[Any], normaliser: Normaliser) -> float:
@@ -76,7 +80,7 @@ def squared(found: NDArray[Any], code: NDArray[Any], normaliser: Normaliser) -> 
     The mean is over all n² pairs, those of a photograph with itself too. Parameters are those of `euclidean`. This is
     what the code computes that was released after the paper of 2015; no published figure is stated in it.
     """
-    return distance(found, code) ** 2 / normaliser.squared
+    return normaliser.errors(distance(found, code))["squared"]
 
 
 def relative(found: NDArray[Any], code: NDArray[Any]) -> float:

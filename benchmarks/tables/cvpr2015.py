@@ -9,6 +9,7 @@ from typing import ClassVar
 from unfeature.inversion.recipes import descent2015
 from unfeature.inversion.schedules import NEIGHBOURHOODS_2015, schedule_for
 
+from ..measures import min_max_stretch
 from ..page import CORRELATION, DEVIATION, ERROR, EUCLIDEAN, NATURALNESS, SECONDS, SQUARED, Metric, Published
 from ..protocol import Problem
 from ..study import Methods, Side, Study
@@ -42,6 +43,12 @@ class Descriptors2015(Descriptors):
         """The paper's methods."""
         hoggles = {"dpm": ["paired-dictionary"]} if self.train or self.models else {}
         return {**{name: ["cvpr2015"] for name in ("hog", "hogb", "dsift-5")}, **hoggles}
+
+    @staticmethod
+    def work(task: Task) -> Outcome:
+        """Invert, and show the image with all of its contrast, which these codes do not tell."""
+        outcome = Descriptors.work(task)
+        return outcome._replace(pictures={name: min_max_stretch(a) for name, a in outcome.pictures.items()})
 
 
 @dataclass(frozen=True, kw_only=True)
