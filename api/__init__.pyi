@@ -17,6 +17,10 @@ from unfeature.inversion.adversarial import adversarial as adversarial
 from unfeature.inversion.caricature import caricature as caricature
 from unfeature.inversion.invert import invert as invert
 from unfeature.inversion.maximize import maximize as maximize
+from unfeature.inversion.measures import Normaliser as Normaliser
+from unfeature.inversion.measures import euclidean as euclidean
+from unfeature.inversion.measures import relative as relative
+from unfeature.inversion.measures import squared as squared
 from unfeature.inversion.metamer import metamer as metamer
 from unfeature.inversion.near import Near as Near
 from unfeature.inversion.result import Result as Result

@@ -1,9 +1,8 @@
-"""What is measured: errors of codes, likeness of images, means with intervals."""
+"""What is measured beside the errors of codes: likeness of images, means with their margins."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import combinations
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -24,12 +23,11 @@ def measures(result: Result, original: Image) -> dict[str, Any]:
     if codes is None:
         raise ValueError("a result without a code cannot be measured")
     image = np.clip(result.image, 0, 1)
-    norm = float(np.square(codes[result.best], dtype=np.float64).sum())
+    norm = float(np.linalg.norm(codes[result.best].astype(np.float64)))
     return {
         "error": result.error,
         "error_centred": result.error_centred,
-        "squared_error": result.error**2 * norm,
-        "positions": int(np.prod(codes.shape[1:-1])),
+        "distance": result.error * norm,
         **likeness(original, image),
         "seconds": result.provenance["seconds"],
         "evaluations": result.provenance.get("evaluations"),
@@ -68,23 +66,13 @@ def direction_histogram(image: Image) -> NDArray[np.float64]:
     return np.asarray(counts / max(counts.sum(), 1e-12))
 
 
-def normaliser(codes: Sequence[NDArray[Any]]) -> float:
-    r"""N of the CVPR 2015 error: mean over pairs of photographs of ‖Φ(x_i) − Φ(x_j)‖², for one position of the code.
-
-    Photographs differ in size, so a pair is compared on the positions that both have, and the result is for one
-    position: an image's error is ‖Φ(x) − Φ₀‖² / (positions · N). Of codes without positions there is one.
-    """
-    if len(codes) < 2:
-        raise ValueError(f"the CVPR 2015 error needs two photographs or more, got {len(codes)}")
-    distances = []
-    for a, b in combinations(codes, 2):
-        common = tuple(slice(0, min(m, n)) for m, n in zip(a.shape[:-1], b.shape[:-1], strict=True))
-        distances.append(float(np.square(a[common] - b[common], dtype=np.float64).sum(axis=-1).mean()))
-    return sum(distances) / len(distances)
-
-
 def interval(values: Iterable[float | None]) -> tuple[float, float]:
     """Mean and 1.96 standard errors of the finite values; NaN where there are too few."""
     finite = pandas.Series(list(values), dtype=float).replace([np.inf, -np.inf], np.nan)
     return float(finite.mean()), 1.96 * float(finite.sem())
 
+
+def deviation(values: Iterable[float | None]) -> tuple[float, float]:
+    """Mean and standard deviation of the finite values; NaN where there are too few."""
+    finite = pandas.Series(list(values), dtype=float).replace([np.inf, -np.inf], np.nan)
+    return float(finite.mean()), float(finite.std())

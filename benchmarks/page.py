@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .measures import interval
+from .measures import deviation, interval
 from .tasks import Row, rounded
 
 
@@ -24,7 +24,8 @@ class Metric:
 
 ERROR = Metric("error", "relative error", 4)
 CENTRED = Metric("error_centred", "centred error", 4)
-CVPR15 = Metric("cvpr15", "CVPR’15 error, %", 2, 100)
+EUCLIDEAN = Metric("euclidean", "euclidean error, %", 2, 100)
+SQUARED = Metric("squared", "squared error, %", 2, 100)
 CORRELATION = Metric("correlation", "correlation")
 SSIM = Metric("ssim", "SSIM")
 PSNR = Metric("psnr", "PSNR, dB", 2)
@@ -32,7 +33,22 @@ NATURALNESS = Metric("naturalness", "naturalness")
 SECONDS = Metric("seconds", "seconds", 2)
 PROCESSOR = Metric("cpu_seconds", "processor seconds", 2)
 EVALUATIONS = Metric("evaluations", "gradient evaluations", 0)
-ERRORS, LIKENESS, EFFORT = (ERROR, CENTRED, CVPR15), (CORRELATION, SSIM, PSNR), (SECONDS, PROCESSOR, EVALUATIONS)
+ERRORS = ERROR, CENTRED, EUCLIDEAN, SQUARED
+LIKENESS, EFFORT = (CORRELATION, SSIM, PSNR), (SECONDS, PROCESSOR, EVALUATIONS)
+
+
+Metrics = tuple[Metric, ...]
+INTERVAL, DEVIATION = "1.96 standard errors", "standard deviation"
+"""What stands after ±."""
+MARGINS = {INTERVAL: interval, DEVIATION: deviation}
+
+
+class Published(NamedTuple):
+    """Published figures: their measure, where they stand, and each by the values of the settings of its line."""
+
+    metric: Metric
+    source: str
+    figures: Mapping[tuple[Any, ...], str]
 
 
 @dataclass(frozen=True)
@@ -101,16 +117,24 @@ def groups(rows: Iterable[Row], by: Sequence[str]) -> dict[tuple[Any, ...], list
     return found
 
 
-def summary(name: str, title: str, rows: Sequence[Row], by: dict[str, str], metrics: Sequence[Metric],
-            note: str = "Mean ± 1.96 standard errors over the photographs.") -> Table:
-    """Means ± 1.96 standard errors, a line for each combination of the settings `by`, given with their headings."""
-    lines = []
+def summary(name: str, title: str, rows: Sequence[Row], by: Mapping[str, str], metrics: Sequence[Metric],
+            margin: str = INTERVAL, published: Published | None = None, note: str = "") -> Table:
+    """Means and margins, a line for each combination of the settings `by`, given with their headings.
+
+    Published figures stand before ours, in a column of their own that names their measure.
+    """
+    lines, titles = [], [metric.title for metric in metrics]
     for key, members in groups(rows, tuple(by)).items():
-        means = [interval(row[metric.name] for row in members) for metric in metrics]
-        lines.append((*map(text, key), text(len(members)), *(
-            number(mean, metric, link_to(members[0]), margin)
-            for (mean, margin), metric in zip(means, metrics, strict=True))))
-    return Table(name, title, (*by.values(), "images", *(metric.title for metric in metrics)), tuple(lines), note)
+        means = [MARGINS[margin](row[metric.name] for row in members) for metric in metrics]
+        known = [] if published is None else [text(published.figures.get(key))]
+        lines.append((*map(text, key), text(len(members)), *known, *(
+            number(mean, metric, link_to(members[0]), extent)
+            for (mean, extent), metric in zip(means, metrics, strict=True))))
+    if published is not None:
+        titles = [f"published: {published.metric.title}", *titles]
+        note = f"{note} Published: {published.source}."
+    note = f"Mean ± {margin} over the photographs. {note}".strip()
+    return Table(name, title, (*by.values(), "images", *titles), tuple(lines), note)
 
 
 def every_image(rows: Sequence[Row], by: dict[str, str], metrics: Sequence[Metric]) -> Table:

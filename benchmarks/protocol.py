@@ -44,13 +44,15 @@ DESCRIPTORS: dict[str, Callable[[], Representation]] = {
     "dpm": lambda: HOG("dpm"),
     "dalal-triggs": lambda: HOG("dalal-triggs"),
     "dsift": lambda: DSIFT(variant="network"),
+    "dsift-5": lambda: DSIFT(bin_size=5, variant="network"),
     "dsift-dense": lambda: DSIFT(variant="network", step=8),
     "dsift-vlfeat": lambda: DSIFT(window="flat"),
     "lbp": LBP,
     "lbp-oriented": lambda: LBP(rotation_invariant=False),
     "brief": lambda: BRIEF(step=8),
 }
-"""Named settings. HOG is scored on its histogram channels, as published (27 of 31); cells and bins of 8 pixels."""
+"""Named settings. HOG is scored on its histogram channels, as published (27 of 31). Cells and bins have 8 pixels, those
+of dsift-5 five."""
 WORD_CODES: dict[str, Callable[[Vocabulary], Representation]] = {
     "bovw": partial(BoVW, levels=(1, 2)),
     "bovw-pyramid": partial(BoVW, levels=(1, 2, 4)),
@@ -87,8 +89,11 @@ def descriptor(settings: Settings, inputs: Inputs) -> Representation:
 
 
 def photograph(path: str | Path, side: int = SIDE) -> Image:
-    """A grey test photograph (H, W)."""
-    image = resize_longer(to_grey(read_image(path)), side)
+    """A grey test photograph (H, W); with side 0 as it is."""
+    image = to_grey(read_image(path))
+    if side == 0:
+        return image
+    image = resize_longer(image, side)
     height, width = (max(MULTIPLE, extent // MULTIPLE * MULTIPLE) for extent in image.shape)
     return np.ascontiguousarray(image[:height, :width])
 
@@ -121,9 +126,10 @@ class Problem:
     code: torch.Tensor
 
     @classmethod
-    def of(cls, task: Task) -> Problem:
-        """Encode the photograph of a task."""
-        phi, image = descriptor(task.settings, task.inputs), image_for(task.settings, task.inputs)
+    def of(cls, task: Task, image: Image | None = None) -> Problem:
+        """Encode the photograph of a task, or an image made of it."""
+        phi = descriptor(task.settings, task.inputs)
+        image = image_for(task.settings, task.inputs) if image is None else image
         code = code_to_tensor(phi(image)).to(task.device)
         return cls(task, phi.to(task.device), image, code)
 

@@ -6,7 +6,7 @@ import base64
 import datetime
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from .page import Page, Table
 from .study import Study
 from .tasks import Row
 
-PATHS = ("images", "out", "train", "models", "weights")
+PATHS = ("images", "out", "train", "models", "weights", "templates")
+MACHINE = ("version", "commit", "hardware", "threads")
 FILES = ("results.json", "report.html", "rows.csv", "summary.csv", "every-image.csv")
 RESULTS = {**dict.fromkeys(("table", "title", "lead"), Value(str)),
            **dict.fromkeys(("settings", "failures"), Value(dict)),
@@ -42,15 +43,25 @@ def write(name: str, page: Page, failures: dict[str, str], study: Study, folder:
 
 
 def described(name: str, rows: Sequence[Row], study: Study) -> dict[str, str]:
-    """The settings of a run in words: its options, when, with which version, on what; no paths."""
-    options = {key.replace("_", " "): ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-               for key, value in asdict(study).items() if value not in (None, ()) and key not in PATHS}
-    machine = {key: ", ".join(dict.fromkeys(str(row.machine[key]) for row in rows))
-               for key in ("version", "commit", "hardware", "threads")}
+    """The settings of a run in words: its command and options, when, with which version, on what; no folders."""
+    options = {key.replace("_", " "): _words(value, ", ") for key, value in asdict(study).items()
+               if value not in (None, ()) and key not in PATHS}
+    machine = {key: ", ".join(dict.fromkeys(str(row.machine[key]) for row in rows)) for key in MACHINE}
     date = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
     photographs = {row["image"] for row in rows if row["image"] is not None}
-    return {"command": f"unfeature bench {name}", "date": date, "photographs": str(len(photographs)),
+    return {"command": command(name, study), "date": date, "photographs": str(len(photographs)),
             **options, **machine}
+
+
+def command(name: str, study: Study) -> str:
+    """The command of a run: the options that are not the default ones, paths without their folders."""
+    words = [f"unfeature bench {name}"]
+    for field in fields(study):
+        value = getattr(study, field.name)
+        if field.init and field.name != "out" and value != field.default:
+            values = value if field.name == "train" else (value,)
+            words += [f"--{field.name.replace('_', '-')} {_words(one)}" for one in values]
+    return " ".join(words)
 
 
 def to_csv(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> str:
@@ -89,7 +100,8 @@ def markdown(folders: Sequence[Path]) -> str:
 def _section(results: dict[str, Any]) -> Iterator[str]:
     """The lines about one run."""
     settings = results["settings"]
-    made = ", ".join(escaped(f"{name} {value}") for name, value in settings.items() if name != "command")
+    shown = ((name, settings[name]) for name in ("date", "photographs", *MACHINE))
+    made = ", ".join(escaped(f"{name} {value}") for name, value in shown)
     yield from (f"## {results['title']}", "", results["lead"], "", f"`{settings['command']}`: {made}.")
     for table in results["tables"]:
         if table["name"] != "every-image":
@@ -104,6 +116,12 @@ def _section(results: dict[str, Any]) -> Iterator[str]:
 def escaped(text: str) -> str:
     """A text in one line of Markdown, in which nothing is mark-up."""
     return re.sub(r"([\\`*\[\]<>|&~]|(?<!\w)_|_(?!\w))", r"\\\1", " ".join(str(text).split()))
+
+
+def _words(value: Any, comma: str = ",") -> str:
+    if isinstance(value, tuple):
+        return comma.join(map(_words, value))
+    return value.name if isinstance(value, Path) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _inline(path: Path) -> str:

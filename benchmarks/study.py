@@ -11,10 +11,10 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from unfeature.catalogue import command_name, suggestion
 from unfeature.inversion import PRESETS
+from unfeature.inversion.measures import Normaliser
 from unfeature.io.images import list_images
 
-from .measures import normaliser
-from .page import Metric, Page, Sheet, Table, caption, every_image, groups, summary, with_values
+from .page import INTERVAL, Metrics, Page, Published, Sheet, Table, caption, every_image, groups, summary, with_values
 from .protocol import SEED, SIDE, descriptor, descriptor_names, image_for
 from .tasks import Inputs, Outcome, Plan, Row, Settings, Task, digest
 
@@ -31,7 +31,7 @@ Names = tuple[str, ...]
 Methods = Annotated[Names, Option("Presets.")]
 Features = Annotated[Names, Option("Descriptors.")]
 DataWeights = Annotated[tuple[float, ...], Option("Values of C, the weight of the code against the priors.")]
-Side = Annotated[int, Option("Longer side of the images, in pixels.", 32, 2**13)]
+Side = Annotated[int, Option("Longer side of the images, in pixels; 0 keeps their own size.", 0, 2**13)]
 Steps = Annotated[int | None, Option("Gradient evaluations [the presets' own].", 1)]
 Network = Annotated[str | None, Option("A network, such as squeezenet1_0.")]
 Weights = Annotated[Path | None, Option("File of its weights.")]
@@ -57,21 +57,25 @@ class Study:
 
     A subclass implements `plan` and `work`, and sets the title, first paragraph (`lead`) and heading of its page, the
     settings that make a line of the summary, with their headings (`by`), the columns of numbers (`metrics`), the
-    settings in a picture's caption (`across`), and whether its tasks must not run beside each other (`alone`). It may
-    override the parts of its page: `tables`, `charts` and `sheets`.
+    settings in a picture's caption (`across`), what stands after ± (`margin`), the published figures, and whether its
+    tasks must not run beside each other (`alone`). It may override the parts of its page: `tables`, `charts` and
+    `sheets`.
     """
 
     title: ClassVar[str]
     lead: ClassVar[str]
     heading: ClassVar[str]
     by: ClassVar[dict[str, str]]
-    metrics: ClassVar[tuple[Metric, ...]]
+    metrics: ClassVar[Metrics]
     across: ClassVar[Names] = ("method",)
+    margin: ClassVar[str] = INTERVAL
+    published: ClassVar[Published | None] = None
     alone: ClassVar[bool] = False
 
     images: Annotated[Path, Option("Folder of the test photographs; of templates, their .npz files.")]
     out: Annotated[Path, Option("Folder of the run.")]
-    count: Annotated[int | None, Option("Only the first so many photographs, by name.", 1)] = None
+    every: Annotated[int, Option("Only every so many photographs, by name.", 1)] = 1
+    count: Annotated[int | None, Option("Only the first so many of them.", 1)] = None
     seed: Annotated[int, Option("Of the starting noise and of everything learned.", 0, 2**32 - 1)] = SEED
     device: Annotated[Literal["cpu", "cuda"], Option("Where presets run.")] = "cpu"
 
@@ -86,14 +90,14 @@ class Study:
 
     def page(self, rows: list[Row], prepared: list[Row]) -> Page:
         """The page of the finished rows."""
-        rows = with_cvpr15(rows, prepared)
+        rows = normalised(rows, prepared)
         originals = [row for row in prepared if "image" in row.pictures]
         return Page(self.title, self.lead, tuple(rows), self.tables(rows), self.charts(rows),
                     self.sheets(rows, originals))
 
     def tables(self, rows: list[Row]) -> tuple[Table, ...]:
         """The summary, and a line for each row."""
-        return (summary("summary", self.heading, rows, self.by, self.metrics),
+        return (summary("summary", self.heading, rows, self.by, self.metrics, self.margin, self.published),
                 every_image(rows, {**self.by, "image": "photograph"}, self.metrics))
 
     def charts(self, rows: list[Row]) -> tuple[str, ...]:
@@ -123,25 +127,35 @@ class Study:
     def photographs(self) -> tuple[Photograph, ...]:
         """The test photographs, by name."""
         return tuple(Photograph(name, str(path.resolve()), digest(path))
-                     for name, path in named_photographs(self.images)[: self.count])
+                     for name, path in named_photographs(self.images)[:: self.every][: self.count])
+
+    @property
+    def inverted(self) -> tuple[Photograph, ...]:
+        """Those photographs that have a task of their own."""
+        return self.photographs
+
+    @property
+    def kind(self) -> str:
+        """The name of the table."""
+        return command_name(type(self).__name__)
 
     def task(self, settings: Settings, inputs: Inputs, threads: int = 1) -> Task:
         """A row of this table."""
-        return Task(command_name(type(self).__name__), type(self).work, settings, inputs, None, self.device, threads)
+        return Task(self.kind, type(self).work, settings, inputs, None, self.device, threads)
 
     def tasks(self, settings: Settings, inputs: Inputs, side: int, steps: int | None = None) -> list[Task]:
         """A row for each photograph."""
         last = {} if steps is None else {"steps": steps}
         return [self.task({**settings, **self.image_settings(one, side), **last}, {"image": one.file, **inputs})
-                for one in self.photographs]
+                for one in self.inverted]
 
     def pictures(self, side: int, **settings: Any) -> list[Task]:
         """A task for each photograph, whose picture the page shows; with `net`, square and in colour."""
         return [Task("photograph", picture, {**self.image_settings(one, side), **settings}, {"image": one.file})
-                for one in self.photographs]
+                for one in self.inverted]
 
     def normaliser(self, settings: Settings, inputs: Inputs, side: int) -> list[Task]:
-        """The task that finds N of the CVPR 2015 error of a descriptor; none for a single photograph."""
+        """The task that finds how far apart the photographs' codes are; none for a single photograph."""
         images = [[one.name, one.digest] for one in self.photographs]
         inputs = {**inputs, "images": "\n".join(one.file for one in self.photographs)}
         settings = {**settings, "side": side, "images": images}
@@ -158,17 +172,17 @@ def picture(task: Task) -> Outcome:
 
 
 def normalise(task: Task) -> Outcome:
-    """N of the CVPR 2015 error over the photographs of a task."""
+    """The divisors of the measures of 2015 over the photographs of a task."""
     phi = descriptor(task.settings, task.inputs)
     paths = task.inputs["images"].splitlines()
-    return Outcome({"normaliser": normaliser([phi(image_for(task.settings, {"image": path})) for path in paths])})
+    return Outcome(vars(Normaliser.of(phi(image_for(task.settings, {"image": path})) for path in paths)))
 
 
-def with_cvpr15(rows: list[Row], prepared: list[Row]) -> list[Row]:
-    """Rows with the CVPR 2015 error, where its normaliser is known."""
-    known = {row["feature"]: row["normaliser"] for row in prepared if row["normaliser"]}
-    return [with_values(row, cvpr15=row["squared_error"] / (row["positions"] * known[row["feature"]]))
-            if row["feature"] in known else row for row in rows]
+def normalised(rows: list[Row], prepared: list[Row]) -> list[Row]:
+    """Rows with the measures of 2015, where their divisors are known."""
+    known = {row["feature"]: Normaliser(row["euclidean"], row["squared"]) for row in prepared if row["euclidean"]}
+    return [with_values(row, **known[row["feature"]].errors(row["distance"]))
+            if row["distance"] is not None and row["feature"] in known else row for row in rows]
 
 
 def named_photographs(folder: Path) -> list[tuple[str, Path]]:
@@ -192,10 +206,12 @@ def chosen(names: Names, known: Iterable[str], what: str) -> Names:
 class CodeStudy(Study):
     """A table of methods and other variants of the inversion, of descriptors, or of a network's layers with --net.
 
-    A subclass implements `work`, and `variants` if it varies more than the methods.
+    A subclass implements `work`, and `variants` if it varies more than the methods. It says whether its errors are
+    also divided by distances between photographs (`divided`), and whether it needs a network (`network_only`).
     """
 
-    normalised: ClassVar[bool] = False
+    divided: ClassVar[bool] = False
+    network_only: ClassVar[bool] = False
 
     features: Features = ("hog",)
     net: Network = None
@@ -216,6 +232,9 @@ class CodeStudy(Study):
 
     def codes(self) -> list[tuple[Settings, Inputs]]:
         """Settings and inputs of each descriptor or layer."""
+        if self.net is None and self.network_only:
+            raise ValueError("name a network with --net and its weights with --weights, such as --net squeezenet1_0 "
+                             "--weights squeezenet1_0.safetensors")
         if self.net is None:
             return [({"feature": name}, {}) for name in chosen(self.features, descriptor_names(), "descriptor")]
         if self.weights is None:
@@ -232,7 +251,7 @@ class CodeStudy(Study):
         prepared, rows = self.pictures(self.side, **({} if self.net is None else {"net": self.net})), []
         for settings, inputs in self.codes():
             descriptor(settings, inputs)
-            prepared += self.normaliser(settings, inputs, self.side) if self.normalised else []
+            prepared += self.normaliser(settings, inputs, self.side) if self.divided else []
             for variant in self.methods_and_variants():
                 rows += self.tasks({**settings, **variant}, inputs, self.side, self.steps)
         return Plan(tuple(rows), tuple(prepared))

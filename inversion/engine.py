@@ -100,7 +100,7 @@ class _Run:
         self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         self.solver = self.begin(recipe.solver, self.parameterization.start(seeds) if start is None else
                                  self.parameterization.coordinates(_enlarged(start, recipe.extra_pixels)))
-        self.finite = self.solver.point
+        self.finite, self.diverged = self.solver.point, False
         self.stage, self.staged, self.priors = Stage(0), (phi, objective), recipe.priors
         self.evaluations = 0
         self.history: list[dict[str, Tensor]] = []
@@ -129,7 +129,8 @@ class _Run:
         value = torch.stack(list(parts.values())).sum(0)
         self.evaluations += 1
         self.history.append({"objective": value, **parts})
-        if not math.isfinite(value.sum() + gradient.sum()):
+        self.diverged = not math.isfinite(value.sum() + gradient.sum())
+        if self.diverged:
             return f"{DIVERGED} at evaluation {self.evaluations}: the last finite image is returned"
         self.finite = self.solver.point
         self.solver.tell(value, gradient)
@@ -149,7 +150,8 @@ class _Run:
     def images(self) -> Tensor:
         with torch.no_grad():
             z = self.solver.best
-            x = self.parameterization.render(z if bool(torch.isfinite(z).all()) else self.finite)
+            lost = self.diverged and z is self.solver.point  # it is finite, but its code is not
+            x = self.parameterization.render(self.finite if lost or not bool(torch.isfinite(z).all()) else z)
             return centre_crop(self.flatten(x), self.size)
 
     def report(self) -> Progress:

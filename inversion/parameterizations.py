@@ -13,6 +13,7 @@ from torch.autograd.function import once_differentiable
 
 from .priors import TYPICAL_COLOUR
 
+LARGEST_STD = 1.5 * TYPICAL_COLOUR
 NATURAL_COLOURS = ((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03))
 
 
@@ -65,20 +66,30 @@ class Pixels(Parameterization):
     spec : ImageSpec
     bound : float, optional
         B₊; None lifts the bound.
+    start_norm : float, optional
+        Norm of the Gaussian white noise to start from; None is the start of 2016.
 
     Notes
     -----
-    Start: uniform noise in [−1, 1] over its own 95 % quantile, times B / √3. Source: Mahendran & Vedaldi 2016, §3.
+    Start of 2016: uniform noise in [−1, 1] over its own 95 % quantile, times B / √3. Sources: Mahendran & Vedaldi 2015
+    (Gaussian noise), 2016, §3. Differs: the standard deviation of Gaussian noise is at most 1.5 B, because descent on
+    its sixth power diverges from pixels beyond 6.6 B, which images below 50 000 pixels would hold.
     """
 
-    def __init__(self, spec: ImageSpec, bound: float | None = 2 * TYPICAL_COLOUR):
+    def __init__(self, spec: ImageSpec, bound: float | None = 2 * TYPICAL_COLOUR, start_norm: float | None = None):
         super().__init__(spec)
         self.bound = bound
         self.bounded = bound is not None
+        self.start_norm = start_norm
 
     def start(self, seeds: Sequence[int]) -> Tensor:
-        """Noise of the published start, (N, C, H, W)."""
+        """Noise of a published start, (N, C, H, W)."""
         shape = (self.spec.centre.shape[0], self.spec.height, self.spec.width)
+        if self.start_norm is not None:
+            noise = self._noise(seeds, shape)
+            norm = min(self.start_norm, LARGEST_STD * noise[0].numel() ** 0.5)
+            scaled: Tensor = noise * (norm / torch.linalg.vector_norm(noise.flatten(1), dim=1)).view(-1, 1, 1, 1)
+            return scaled
         noise = 2 * self._noise(seeds, shape, uniform=True) - 1
         quantile = np.quantile(noise.flatten(1).cpu().numpy(), 0.95, axis=1).clip(1e-3)
         return noise * (TYPICAL_COLOUR / 3**0.5 / torch.from_numpy(quantile).to(noise)).view(-1, 1, 1, 1)

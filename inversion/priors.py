@@ -61,17 +61,23 @@ class Prior(ABC):
 class BoundedRange(Prior):
     r"""α-norm of the colours, which keeps an image near its centre; no value is excluded.
 
-    R(x) = w/(HW B^α) Σ_uv (Σ_k (x_k − c_k)²)^{α/2}  (Mahendran & Vedaldi 2016, §3.2.1)
+    R(x) = w/(P B^α) Σ_uv (Σ_k (x_k − c_k)²)^{α/2}  (Mahendran & Vedaldi 2016, §3.2.1)
 
     Parameters
     ----------
     alpha, typical, weight : float
         α ≥ 2, 6 in the paper; B, a typical distance of a colour from the centre; w.
+    pixels : float, optional
+        P; None is the image's own number, HW.
+    colours : bool
+        Whether the channels of a pixel count together, as above. If not, Σ_uvk |x_k − c_k|^α, as in the paper of 2015.
     """
 
     alpha: float = 6.0
     typical: float = TYPICAL_COLOUR
     weight: float = 1.0
+    pixels: float | None = None
+    colours: bool = True
 
     def __post_init__(self) -> None:
         if not self.alpha >= 2:
@@ -79,13 +85,16 @@ class BoundedRange(Prior):
 
     def __call__(self, x: Tensor, centre: Tensor) -> Tensor:
         """R of each sample, (N,)."""
-        squared = ((x - centre) / self.typical).square().sum(1)
-        return self.weight * squared.pow(self.alpha / 2).flatten(1).mean(1)
+        squared = ((x - centre) / self.typical).square()
+        squared = squared.sum(1) if self.colours else squared
+        return self.weight / _pixels(x, self.pixels) * squared.pow(self.alpha / 2).flatten(1).sum(1)
 
-    def _one_pass(self, x: Tensor, centre: Tensor) -> tuple[Any, ...]:
+    def _one_pass(self, x: Tensor, centre: Tensor) -> tuple[Any, ...] | None:
+        if x.shape[1] > 1 and not self.colours:
+            return None
         from .compiled import range_with_gradient
 
-        scale = self.weight / (self.typical**self.alpha * x.shape[2] * x.shape[3])
+        scale = self.weight / (self.typical**self.alpha * _pixels(x, self.pixels))
         numbers = scalars(x, self.alpha / 2 - 1, scale, self.alpha * scale)
         return range_with_gradient, centre.expand(x.shape[1], 1, 1).flatten().numpy(), *numbers
 
@@ -94,12 +103,14 @@ class BoundedRange(Prior):
 class TotalVariation(Prior):
     r"""Total variation raised to β. With β = 1, codes that subsample the image give spikes; β > 1 penalises them.
 
-    R(x) = w/(HW V^β) Σ_uvk ((x[v+1] − x[v])² + (x[u+1] − x[u])²)^{β/2}
+    R(x) = w/(P V^β) Σ_uvk ((x[v+1] − x[v])² + (x[u+1] − x[u])²)^{β/2}
 
     Parameters
     ----------
     beta, typical, weight : float
         β ≥ 1, 2 in the paper, smaller is sharper; V, a typical gradient; w.
+    pixels : float, optional
+        P; None is the image's own number, HW.
 
     Notes
     -----
@@ -110,6 +121,7 @@ class TotalVariation(Prior):
     beta: float = 2.0
     typical: float = TYPICAL_GRADIENT
     weight: float = 1.0
+    pixels: float | None = None
 
     def __post_init__(self) -> None:
         if not self.beta >= 1:
@@ -118,15 +130,15 @@ class TotalVariation(Prior):
     def __call__(self, x: Tensor, centre: Tensor) -> Tensor:
         """R of each sample, (N,)."""
         if self.beta != 2:
-            return _smoothed_variation(x / self.typical, 1e-6, self.beta, self.weight)
+            return _smoothed_variation(x / self.typical, 1e-6, self.beta, self.weight / _pixels(x, self.pixels))
         across, down = _forward_differences(x / self.typical)
         total = across.square().flatten(1).sum(1) + down.square().flatten(1).sum(1)
-        return total * (self.weight / (x.shape[2] * x.shape[3]))
+        return total * (self.weight / _pixels(x, self.pixels))
 
     def _one_pass(self, x: Tensor, centre: Tensor) -> tuple[Any, ...] | None:
         from .compiled import variation_with_gradient
 
-        scale = self.weight / (self.typical**2 * x.shape[2] * x.shape[3])
+        scale = self.weight / (self.typical**2 * _pixels(x, self.pixels))
         return (variation_with_gradient, *scalars(x, scale)) if self.beta == 2 else None
 
 
@@ -156,7 +168,11 @@ class HyperLaplacian(Prior):
 
     def __call__(self, x: Tensor, centre: Tensor) -> Tensor:
         """R of each sample, (N,)."""
-        return _smoothed_variation(x / self.typical, 0.01, self.gamma, self.weight)
+        return _smoothed_variation(x / self.typical, 0.01, self.gamma, self.weight / _pixels(x, None))
+
+
+def _pixels(x: Tensor, number: float | None) -> float:
+    return number or x.shape[2] * x.shape[3]
 
 
 def _forward_differences(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -164,8 +180,8 @@ def _forward_differences(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _smoothed_variation(x: Tensor, smoothing: float, exponent: float, weight: float) -> Tensor:
-    """w/(HW) Σ (squared gradient + smoothing)^{exponent/2} of each sample, (N,)."""
+    """w Σ (squared gradient + smoothing)^{exponent/2} of each sample, (N,)."""
     across, down = _forward_differences(x)
     pad = torch.nn.functional.pad
     squared = pad(across.square(), (0, 1)) + pad(down.square(), (0, 0, 0, 1))
-    return (squared + smoothing).pow(exponent / 2).flatten(1).sum(1) * (weight / (x.shape[2] * x.shape[3]))
+    return (squared + smoothing).pow(exponent / 2).flatten(1).sum(1) * weight

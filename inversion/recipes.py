@@ -16,12 +16,13 @@ from unfeature.features.checks import check_count
 from . import PRESETS
 from .parameterizations import Colours, Fourier, ImageSpec, Parameterization, Pixels
 from .priors import TYPICAL_COLOUR, BoundedRange, Prior, TotalVariation
-from .schedules import Schedule, Softness, schedule_for
+from .schedules import Descent2015, Schedule, Softness, schedule_for
 from .solvers.first_order import AdaGrad, Adam, Momentum, Solver
 from .solvers.lbfgs import LBFGS
 from .views import Transform, random_shifts, robustness
 
 DEEP = 48  # receptive field, in pixels, from which on a network's layer is inverted as a deep one
+SIGMA = 27098.1 / 255  # norm of a typical photograph, Mahendran & Vedaldi 2015
 LARGEST_WEIGHT = 1e20
 MAXIMIZATION_WEIGHT = 2.0
 CARICATURE_WEIGHT = 30.0
@@ -124,15 +125,24 @@ class Recipe:
 
 
 def cvpr2015(phi: Representation) -> Recipe:
-    """The settings of Mahendran & Vedaldi 2015: momentum descent, 4 × 200 steps, each rate a tenth of the last.
+    """The settings of Mahendran & Vedaldi 2015 for HOG and dense SIFT, or for the layers of a network."""
+    return descent2015(schedule_for(phi).cvpr2015)
 
-    Their image is divided by σ, the norm of a typical photograph (here σ² = B² H W): on that scale the step is 0.004,
-    λ_TV = 10 with β = 2, and λ_α = 8e-10 with α = 6, which is next to nothing.
+
+def descent2015(settings: Descent2015) -> Recipe:
+    r"""Momentum descent, at rest whenever its rate changes, from Gaussian white noise of norm σ.
+
+    E = ‖Φ(x) − Φ₀‖² / ‖Φ₀‖² + (λ_TV/2 Σ |∇x|² + λ_α/2 Σ x⁶) / σ²,  λ_α = 8·10⁻¹⁰, steps of 0.004 σ²
+
+    for x on the 0–255 scale about its centre, and σ = 27098.1 for images of all sizes. With P = σ²/B² pixels in the
+    priors and the step, that is our scale.
     """
-    priors = (TotalVariation(typical=TYPICAL_COLOUR, weight=10.0), BoundedRange(weight=8e-10))
-    stages = tuple(Stage(200, rate=rate) for rate in (1.0, 0.1, 0.01, 0.001))
-    solver = partial(Momentum, step=0.004 * TYPICAL_COLOUR**2)
-    return Recipe("cvpr2015", partial(Pixels, bound=None), solver, priors, stages, 1.0)
+    pixels = (SIGMA / TYPICAL_COLOUR) ** 2
+    priors = (TotalVariation(typical=TYPICAL_COLOUR, weight=settings.tv_weight / 2, pixels=pixels),
+              BoundedRange(weight=8e-10 / 2 * (255 * TYPICAL_COLOUR) ** 4, pixels=pixels, colours=False))
+    stages = tuple(Stage(steps, rate=rate) for steps, rate in settings.stages)
+    solver = partial(Momentum, step=0.004 * TYPICAL_COLOUR**2, pixels=pixels)
+    return Recipe("cvpr2015", partial(Pixels, bound=None, start_norm=SIGMA), solver, priors, stages, 1.0)
 
 
 def ijcv2016(phi: Representation) -> Recipe:

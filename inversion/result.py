@@ -17,6 +17,8 @@ from unfeature.io.images import write_png
 from unfeature.io.output import result_folder
 from unfeature.io.schema import Field, Value, check_fields
 
+from .measures import relative_errors
+
 FORMAT = 2
 FACTS = {"format": Value(int, choices=(FORMAT,)), "status": Value(str), "starts": Value(int, low=1),
          "errors": Value(list), "errors_centred": Value(list), "provenance": Value(dict), "history": Value(dict),
@@ -166,12 +168,6 @@ class Result:
         """Centred relative error of `image`."""
         return float(self.errors_centred[self.best])
 
-    def error_cvpr15(self, normaliser: float) -> float:
-        """‖Φ(x) − Φ₀‖² / N, N the mean squared distance between the codes of two photographs (CVPR 2015)."""
-        if self.codes is None:
-            raise ValueError("there is no target code, so there is no error")
-        return float(self.error**2 * np.sum(np.square(self.codes[self.best], dtype=np.float64)) / normaliser)
-
     def save(self, folder: str | Path) -> None:
         """Write preimage.png (or preimage-00.png …), image.npy (exact), code.npy and result.json into a folder.
 
@@ -261,14 +257,3 @@ def encode(phi: Representation, image: NDArray[Any]) -> NDArray[Any]:
     x = x[None, None] if x.ndim == 2 else x.permute(2, 0, 1)[None]
     with torch.no_grad():
         return code_to_numpy(phi(x))
-
-
-def relative_errors(found: NDArray[Any], codes: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Relative and centred relative errors of codes (N, h, w, D) or (N, D); NaN where the divisor is zero."""
-    axes = tuple(range(1, codes.ndim))
-    target = codes.astype(np.float64)
-    distance = np.sqrt(np.square(found - target).sum(axes))
-    centred = np.zeros_like(target) if codes.ndim == 2 else target - target.mean(axis=(1, 2), keepdims=True)
-    norms = (np.sqrt(np.square(values).sum(axes)) for values in (target, centred))
-    relative, relative_centred = (np.where(n > 0, distance / np.where(n > 0, n, 1), np.nan) for n in norms)
-    return relative, relative_centred

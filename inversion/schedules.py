@@ -16,6 +16,26 @@ UNKNOWN_INPUT_SIZE = (224, 224)
 
 
 @dataclass(frozen=True)
+class Descent2015:
+    """Settings of Mahendran & Vedaldi 2015 that depend on the kind of code.
+
+    Attributes
+    ----------
+    stages : tuple of (int, float)
+        Gradient evaluations at each rate, in units of 0.004.
+    tv_weight : float
+        λ_TV.
+    """
+
+    stages: tuple[tuple[int, float], ...]
+    tv_weight: float
+
+
+DESCRIPTORS_2015 = Descent2015(((200, 1.0), (200, 0.1), (200, 0.01), (200, 0.001)), 1.0)
+NEIGHBOURHOODS_2015 = Descent2015(((200, 0.1), (200, 0.01), (200, 0.001)), 100.0)
+
+
+@dataclass(frozen=True)
 class Schedule:
     """How one kind of code is inverted.
 
@@ -33,6 +53,8 @@ class Schedule:
         C of the papers, the weight of the code's relative error against the priors.
     jitter : int, optional
         T, for networks: the published settings show Φ windows at T × T random offsets. None for other codes.
+    cvpr2015 : Descent2015
+        Steps and λ_TV of the preset `cvpr2015`.
     """
 
     softness: Softness = ((60, 0.5), (60, 0.2), (60, 0.1), (60, 0.05), (60, 0.025))
@@ -41,6 +63,7 @@ class Schedule:
     init_std: float = 0.3
     data_weight: float = 100.0
     jitter: int | None = None
+    cvpr2015: Descent2015 = DESCRIPTORS_2015
 
 
 @singledispatch
@@ -73,8 +96,13 @@ LBP = Schedule(
 
 
 def _network(phi: Representation) -> Schedule:
-    """T = max(round(stride / 4), 1), as published."""
-    return Schedule(jitter=max(math.floor(phi.stride / 4 + 0.5), 1))
+    """T = max(round(stride / 4), 1), as published, and λ_TV of 1, 10 or 100 by depth.
+
+    Published for layers 1–6, 7–12 and 13–20 of CaffeNet, which see up to 51, up to 131 and from 163 pixels on.
+    """
+    tv_weight = 1.0 if phi.receptive_field < 64 else 10.0 if phi.receptive_field < 144 else 100.0
+    descent = Descent2015(((100, 1.0), (200, 0.1), (100, 0.01)), tv_weight)
+    return Schedule(jitter=max(math.floor(phi.stride / 4 + 0.5), 1), cvpr2015=descent)
 
 
 def _cnn(phi: Representation) -> Schedule:

@@ -20,9 +20,10 @@ from unfeature.io.images import AnyImage, image_of, with_channels
 from unfeature.io.memory import bytes_of
 
 from .engine import Outcome, Progress, descend
+from .measures import relative_errors
 from .objectives import Objective, squared_norm
 from .recipes import Recipe, without_steps
-from .result import Result, relative_errors
+from .result import Result
 
 VECTORS = 8  # of coordinates that a run holds beside the history of L-BFGS
 COORDINATES = 1.5  # a pixel, at most: Fourier coefficients have a margin

@@ -73,7 +73,9 @@ REPRESENTATIONS: dict[str, Callable[[], Representation]] = {
 PRIORS: dict[str, Callable[[], Prior]] = {
     "range": BoundedRange,
     "range-2": partial(BoundedRange, alpha=2.0),
+    "range-2015": partial(BoundedRange, pixels=50.0, colours=False),
     "variation": TotalVariation,
+    "variation-2015": partial(TotalVariation, pixels=50.0),
     "variation-1": partial(TotalVariation, beta=1.0),
     "variation-1.5": partial(TotalVariation, beta=1.5),
     "variation-3": partial(TotalVariation, beta=3.0),

@@ -21,8 +21,9 @@ import torch
 from unfeature.baselines import METHODS
 from unfeature.baselines.base import Baseline
 from unfeature.benchmarks import TABLES, measures, report, runner, study
-from unfeature.benchmarks.page import ERROR, summary
-from unfeature.benchmarks.tables.hog import PUBLISHED, Hog, beside_published, collection_digest
+from unfeature.benchmarks.page import DEVIATION, ERROR, EUCLIDEAN, summary
+from unfeature.benchmarks.tables.cvpr2015 import Descriptors2015
+from unfeature.benchmarks.tables.descriptors import Descriptors, collection_digest
 from unfeature.benchmarks.tables.speed import interleaved
 from unfeature.benchmarks.tables.starts import over_starts
 from unfeature.benchmarks.tasks import Outcome, Plan, Record, Row, Store, Task, execute, facts, to_webp
@@ -49,7 +50,8 @@ def finished(photographs, tmp_path_factory) -> Path:
     """The folder of one undisturbed run, in this process."""
     out = tmp_path_factory.mktemp("finished")
     with pytest.raises(SystemExit) as stop:
-        main(["bench", "hog", "--images", str(photographs), "--out", str(out), "--jobs", "1", *map(str, SHORT)])
+        main(["bench", "descriptors", "--images", str(photographs), "--out", str(out), "--jobs", "1",
+              *map(str, SHORT)])
     assert stop.value.code == 0
     return out
 
@@ -95,7 +97,7 @@ def test_every_row_says_where_it_was_made_and_what_was_measured(finished):
         assert (one["threads"], one["seed"], one["evaluations"]) == (1, 0, 30)
         assert one["version"] == facts(1)["version"] and one["commit"] and "cores" in one["hardware"]
         assert 0 < one["error"] < one["error_centred"] and abs(one["correlation"]) <= 1
-        assert one["cvpr15"] > 0 and one["psnr"] > 0 and one["seconds"] > 0
+        assert one["euclidean"] > 0 and one["psnr"] > 0 and one["seconds"] > 0
     means = {(f, m): np.mean([r["error"] for r in rows if (r["feature"], r["method"]) == (f, m)])
              for f in ("hog", "hogb") for m in ("best", "ijcv2016")}
     assert means["hog", "best"] < means["hog", "ijcv2016"]
@@ -149,7 +151,7 @@ def test_a_photograph_that_cannot_be_read_fails_alone(photographs, tmp_path):
     for path in photographs.iterdir():
         (images / path.name).write_bytes(path.read_bytes())
     (images / "zebra.png").write_bytes(b"no picture")
-    page, failures = runner.bench("hog", jobs=1, images=images, out=tmp_path / "out", methods=("ijcv2016",),
+    page, failures = runner.bench("descriptors", jobs=1, images=images, out=tmp_path / "out", methods=("ijcv2016",),
                                   features=("hog",), side=64, steps=2)
     assert len(failures) == 3 and all("zebra.png cannot be read" in reason for reason in failures.values())
     assert len(rows_of(tmp_path / "out")) == 3
@@ -158,15 +160,15 @@ def test_a_photograph_that_cannot_be_read_fails_alone(photographs, tmp_path):
 
 def test_killed_twice_and_finished_the_tables_are_the_same(finished, photographs, tmp_path):
     for kills in (1, 2):
-        process = command("hog", "--images", photographs, "--out", tmp_path, *SHORT, "--jobs", 2, wait=False)
+        process = command("descriptors", "--images", photographs, "--out", tmp_path, *SHORT, "--jobs", 2, wait=False)
         deadline = time.monotonic() + 120
-        while len(list(tmp_path.glob("tasks/hog-*/row.json"))) < 3 * kills and process.poll() is None:
+        while len(list(tmp_path.glob("tasks/descriptors-*/row.json"))) < 3 * kills and process.poll() is None:
             assert time.monotonic() < deadline
             time.sleep(0.02)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         assert not (tmp_path / "rows.csv").exists()
-    done = command("hog", "--images", photographs, "--out", tmp_path, *SHORT, "--jobs", 2)
+    done = command("descriptors", "--images", photographs, "--out", tmp_path, *SHORT, "--jobs", 2)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(tmp_path / "report.html")
     assert rows_of(tmp_path) == rows_of(finished)
@@ -179,7 +181,7 @@ def test_killed_twice_and_finished_the_tables_are_the_same(finished, photographs
 
 @pytest.mark.parametrize(("kills", "reasons"), [(1, ["", ""]), (3, ["its process died each time it was tried", ""])])
 def test_a_process_that_dies_is_replaced_and_its_task_tried_three_times(kills, reasons, photographs, tmp_path):
-    tasks = Hog(images=photographs, out=tmp_path, count=2).pictures(64)
+    tasks = Descriptors(images=photographs, out=tmp_path, count=2).pictures(64)
     killed = []
 
     def kill():
@@ -195,16 +197,6 @@ def test_a_process_that_dies_is_replaced_and_its_task_tried_three_times(kills, r
     records = {record.task.key: record.failure for record in runner.in_processes(1, tasks)}
     killer.join()
     assert [records[task.key] for task in tasks] == reasons
-
-
-def test_normaliser_is_the_mean_pair_distance_of_a_position():
-    rng = np.random.default_rng(0)
-    a, b, c = rng.random((4, 6, 3)), rng.random((5, 4, 3)), rng.random((4, 4, 3))
-    by_hand = [np.square(p[:4, :4] - q[:4, :4]).sum() / 16 for p, q in ((a, b), (a, c), (b, c))]
-    assert measures.normaliser([a, b, c]) == pytest.approx(np.mean(by_hand))
-    assert measures.normaliser([a[0, 0], b[0, 0]]) == pytest.approx(np.square(a[0, 0] - b[0, 0]).sum())
-    with pytest.raises(ValueError, match="two photographs"):
-        measures.normaliser([a])
 
 
 def test_likeness_of_an_image_with_itself_and_with_its_negative():
@@ -231,11 +223,11 @@ def test_deviations_over_starts():
 
 
 def test_published_figures_stand_beside_ours():
-    rows = [Row("k", {"feature": "hog", "method": "cvpr2015"}, {"cvpr15": value}, {}, {}) for value in (0.2, 0.3)]
-    table = beside_published(rows)
-    assert [cell.text for cell in table.rows[0]][:5] == ["hog", "cvpr2015", "CVPR’15 error, %", "28.1 ± 7.9",
-                                                         "25.00 ± 9.80"]
-    assert len(table.rows) == 1 and all(figure.differs for figure in PUBLISHED)
+    rows = [Row("k", {"feature": "hog", "method": "cvpr2015"}, {"euclidean": value}, {}, {}) for value in (0.2, 0.3)]
+    table = summary("t", "T", rows, Descriptors2015.by, (EUCLIDEAN,), DEVIATION, Descriptors2015.published)
+    assert table.columns[3:] == ("published: euclidean error, %", "euclidean error, %")
+    assert [cell.text for cell in table.rows[0]] == ["hog", "cvpr2015", "2", "28.10 ± 7.9", "25.00 ± 7.07"]
+    assert "standard deviation" in table.note and "Mahendran & Vedaldi 2015" in table.note
 
 
 def test_timings_are_interleaved_and_equally_many():
@@ -252,17 +244,22 @@ def test_markdown_holds_the_summaries_and_no_paths(finished, tmp_path, capsys):
     assert stop.value.code == 0 and str(tmp_path / "tables.md") in capsys.readouterr().out
     assert "| descriptor | method | images | relative error |" in re.sub(" +", " ", text)
     assert "commit" in text and "cores" in text
+    assert "--features hog,hogb --methods best,ijcv2016 --side 64 --steps 30`" in text
     assert "every-image" not in text and str(finished) not in text and "/tmp" not in text
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    (("hog", "--methods", "best,nonsense"), "unknown method 'nonsense'"),
-    (("hog", "--features", "hugs"), "unknown descriptor 'hugs'"),
+    (("descriptors", "--methods", "best,nonsense"), "unknown method 'nonsense'"),
+    (("descriptors", "--features", "hugs"), "unknown descriptor 'hugs'"),
     (("starts", "--features", "bovw"), "unknown descriptor 'bovw'"),
-    (("hog", "--methods", "ridge"), "ridge learns from photographs"),
+    (("descriptors", "--methods", "ridge"), "ridge learns from photographs"),
     (("cnn",), "name a network with --net"),
+    (("caricatures",), "name a network with --net"),
+    (("mosaics",), "name a network with --net"),
+    (("mosaics", "--net", "squeezenet1_0", "--weights", __file__, "--classes", "dog"), "classes are whole numbers"),
+    (("hoggles",), "paired-dictionary learns from photographs"),
     (("templates",), "holds no .npz files"),
-    (("hog", "--scheduler", "tcp://127.0.0.1:9"), "no Dask scheduler at tcp://127.0.0.1:9"),
+    (("descriptors", "--scheduler", "tcp://127.0.0.1:9"), "no Dask scheduler at tcp://127.0.0.1:9"),
 ])
 def test_mistakes_are_answered_in_one_line(arguments, message, photographs, tmp_path, capsys):
     pytest.importorskip("distributed") if "--scheduler" in arguments else None
@@ -284,7 +281,7 @@ def test_tables_are_csv_with_margins_apart():
 
 def test_each_method_is_planned_for_the_descriptors_that_it_inverts(photographs, tmp_path):
     folders = {"images": photographs, "out": tmp_path}
-    everything = Hog(**folders, features=("hog", "bovw", "brief", "keypoints"), train=(photographs,))
+    everything = Descriptors(**folders, features=("hog", "bovw", "brief", "keypoints"), train=(photographs,))
     tasks = everything.plan().tasks
     found = {(task.settings["feature"], task.settings["method"]) for task in tasks}
     assert {f for f, m in found if m == "jigsaw"} == {"bovw"}
@@ -294,19 +291,21 @@ def test_each_method_is_planned_for_the_descriptors_that_it_inverts(photographs,
     assert {m for f, m in found if f == "bovw"} == {"jigsaw", "direct", "upconv", *PRESETS}
     assert {m for f, m in found if f == "brief"} >= {"primal-dual", "ridge", "best"}
     with pytest.raises(ValueError, match="jigsaw inverts none of hog: add --features bovw"):
-        Hog(**folders, features=("hog",), methods=("jigsaw",), train=(photographs,)).plan()
+        Descriptors(**folders, features=("hog",), methods=("jigsaw",), train=(photographs,)).plan()
     with pytest.raises(ValueError, match="keypoints learns from photographs"):
-        Hog(**folders, features=("keypoints",), methods=("keypoints",)).plan()
+        Descriptors(**folders, features=("keypoints",), methods=("keypoints",)).plan()
 
 
 def test_methods_for_words_bits_and_keypoints_are_learned_and_measured(photographs, tmp_path, monkeypatch):
     monkeypatch.setattr("unfeature.benchmarks.protocol.WORDS", 6)
     monkeypatch.setattr("unfeature.baselines.jigsaw.PROPOSALS", 50)
     monkeypatch.setattr("unfeature.baselines.primal_dual.STEPS", 20)
-    plan = Hog(images=photographs, out=tmp_path, methods=("jigsaw", "primal-dual", "keypoints"), count=1, side=72,
-               features=("bovw-pyramid", "brief", "keypoints"), train=(photographs, photographs)).plan()
+    plan = Descriptors(
+        images=photographs, out=tmp_path, methods=("jigsaw", "primal-dual", "keypoints"), count=1, side=72,
+        features=("bovw-pyramid", "brief", "keypoints"), train=(photographs, photographs)).plan()
     words, models, others = plan.stages()
-    assert [task.kind for task in (*words, *models, *others)] == ["words", "model", "model", "photograph", *["hog"] * 3]
+    assert [task.kind for task in (*words, *models, *others)] == [
+        "words", "model", "model", "photograph", *["descriptors"] * 3]
     records = [execute(task) for task in (*words, *models, *others)]
     assert [record.failure for record in records] == [""] * 7
     rows = {record.task.settings["method"]: record.values for record in records[4:]}
@@ -343,7 +342,7 @@ def test_a_descriptor_and_a_baseline_added_at_run_time_are_benchmarked(photograp
     monkeypatch.setitem(DESCRIPTORS, "toy", Toy)
     monkeypatch.setitem(METHODS, "bricks", Bricks)
     before = torch.get_num_threads()
-    page, failures = runner.bench("hog", jobs=1, images=photographs, out=tmp_path, count=1, side=64, steps=40,
+    page, failures = runner.bench("descriptors", jobs=1, images=photographs, out=tmp_path, count=1, side=64, steps=40,
                                   features=("toy",), methods=("bricks", "best"))
     rows = {one["method"]: one for one in rows_of(tmp_path)}
     assert failures == {} and "bricks" in page.read_text() and torch.get_num_threads() == before
@@ -378,7 +377,7 @@ def test_photographs_of_equal_names_are_told_apart(tmp_path, monkeypatch):
     monkeypatch.setattr(study, "list_images", lambda folder: sorted(folder.rglob("*.*")))
     for i, name in enumerate(("a/one.png", "b/one.png", "b/two.png", "b/two.jpg")):
         write_png(tmp_path / "images" / name, np.full((8, 8 + (i < 2)), 0.5, dtype=np.float32))
-    table = Hog(images=tmp_path / "images", out=tmp_path, side=64)
+    table = Descriptors(images=tmp_path / "images", out=tmp_path, side=64)
     assert [one.name for one in table.photographs] == ["a/one", "b/one", "b/two.jpg", "b/two.png"]
     tasks = table.tasks({"method": "best"}, {}, 64)
     assert len({task.key for task in tasks}) == len({task.inputs["image"] for task in tasks}) == 4
@@ -386,7 +385,8 @@ def test_photographs_of_equal_names_are_told_apart(tmp_path, monkeypatch):
 
 
 def test_training_folders_with_equal_names_differ(tmp_path, monkeypatch):
-    monkeypatch.setattr("unfeature.benchmarks.tables.hog.list_images", lambda folder: sorted(folder.rglob("*.png")))
+    monkeypatch.setattr("unfeature.benchmarks.tables.descriptors.list_images",
+                        lambda folder: sorted(folder.rglob("*.png")))
     for name in ("one/a/x.png", "two/b/x.png"):
         write_png(tmp_path / name, np.full((8, 8), 0.5, dtype=np.float32))
     assert collection_digest([tmp_path / "one"]) != collection_digest([tmp_path / "two"])

@@ -52,11 +52,11 @@ def test_a_killed_worker_loses_nothing(cluster, tmp_path):
     for name in ("astronaut", "camera", "coffee", "rocket"):
         write_png(images / f"{name}.png", resize_longer(bundled(name), 64))
     out = tmp_path / "out"
-    call = [sys.executable, "-m", "unfeature", "bench", "hog", "--images", images, "--out", out, "--side", 64,
+    call = [sys.executable, "-m", "unfeature", "bench", "descriptors", "--images", images, "--out", out, "--side", 64,
             "--features", "hog", "--methods", "ijcv2016,cvpr2015", "--scheduler", address]
     run = subprocess.Popen(list(map(str, call)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
-    while not list(out.glob("tasks/hog-*/row.json")) and run.poll() is None:
+    while not list(out.glob("tasks/descriptors-*/row.json")) and run.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     os.kill(workers[0].pid, signal.SIGKILL)

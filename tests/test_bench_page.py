@@ -16,7 +16,7 @@ import pytest
 from unfeature.benchmarks import report
 from unfeature.benchmarks.page import ERROR, with_values
 from unfeature.benchmarks.tables.cnn import by_layer
-from unfeature.benchmarks.tables.hog import Hog
+from unfeature.benchmarks.tables.descriptors import Descriptors
 from unfeature.benchmarks.tasks import Row, to_webp
 from unfeature.io.images import bundled, resize_longer, to_grey
 
@@ -67,10 +67,10 @@ def page(tmp_path_factory) -> Path:
     originals = [row(name, "") for name in names]
     rows = [row(name, method, error=float(rng.random()), squared_error=1.0, positions=4, correlation=0.5)
             for method in METHODS for name in names]
-    table = Hog(images=folder, out=folder)
+    table = Descriptors(images=folder, out=folder)
     chart = by_layer([with_values(r, data_weight=1.0) for r in rows], ERROR)
     made = replace(table.page(rows, originals), charts=(chart,))
-    return report.write("hog", made, {"a task": "ValueError: <no>"}, table)
+    return report.write("descriptors", made, {"a task": "ValueError: <no>"}, table)
 
 
 def browse(page: Path, profile: Path, *flags: str) -> subprocess.CompletedProcess[str]:

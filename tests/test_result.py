@@ -7,7 +7,7 @@ import pytest
 
 from unfeature.features.gradients.hog import HOG
 from unfeature.inversion.invert import invert
-from unfeature.inversion.result import Result, relative_errors
+from unfeature.inversion.result import Result
 from unfeature.io.images import read_image
 
 
@@ -78,22 +78,6 @@ def test_damaged_files_are_refused(result, tmp_path, name):
 def test_missing_results_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"result\.json"):
         Result.load(tmp_path / "nowhere")
-
-
-def test_errors_are_those_of_the_formula():
-    code = np.arange(24, dtype=np.float64).reshape(1, 2, 3, 4)
-    found = code + 1
-    relative, centred = relative_errors(found, code)
-    assert relative[0] == pytest.approx(np.sqrt(24 / np.square(code).sum()))
-    spread = code - code.mean((1, 2), keepdims=True)
-    assert centred[0] == pytest.approx(np.sqrt(24 / np.square(spread).sum()))
-    assert np.isnan(relative_errors(np.ones((1, 3)), np.zeros((1, 3)))).all()
-
-
-def test_the_cvpr_error_is_normalised_by_the_given_distance(result):
-    one = result[0]
-    distance = one.error**2 * np.square(one.codes).sum()
-    assert one.error_cvpr15(4.0) == pytest.approx(distance / 4, rel=1e-6)
 
 
 def test_images_of_any_method_are_measured_alike(phi):

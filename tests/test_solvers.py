@@ -1,5 +1,8 @@
 """Every solver on every problem, alone and in batches."""
 
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +10,9 @@ from scipy.optimize import minimize
 
 from tests.contract_list import SOLVERS
 from unfeature.features.backend import backend
+from unfeature.features.gradients.hog import HOG
+from unfeature.inversion.invert import invert
+from unfeature.inversion.recipes import recipe_for
 from unfeature.inversion.solvers.first_order import AdaGrad, Momentum
 from unfeature.inversion.solvers.lbfgs import LBFGS
 
@@ -162,6 +168,25 @@ def test_momentum_follows_the_published_update():
     for _ in range(2):
         solver.tell(torch.zeros(1), g)
     torch.testing.assert_close(solver.point, -(1.0 + 1.9) * g)
+
+
+def test_momentum_rests_when_its_rate_changes():
+    g = torch.ones(1, 1, 1, 2)
+    solver = Momentum(step=0.5, memory=0.9, pixels=4.0)
+    solver.begin(torch.zeros(1, 1, 1, 2))
+    solver.tell(torch.zeros(1), g)
+    solver.next_stage(rate=0.1, changed=False)
+    solver.tell(torch.zeros(1), g)
+    torch.testing.assert_close(solver.point, -(2.0 + 0.2) * g)
+
+
+def test_a_descent_that_diverges_says_so_and_ends_with_the_last_finite_image():
+    phi = HOG()
+    code = phi(np.random.default_rng(7).random((32, 32)).astype(np.float32))
+    recipe = recipe_for(phi, "cvpr2015")
+    result = invert(phi, code, preset=replace(recipe, solver=partial(recipe.solver, step=0.01)))
+    assert result.status.startswith("non-finite values at evaluation")
+    assert np.isfinite(result.images).all() and np.isfinite(result.error)
 
 
 def test_an_empty_history_is_refused():

@@ -175,8 +175,9 @@ def test_the_command_learns(model, images, tmp_path, capsys):
     for number, image in enumerate(images[:2]):
         write_png(tmp_path / "photographs" / f"{number}.png", np.kron(image, np.ones((3, 3))))
     with pytest.raises(SystemExit) as stop:
-        main(["learn", "uncertainty", str(tmp_path / "photographs"), "--feature", "hog", "--cell-size", "6", "--decoder",
-              str(tmp_path / "decoder.safetensors"), "--steps", "2", "-o", str(tmp_path / "u.safetensors")])
+        main(["learn", "uncertainty", str(tmp_path / "photographs"), "--feature", "hog", "--cell-size", "6",
+              "--decoder", str(tmp_path / "decoder.safetensors"), "--steps", "2", "-o",
+              str(tmp_path / "u.safetensors")])
     assert (stop.value.code, capsys.readouterr().out) == (0, f"{tmp_path / 'u.safetensors'}\n")
     assert Uncertainty.load(tmp_path / "u.safetensors").decoder == model.digest
     assert not (tmp_path / "u.safetensors.partial").exists()

@@ -47,10 +47,11 @@ def bench() -> None:
 
     \b
     Examples:
-      unfeature bench hog --images photographs/ --train others/ --count 20 --out hog/
-      unfeature bench hog --images photographs/ --features hog,dpm --methods best,fast --out hog/
+      unfeature bench descriptors --images photographs/ --train others/ --count 20 --out hog/
+      unfeature bench descriptors --images photographs/ --features hog,dpm --methods best,fast --out hog/
       unfeature bench cnn --images photographs/ --net vgg-m --weights imagenet-vgg-m.mat --out cnn/
-      unfeature bench tables hog/ cnn/ -o tables.md
+      unfeature bench cvpr2015 --images photographs/ --weights squeezenet1_0.safetensors --out cvpr2015/
+      unfeature bench tables cvpr2015/ cnn/ -o tables.md
     """
 
 
@@ -89,8 +90,9 @@ def option(field: dataclasses.Field[Any], kind: Any, about: Any) -> click.Option
     required = field.default is dataclasses.MISSING
     shown = not required and field.default not in (None, ())
     usual: dict[str, Any] = {} if required else {"default": field.default, "show_default": shown}
-    return click.Option([*FLAGS.get(field.name, (f"--{field.name}",)), field.name], type=chosen, help=about.help,
-                        required=required, multiple=several, **usual)
+    flags = FLAGS.get(field.name, (f"--{field.name.replace('_', '-')}",))
+    return click.Option([*flags, field.name], type=chosen, help=about.help, required=required, multiple=several,
+                        **usual)
 
 
 @bench.command("tables")

@@ -13,10 +13,10 @@ from unfeature.features.networks.cnn import CNN
 from unfeature.show.curves import Series, line_chart
 
 from ..measures import interval
-from ..page import CORRELATION, CVPR15, ERROR, NATURALNESS, SECONDS, Metric, groups
+from ..page import CORRELATION, ERROR, EUCLIDEAN, NATURALNESS, SECONDS, Metric, Metrics, groups
 from ..protocol import SIDE, Problem
 from ..study import CodeStudy, DataWeights, Features, Methods, Side
-from ..tasks import Outcome, Plan, Row, Settings, Task
+from ..tasks import Outcome, Row, Settings, Task
 
 LAST = {"squeezenet1_0": "pool_final", "torchvision-squeezenet1_0": "pool_final"}
 """The layer of the scores, where it is not fc8."""
@@ -30,26 +30,19 @@ class Cnn(CodeStudy):
     title = "Layers of a network, inverted"
     heading = "Layers"
     lead = (
-        "Layers of a network, inverted with different weights C of the code against the priors. Naturalness is the "
-        "intersection of the image’s and the photograph’s histograms of gradient directions; the label is the "
-        "network’s first choice."
+        "What to see: a larger weight C of the code against the priors buys accuracy at the cost of naturalness. "
+        "Naturalness is the intersection of the image’s and the photograph’s histograms of gradient directions; the "
+        "label is the network’s first choice."
     )
     by: ClassVar = {"method": "method", "feature": "layer", "data_weight": "C"}
-    metrics = (ERROR, CVPR15, NATURALNESS, CONSISTENCY, CORRELATION, SECONDS)
+    metrics: ClassVar[Metrics] = (ERROR, EUCLIDEAN, NATURALNESS, CONSISTENCY, CORRELATION, SECONDS)
     across = ("method", "data_weight")
-    normalised = True
+    divided = network_only = True
 
     features: Features = field(default=(), init=False)
     side: Side = field(default=SIDE, init=False)
     methods: Methods = ("ijcv2016", "best")
     data_weights: DataWeights = (1.0, 20.0, 100.0, 300.0)
-
-    def plan(self) -> Plan:
-        """A row for each layer, method, C and photograph."""
-        if self.net is None:
-            raise ValueError("name a network with --net and its weights with --weights, such as --net squeezenet1_0 "
-                             "--weights squeezenet1_0.safetensors")
-        return super().plan()
 
     def variants(self) -> list[Settings]:
         """Each C."""
@@ -77,14 +70,14 @@ def label(scores: CNN, image: NDArray[Any]) -> int:
         return int(code.reshape(1, code.shape[1], -1).mean(2).argmax())
 
 
-def by_layer(rows: list[Row], metric: Metric) -> str:
-    """One curve for each method and C: a quantity over the layers, in their order."""
+def by_layer(rows: list[Row], metric: Metric, name: str = "C", key: str = "data_weight") -> str:
+    """One curve for each method and setting, C or another: a quantity over the layers, in their order."""
     layers = list(dict.fromkeys(row["feature"] for row in rows))
     series = []
-    for (method, data_weight), members in groups(rows, ("method", "data_weight")).items():
+    for (method, setting), members in groups(rows, ("method", key)).items():
         found = [interval(row[metric.name] for row in members if row["feature"] == layer) for layer in layers]
         mean, margin = np.array(found).T * metric.factor
         places, edges = np.arange(1, len(layers) + 1), np.nan_to_num(margin)
-        series.append(Series(f"{method}, C = {data_weight:g}", places, mean, low=mean - edges, high=mean + edges))
+        series.append(Series(f"{method}, {name} = {setting:g}", places, mean, low=mean - edges, high=mean + edges))
     listed = " · ".join(f"{i} {layer}" for i, layer in enumerate(layers, start=1))
     return line_chart(series, f"layer: {listed}", metric.title)

@@ -10,8 +10,9 @@ import torch
 
 from unfeature.features.base import Representation
 from unfeature.features.masks import centre_mask, channel_mask
+from unfeature.inversion.recipes import Recipe
 
-from ..page import CORRELATION, ERROR, SECONDS, SSIM, Metric
+from ..page import CORRELATION, ERROR, SECONDS, SSIM, Metric, Metrics
 from ..protocol import Problem
 from ..study import CodeStudy
 from ..tasks import Outcome, Settings, Task
@@ -26,12 +27,14 @@ class Groups(CodeStudy):
     title = "Parts of codes"
     heading = "Parts of codes"
     lead = (
-        "The inversion sees only a part of the code: the first or second half of the channels (the two groups of "
-        "AlexNet’s filters), or the central 5 × 5 positions. The priors decide what the rest of the code would."
+        "What to see: how much of the whole code a part decides. The inversion sees only the first or second half of "
+        "the channels (the two groups of AlexNet’s filters), or the central 5 × 5 positions. The priors decide what "
+        "the rest of the code would."
     )
     by: ClassVar = {"feature": "descriptor", "method": "method", "part": "part"}
-    metrics = (Metric("error_part", "error of the part", 4), replace(ERROR, title="error of the whole code"),
-               CORRELATION, SSIM, SECONDS)
+    metrics: ClassVar[Metrics] = (
+        Metric("error_part", "error of the part", 4), replace(ERROR, title="error of the whole code"), CORRELATION,
+        SSIM, SECONDS)
     across = ("part",)
 
     def variants(self) -> list[Settings]:
@@ -41,11 +44,15 @@ class Groups(CodeStudy):
     @staticmethod
     def work(task: Task) -> Outcome:
         """Invert a part of the code."""
-        problem = Problem.of(task)
-        code = problem.code
-        mask = part_mask(tuple(code.shape[1:]), task.settings["part"]).to(code)
-        result = problem.invert(task.settings["method"], mask=mask)
-        return problem.outcome(result, error_part=part_error(problem.phi, result.image, code, mask))
+        return part_inverted(Problem.of(task), task.settings["method"])
+
+
+def part_inverted(problem: Problem, preset: str | Recipe) -> Outcome:
+    """Invert the part of a code that the task names."""
+    code = problem.code
+    mask = part_mask(tuple(code.shape[1:]), problem.task.settings["part"]).to(code)
+    result = problem.invert(preset, mask=mask)
+    return problem.outcome(result, error_part=part_error(problem.phi, result.image, code, mask))
 
 
 def part_mask(code_shape: tuple[int, ...], part: str) -> torch.Tensor:

@@ -11,7 +11,7 @@ from unfeature.inversion.recipes import Recipe, Stage, ijcv2016
 from unfeature.inversion.schedules import schedule_for
 from unfeature.inversion.views import random_shifts
 
-from ..page import CENTRED, CORRELATION, ERROR, NATURALNESS, SECONDS, SSIM
+from ..page import CENTRED, CORRELATION, ERROR, NATURALNESS, SECONDS, SSIM, Metrics
 from ..protocol import Problem
 from ..study import CodeStudy, DataWeights, Methods
 from ..tasks import Outcome, Settings, Task
@@ -26,12 +26,12 @@ class Regularizers(CodeStudy):
     title = "Priors, jitter and C"
     heading = "Variants"
     lead = (
-        "The published settings (ijcv2016) without priors, with other exponents β of the bounded variation, with and "
-        "without jitter, and with other weights C of the code. Jitter is a quarter of the stride, or as the variant "
-        "says."
+        "What to see: what each part of the prior costs in accuracy, and buys in naturalness. The published settings "
+        "(ijcv2016) without priors, with other exponents β of the bounded variation, with and without jitter, and "
+        "with other weights C of the code. Jitter is a quarter of the stride, or as the variant says."
     )
     by: ClassVar = {"feature": "descriptor", "method": "variant"}
-    metrics = (ERROR, CENTRED, NATURALNESS, CORRELATION, SSIM, SECONDS)
+    metrics: ClassVar[Metrics] = (ERROR, CENTRED, NATURALNESS, CORRELATION, SSIM, SECONDS)
 
     methods: Methods = field(default=(), init=False)
     data_weights: DataWeights = (1.0, 20.0, 100.0, 300.0)

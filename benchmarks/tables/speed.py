@@ -44,9 +44,9 @@ class Speed(Study):
 
     title = "Speed"
     lead = (
-        "Repeats are interleaved: the calls of a comparison take turns in one process, with the threads stated. Other "
-        "programs on the machine disturb the processor’s time least; it is a median too. “Of the first” divides it by "
-        "that of the comparison’s first line."
+        "What to see: “of the first”, the processor’s time divided by that of the comparison’s first line. Repeats "
+        "are interleaved: the calls of a comparison take turns in one process, with the threads stated. Other "
+        "programs on the machine disturb the processor’s time least; it is a median too."
     )
     by: ClassVar = {"comparison": "what", "contestant": "who", "pixels": "pixels", "threads": "threads"}
     metrics = (Metric("median", "median, ms", 2, 1e3), Metric("low", "quickest, ms", 2, 1e3),

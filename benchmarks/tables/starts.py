@@ -21,9 +21,9 @@ class Starts(CodeStudy):
     title = "Several starts"
     heading = "Several starts"
     lead = (
-        "Each code inverted from several starts. The deviation of the error is over the starts; the correlation "
-        "between starts is the mean over pairs of images, the deviation of a pixel over the images, averaged over "
-        "pixels."
+        "What to see: errors over starts hardly deviate, however unlike the images are. The deviation of the error is "
+        "over the starts; the correlation between starts is the mean over pairs of images, the deviation of a pixel "
+        "over the images, averaged over pixels."
     )
     by: ClassVar = {"feature": "descriptor", "method": "method"}
     metrics = (

@@ -28,12 +28,12 @@ CONTRAST = 0.2
 class Templates(Study):
     """Draw linear templates, .npz files of part filters on DPM features; --images is their folder."""
 
-    title = "Templates as images"
+    title = heading = "Templates as images"
     lead = (
-        "Linear templates w on HOG, ordered as in part models, release 5: the image x to which the template responds "
-        "most, against the priors, with the parameterization, solver and stages of the preset for inversions. HOG does "
-        "not tell contrast; images are shown with a standard deviation of 0.2. A template’s own picture shows its "
-        "positive weights, and beside them its negative ones."
+        "What to see: the object that the model detects. Linear templates w on HOG, ordered as in part models, "
+        "release 5: the image x to which the template responds most, against the priors, with the parameterization, "
+        "solver and stages of the preset for inversions. HOG does not tell contrast; images are shown with a standard "
+        "deviation of 0.2. A template’s own picture shows its positive weights, and beside them its negative ones."
     )
     by: ClassVar = {"name": "model", "method": "method", "cells": "cells"}
     metrics = (Metric("response", "⟨Φ(x), w⟩", 3), Metric("cosine", "cosine of Φ(x) and w"), EVALUATIONS, SECONDS)

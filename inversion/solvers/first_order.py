@@ -74,26 +74,44 @@ class FirstOrder(Solver):
     def _step(self, gradient: Tensor, pixels: int) -> Tensor: ...
 
 
+class Resting(FirstOrder):
+    """A solver that starts from rest, d = 0, whenever its rate changes."""
+
+    def next_stage(self, rate: float, changed: bool) -> None:
+        """Another rate starts from rest."""
+        if rate != self.rate:
+            self.velocity = torch.zeros_like(self.velocity)
+        super().next_stage(rate, changed)
+
+
 @dataclass(eq=False)
-class Momentum(FirstOrder):
+class Momentum(Resting):
     """Gradient descent with momentum: d ← μ d − rate · step · P · g, z ← z + d (Mahendran & Vedaldi 2015, §3.3).
 
     Parameters
     ----------
     step, memory : float
         For each of the P pixels, as objectives are means over them; μ.
+    pixels : float, optional
+        P; None is the image's own number.
+
+    Notes
+    -----
+    d is reset when the rate changes.
     """
 
     step: float
     memory: float = 0.9
+    pixels: float | None = None
 
     def _step(self, gradient: Tensor, pixels: int) -> Tensor:
-        self.velocity = self.memory * self.velocity - self.rate * self.step * pixels * gradient
+        scale = self.rate * self.step * (self.pixels or pixels)
+        self.velocity = self.memory * self.velocity - scale * gradient
         return self.velocity
 
 
 @dataclass(eq=False)
-class AdaGrad(FirstOrder):
+class AdaGrad(Resting):
     r"""AdaGrad with forgetting and momentum.
 
     G ← μ G + g²,  d ← μ d − step · g / (damping / (rate · P) + √G),  z ← z + d
@@ -126,12 +144,6 @@ class AdaGrad(FirstOrder):
             self.squares.mul_(self.memory).addcmul_(gradient, gradient)
             self.velocity.mul_(self.memory).addcdiv_(gradient, self.squares.sqrt().add_(damping), value=-self.step)
         return self.velocity
-
-    def next_stage(self, rate: float, changed: bool) -> None:
-        """Another rate starts from rest."""
-        if rate != self.rate:
-            self.velocity = torch.zeros_like(self.velocity)
-        super().next_stage(rate, changed)
 
 
 @dataclass(eq=False)

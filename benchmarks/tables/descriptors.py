@@ -1,4 +1,4 @@
-"""``unfeature bench hog``: every method on every hand-made descriptor, beside the published figures."""
+"""``unfeature bench descriptors``: every method on every hand-made descriptor."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, ClassVar
 
 import numpy as np
 
@@ -15,47 +15,35 @@ from unfeature.baselines.keypoints import Keypoints, SIFTKeypoints
 from unfeature.features.base import Representation
 from unfeature.features.words.vocabulary import Vocabulary
 from unfeature.inversion import PRESETS
+from unfeature.inversion.result import Result
 from unfeature.io.images import list_images
 
 from .. import protocol
-from ..measures import interval, likeness
-from ..page import (
-    CORRELATION,
-    CVPR15,
-    EFFORT,
-    ERROR,
-    ERRORS,
-    LIKENESS,
-    Cell,
-    Metric,
-    Table,
-    groups,
-    link_to,
-    number,
-    text,
-)
+from ..measures import likeness
+from ..page import EFFORT, ERRORS, LIKENESS, Metrics
 from ..protocol import SIDE, Problem, descriptor, image_for
 from ..study import Features, Names, Option, Side, Steps, Study, chosen
-from ..tasks import Inputs, Outcome, Plan, Row, Settings, Task, Work, digest
+from ..tasks import Inputs, Outcome, Plan, Settings, Task, Work, digest
 
 POINTS = "keypoints"
 """SIFT at interest points: a descriptor and a baseline in one."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hog(Study):
-    """Invert descriptors with every method, beside the published figures."""
+class Descriptors(Study):
+    """Invert descriptors with every method."""
 
     title = "Descriptors, inverted"
     heading = "Methods"
     lead = (
-        "Images found from the codes of photographs. The relative error is ‖Φ(x) − Φ₀‖ / ‖Φ₀‖, which is small wherever "
-        "codes have no negative values; the centred error divides by ‖Φ₀ − its mean cell‖ instead. The CVPR’15 error "
-        "is ‖Φ(x) − Φ₀‖² over the mean squared distance between the codes of two photographs. Correlation, SSIM and "
+        "What to see: which method keeps most of the code (errors) and most of the photograph (correlation, SSIM). "
+        "The relative error is ‖Φ(x) − Φ₀‖ / ‖Φ₀‖, which is small wherever codes have no negative values; the centred "
+        "error divides by ‖Φ₀ − its mean cell‖ instead. The euclidean error divides by the mean distance between the "
+        "codes of two photographs, the squared error ‖Φ(x) − Φ₀‖² by the mean of their squares. Correlation, SSIM and "
         "PSNR are with the photograph."
     )
     by: ClassVar = {"feature": "descriptor", "method": "method"}
-    metrics = (*ERRORS, *LIKENESS, *EFFORT)
+    metrics: ClassVar[Metrics] = (*ERRORS, *LIKENESS, *EFFORT)
 
     features: Features = ("hog", "hogb", "dsift")
     methods: Annotated[Names | None, Option("Presets and baselines [all that apply].")] = None
@@ -64,13 +52,17 @@ class Hog(Study):
     side: Side = SIDE
     steps: Steps = None
 
-    def plan(self) -> Plan:
-        """A row for each descriptor, each method that inverts it, and each photograph."""
+    def pairs(self) -> dict[str, list[str]]:
+        """The methods of each descriptor: those that invert it."""
         known = (*protocol.descriptor_names(), *protocol.WORD_CODES, POINTS)
         features = chosen(self.features, known, "descriptor")
         methods = self._methods(features, known)
+        return {feature: [method for method in methods if fits(method, feature)] for feature in features}
+
+    def plan(self) -> Plan:
+        """A row for each descriptor, method and photograph."""
         prepared, rows = self.pictures(self.side), []
-        for feature in features:
+        for feature, methods in self.pairs().items():
             settings, inputs = {"feature": feature}, {}
             if feature in protocol.WORD_CODES:
                 prepared.append(words := self._words())
@@ -78,12 +70,11 @@ class Hog(Study):
             if feature != POINTS:
                 prepared += self.normaliser(settings, inputs, self.side)
             for method in methods:
-                if fits(method, feature):
-                    own, files = {**settings, "method": method}, dict(inputs)
-                    if learns(method):
-                        prepared.append(model := self._model(own, inputs))
-                        own["model"], files["model"] = model.key, model.output or model.inputs["model"]
-                    rows += self.tasks(own, files, self.side, self.steps if method in PRESETS else None)
+                own, files = {**settings, "method": method}, dict(inputs)
+                if learns(method):
+                    prepared.append(model := self._model(own, inputs))
+                    own["model"], files["model"] = model.key, model.output or model.inputs["model"]
+                rows += self.tasks(own, files, self.side, self.steps if method in PRESETS else None)
         return Plan(tuple(rows), tuple(prepared))
 
     def _methods(self, features: Names, known: Names) -> Names:
@@ -123,23 +114,20 @@ class Hog(Study):
     @staticmethod
     def work(task: Task) -> Outcome:
         """Encode the photograph, find an image, and measure it."""
-        method, seed = task.settings["method"], task.settings["seed"]
-        if method == POINTS:
+        if task.settings["method"] == POINTS:
             return from_keypoints(task)
         problem = Problem.of(task)
-        if method in PRESETS:
-            result = problem.invert(method)
-        else:
-            phi, kind = problem.phi.cpu(), METHODS[method]
-            baseline = kind.load(task.inputs["model"], phi) if kind.learned else kind.of(phi)
-            result = baseline.invert(phi, problem.code.cpu(), size=problem.image.shape[:2], seed=seed)
-        return problem.outcome(result)
+        return problem.outcome(inverted(problem))
 
-    def tables(self, rows: list[Row]) -> tuple[Table, ...]:
-        """The summary, the published figures, and every photograph."""
-        means, everything = super().tables(rows)
-        published = beside_published(rows)
-        return (means, published, everything) if published.rows else (means, everything)
+
+def inverted(problem: Problem) -> Result:
+    """What the method of a task finds."""
+    method, inputs = problem.task.settings["method"], problem.task.inputs
+    if method in PRESETS:
+        return problem.invert(method)
+    phi, kind = problem.phi.cpu(), METHODS[method]
+    baseline = kind.load(inputs["model"], phi) if kind.learned else kind.of(phi)
+    return baseline.invert(phi, problem.code.cpu(), size=problem.image.shape[:2], seed=problem.task.settings["seed"])
 
 
 def fits(method: str, feature: str) -> bool:
@@ -189,7 +177,7 @@ def learn_model(task: Task) -> Outcome:
     else:
         Path(task.output).parent.mkdir(parents=True, exist_ok=True)
         kind.learn(task.inputs["train"].splitlines(), phi, output=task.output, seed=settings["seed"],
-                   side=settings["side"])
+                   side=settings["side"] or None)
     return Outcome({})
 
 
@@ -199,44 +187,3 @@ def learn_words(task: Task) -> Outcome:
     phi = protocol.named_descriptor(protocol.WORDS_OF)
     Vocabulary.learn(files, phi, words=task.settings["count"], seed=task.settings["seed"]).save(str(task.output))
     return Outcome({})
-
-
-class Published(NamedTuple):
-    """A published figure: its row and measure, mean and deviation as text, source, and what differs from ours."""
-
-    feature: str
-    method: str
-    metric: Metric
-    figure: str
-    source: str
-    differs: str
-
-
-OTHER_PHOTOGRAPHS = "the first 100 of ILSVRC-2012 val; ± is the deviation over them"
-SPAMS = ("HOGgles’ algorithm, run again with SPAMS", "all 100 photographs of the sample; 100,000 training windows")
-PUBLISHED = (
-    Published("hog", "paired-dictionary", CVPR15, "66.2 ± 13.7", "Mahendran & Vedaldi 2015, of HOGgles",
-              f"{OTHER_PHOTOGRAPHS}; HOGgles’ own DPM features and dictionary"),
-    Published("hog", "cvpr2015", CVPR15, "28.1 ± 7.9", "Mahendran & Vedaldi 2015", OTHER_PHOTOGRAPHS),
-    Published("hogb", "cvpr2015", CVPR15, "10.67 ± 5.2", "Mahendran & Vedaldi 2015", OTHER_PHOTOGRAPHS),
-    Published("dsift", "cvpr2015", CVPR15, "10.89 ± 7.5", "Mahendran & Vedaldi 2015",
-              f"{OTHER_PHOTOGRAPHS}; bins of 5 pixels"),
-    Published("dpm", "paired-dictionary", ERROR, "0.589", *SPAMS),
-    Published("dpm", "paired-dictionary", CORRELATION, "0.613", *SPAMS),
-)
-
-
-def beside_published(rows: list[Row]) -> Table:
-    """The published figures of the methods and descriptors that the rows have, with ours."""
-    found = groups(rows, tuple(Hog.by))
-    lines = []
-    for known in PUBLISHED:
-        if (members := found.get((known.feature, known.method))) is not None:
-            mean, margin = interval(row[known.metric.name] for row in members)
-            lines.append((text(known.feature), text(known.method), text(known.metric.title),
-                          Cell(known.figure, float(known.figure.partition(" ")[0])),
-                          number(mean, known.metric, link_to(members[0]), margin),
-                          text(known.source), text(known.differs)))
-    columns = ("descriptor", "method", "measure", "published", "ours", "source", "what differs")
-    return Table("published", "Beside the published figures", columns, tuple(lines),
-                 "Ours: mean ± 1.96 standard errors, of the photographs of this run.")
