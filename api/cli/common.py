@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from math import ceil
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unfeature.io.interrupts import uninterrupted
-from unfeature.io.output import result_folder
+from unfeature.io.output import USUAL, result_folder
 
 from . import STOPPED
 from .options import inputs
@@ -76,13 +76,13 @@ def progress_bar(unit: str, quiet: bool = False) -> Iterator[Callable[..., None]
 
 
 @contextmanager
-def searched(search: Callable[[Callable[[Any], None]], Result], quiet: bool, output: Path
-             ) -> Iterator[tuple[Result, Path]]:
+def searched(search: Callable[[Callable[[Any], None]], Result], quiet: bool, output: Path,
+             names: Sequence[str] = USUAL) -> Iterator[tuple[Result, Path]]:
     """Run a search, given its progress callback; yield its result and a folder, whose files will appear in `output`.
 
-    Ctrl-C ends the search early, and nothing that comes after.
+    Their `names` are those of `result_folder`. Ctrl-C ends the search early, and nothing that comes after.
     """
-    with ExitStack() as saved, result_folder(output, inputs()) as place:
+    with ExitStack() as saved, result_folder(output, inputs(), names) as place:
         with progress_bar("step", quiet) as progress:
             result = search(progress)
             saved.enter_context(uninterrupted())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unfeature.io.files import load_array
-from unfeature.io.output import USUAL, result_folder
+from unfeature.io.output import USUAL
 
-from .common import LONGER_SIDE, filling, read_photograph, run, with_photograph
+from .common import LONGER_SIDE, exit_status, filling, read_photograph, searched, with_photograph
 from .feature_command import FeatureCommand
-from .options import FILE, Name, Parsed, shared
+from .options import FILE, Name, Parsed, note_input, shared
 
 if TYPE_CHECKING:
     from unfeature.features.base import Representation
@@ -40,7 +41,7 @@ def _fraction(text: str) -> float:
         preset="best or fast [best].", data_weight="Weight of the code against the priors [the feature's].",
         size=f"Longer side to reduce the photograph to [{LONGER_SIDE}].")
 def metamer(photograph: Path, like: Path, phi: Representation, output: Path, quiet: bool,
-            size: int | tuple[int, int] = LONGER_SIDE, **settings: Any) -> None:
+            size: int | tuple[int, int] = LONGER_SIDE, **settings: Any) -> int:
     """Find an image that has the feature of one photograph and looks like another.
 
     The folder receives preimage.png, image.npy, code.npy, original.png (the photograph), like.png, result.json and
@@ -55,13 +56,14 @@ def metamer(photograph: Path, like: Path, phi: Representation, output: Path, qui
 
     original = read_photograph(photograph, phi, size)
     wanted = filling(read_photograph(like, phi, None), (original.shape[0], original.shape[1]))
-    with result_folder(output, [photograph, like], (*USUAL, "like.png")) as place:
-        result = run(lambda progress: find(phi, phi(original), like=wanted, progress=progress, **settings), quiet)
-        result = with_photograph(result, photograph, original)
+    search = partial(find, phi, phi(original), like=wanted, **settings)
+    with searched(lambda progress: search(progress=progress), quiet, output, (*USUAL, "like.png")) as (found, place):
+        result = with_photograph(found, photograph, original)
         _save(place, result, original=original, like=wanted)
     likeness = ", ".join(f"{one:.3f}" for one in result.provenance["likeness"])
     click.echo(f"relative error {result.error:.4f}, likeness {likeness}, {result.provenance['seconds']:.1f} s: "
                f"{result.status}\n{output / 'report.html'}")
+    return exit_status(result)
 
 
 @click.command("adversarial", cls=FeatureCommand, feature="cnn")
@@ -76,7 +78,7 @@ def metamer(photograph: Path, like: Path, phi: Representation, output: Path, qui
 @shared("steps", "size", "output", "quiet", steps="Gradient evaluations for each bound that is tried [40].",
         size=f"Longer side to reduce the photograph to [{LONGER_SIDE}].")
 def adversarial(photograph: Path, phi: Representation, output: Path, quiet: bool, target: str | None = None,
-                size: int | tuple[int, int] = LONGER_SIDE, **settings: Any) -> None:
+                size: int | tuple[int, int] = LONGER_SIDE, **settings: Any) -> int:
     """Change a photograph as little as possible so that it gets another label, or another feature.
 
     The folder receives preimage.png, image.npy, original.png, change.png (enlarged, about grey), result.json and
@@ -91,31 +93,31 @@ def adversarial(photograph: Path, phi: Representation, output: Path, quiet: bool
     from unfeature.inversion.adversarial import adversarial as find
 
     original = read_photograph(photograph, phi, size)
-    aim, files = _target(target, phi, original)
-    with result_folder(output, [photograph, *files], (*USUAL, "change.png")) as place:
-        result = run(lambda progress: find(phi, original, aim, progress=progress, **settings), quiet)
-        result = with_photograph(result, photograph, original)
+    search = partial(find, phi, original, _target(target, phi, original), **settings)
+    with searched(lambda progress: search(progress=progress), quiet, output, (*USUAL, "change.png")) as (found, place):
+        result = with_photograph(found, photograph, original)
         change = result.image - original
         _save(place, result, original=original, change=0.5 + 0.5 * change / max(float(np.abs(change).max()), 1e-12))
     facts = result.provenance["change"]
     said = f"‖Δ‖∞ {255 * facts['largest']:.3g}/255, ‖Δ‖₂ {facts['length']:.3g}"
     label = result.provenance.get("label")
-    found = (f"relative error {result.error:.4f}" if label is None else
-             f"label {label['before']} → {label['after']} ({label['probability after']:.1%})")
+    reached = (f"relative error {result.error:.4f}" if label is None else
+               f"label {label['before']} → {label['after']} ({label['probability after']:.1%})")
     wanted = label is not None or "bound" not in settings
     missed = ", the target is not reached" if wanted and not facts["reached"] else ""
-    click.echo(f"{found}, {said}{missed}\n{output / 'report.html'}")
+    click.echo(f"{reached}, {said}{missed}\n{output / 'report.html'}")
+    return exit_status(result)
 
 
-def _target(text: str | None, phi: Representation, original: NDArray[Any]) -> tuple[Any, list[Path]]:
-    """The label or code that a text names, and the files it was read from."""
+def _target(text: str | None, phi: Representation, original: NDArray[Any]) -> Any:
+    """The label or code that a text names."""
     if text is None or text.isdecimal():
-        return None if text is None else int(text), []
+        return None if text is None else int(text)
     path = Path(text)
+    note_input(click.get_current_context(), path)
     if path.suffix == ".npy":
-        return load_array(path), [path]
-    other = filling(read_photograph(path, phi, None), (original.shape[0], original.shape[1]))
-    return phi(other), [path]
+        return load_array(path)
+    return phi(filling(read_photograph(path, phi, None), (original.shape[0], original.shape[1])))
 
 
 def _save(folder: Path, result: Result, **pictures: NDArray[Any]) -> None:
