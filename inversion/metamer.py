@@ -28,7 +28,7 @@ BLUR = 8.0  # pixels, at which the likeness is measured
 
 @torch.inference_mode(False)
 def metamer(
-    phi: Representation, code: Code, *, like: NDArray[Any], weight: float = 3.5, cutoff: float = 0.03,
+    phi: Representation, code: Code, *, like: NDArray[Any], weight: float = 5.0, cutoff: float = 0.03,
     preset: str | Recipe = "best", steps: int | None = None, data_weight: float | None = None, starts: int = 1,
     seed: int = 0, memory: int | str | None = None, progress: Callable[[Progress], None] | None = None,
 ) -> Result:

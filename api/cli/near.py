@@ -33,7 +33,7 @@ def _fraction(text: str) -> float:
 @click.argument("photograph", type=FILE)
 @click.option("--like", type=FILE, required=True, metavar="PHOTOGRAPH",
               help="What the image is to look like; its middle is taken, in the size of the first photograph.")
-@click.option("--weight", type=click.FloatRange(0), help="Weight of the likeness against the code [3.5].")
+@click.option("--weight", type=click.FloatRange(0), help="Weight of the likeness against the code [5].")
 @click.option("--cutoff", type=click.FloatRange(0, min_open=True),
               help="Frequencies up to this many cycles a pixel are held near those of --like [0.03].")
 @shared("preset", "steps", "data_weight", "seed", "starts", "memory", "size", "output", "quiet",

@@ -26,6 +26,7 @@ from ..page import (
     ERROR,
     ERRORS,
     LIKENESS,
+    WITHIN,
     Cell,
     Metric,
     Table,
@@ -52,10 +53,10 @@ class Hog(Study):
         "Images found from the codes of photographs. The relative error is ‖Φ(x) − Φ₀‖ / ‖Φ₀‖, which is small wherever "
         "codes have no negative values; the centred error divides by ‖Φ₀ − its mean cell‖ instead. The CVPR’15 error "
         "is ‖Φ(x) − Φ₀‖² over the mean squared distance between the codes of two photographs. Correlation, SSIM and "
-        "PSNR are with the photograph."
+        "PSNR are with the photograph. Within ± 2 σ is the share of the photograph’s pixels, where σ is known."
     )
     by: ClassVar = {"feature": "descriptor", "method": "method"}
-    metrics = (*ERRORS, *LIKENESS, *EFFORT)
+    metrics = (*ERRORS, *LIKENESS, WITHIN, *EFFORT)
 
     features: Features = ("hog", "hogb", "dsift")
     methods: Annotated[Names | None, Option("Presets and baselines [all that apply].")] = None
