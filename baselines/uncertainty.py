@@ -112,7 +112,7 @@ def _calibrate(found: Uncertainty, decoder: DecoderModel, phi: Representation, t
     ratios = torch.cat([ratio_of(found, decoder, phi, x, code).flatten() for x, code in test])
     factor = ratios.square().mean().sqrt()
     with torch.no_grad():
-        found.network.second.bias += 2 * factor.log()
+        found.network.second.bias.add_(2 * factor.log())  # type: ignore[union-attr]
     found.network.half().float().eval()
     found.facts = {"factor": float(factor), "within two": float((ratios.abs() <= 2 * factor).float().mean())}
 

@@ -29,6 +29,7 @@ def measures(result: Result, original: Image) -> dict[str, Any]:
         "error_centred": result.error_centred,
         "distance": result.error * norm,
         **likeness(original, image),
+        "within_two": within_two(result, original),
         "seconds": result.provenance["seconds"],
         "evaluations": result.provenance.get("evaluations"),
         "status": result.status,
@@ -45,6 +46,15 @@ def likeness(original: Image, image: Image) -> dict[str, float]:
         psnr = float(peak_signal_noise_ratio(original, image, data_range=1.0))
     ssim = structural_similarity(min_max_stretch(original), min_max_stretch(image), data_range=1.0, channel_axis=axis)
     return {"correlation": correlation, "ssim": float(ssim), "psnr": psnr, "naturalness": naturalness(original, image)}
+
+
+def within_two(result: Result, original: Image) -> float | None:
+    """Share of the photograph's pixels within ± 2 σ of the image, both about zero with its contrast; None without σ."""
+    if result.uncertainty is None:
+        return None
+    image, photograph = (to_grey(x).astype(np.float64) for x in (result.image, original))
+    wanted = (photograph - photograph.mean()) * (image.std() / max(photograph.std(), 1e-12))
+    return float((np.abs(image - image.mean() - wanted) <= 2 * result.uncertainty).mean())
 
 
 def min_max_stretch(image: Image) -> Image:

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from unfeature.features.base import Representation
 
-from .decoder import CONTRAST
 from .engine import Progress
 from .guidance import with_noise
 from .invert import Code, as_codes, check_code
@@ -23,20 +22,21 @@ from .recipes import METAMER_PRESETS, Recipe, recipe_for
 from .result import Result
 from .search import in_channels_of, result_of, search, seeds_for
 
+LEAST_POWER = 1e-6
 BLUR = 8.0  # pixels, at which the likeness is measured
 
 
 @torch.inference_mode(False)
 def metamer(
-    phi: Representation, code: Code, *, like: NDArray[Any], weight: float = 8.0, cutoff: float = 0.03,
+    phi: Representation, code: Code, *, like: NDArray[Any], weight: float = 5.0, cutoff: float = 0.03,
     preset: str | Recipe = "best", steps: int | None = None, data_weight: float | None = None, starts: int = 1,
     seed: int = 0, memory: int | str | None = None, progress: Callable[[Progress], None] | None = None,
 ) -> Result:
     r"""Find an image with a given code that looks like another image.
 
-    x* = argmin_x C ‖Φ(x) − Φ₀‖² / ‖Φ₀‖² + w mean(L(x − g)²) / 0.2² + R(x),  from g
+    x* = argmin_x C ‖Φ(x) − Φ₀‖² / ‖Φ₀‖² + w mean(L(x − g)²) / mean(L(g − ḡ)²) + R(x),  from g
 
-    L keeps the frequencies up to k.
+    L keeps the frequencies up to k, ḡ is the mean of g.
 
     Parameters
     ----------
@@ -76,14 +76,23 @@ def metamer(
     size = check_code(phi, target, (wanted.shape[2], wanted.shape[3]), isinstance(code, Tensor))
     seeds = seeds_for(seed, starts, len(target))
     recipe = recipe_for(phi, preset, METAMER_PRESETS, steps, data_weight)
-    held = Near(wanted, weight, [(cutoff, CONTRAST**2 / min(1.0, np.pi * cutoff**2))], cutoff)
-    recipe = replace(recipe, priors=(*recipe.priors, held))
+    recipe = replace(recipe, priors=(*recipe.priors, Near(wanted, weight / _power(wanted, cutoff), cutoff=cutoff)))
     codes = target.repeat_interleave(starts, 0)
     centre = torch.tensor(phi.centre).to(wanted).view(-1, 1, 1).expand(wanted.shape[1], 1, 1)
     outcome = search(phi, Euclidean(codes), recipe, size, seeds, codes, codes=codes,
                      start=with_noise(wanted - centre, centre, seeds), memory=memory, progress=progress)
     likeness = [_likeness(x, wanted) for x in outcome.x.split(1)]
     return result_of(phi, recipe, outcome, seed, starts, codes, likeness=likeness)
+
+
+def _power(image: Tensor, cutoff: float) -> float:
+    """What `Near` says of the mean of an image (1, C, H, W); ValueError for one that has no low frequencies."""
+    mean = image.mean((2, 3), keepdim=True)
+    found = float(Near(image, cutoff=cutoff)(mean.expand_as(image), mean[0]))
+    if not found > LEAST_POWER:
+        raise ValueError(f"the image to look like has one colour at frequencies up to {cutoff:g} cycles a pixel: give "
+                         "another one, or a larger cutoff")
+    return found
 
 
 def _likeness(a: Tensor, b: Tensor) -> float:

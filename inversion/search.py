@@ -196,7 +196,8 @@ def _std_of_starts(images: NDArray[np.float32], starts: int) -> NDArray[np.float
     if starts == 1:
         return None
     variances = images.reshape(-1, starts, *images.shape[1:3], images[0, 0, 0].size).var(1, ddof=1).mean(-1)
-    return np.sqrt(variances).repeat(starts, 0)
+    found: NDArray[np.float32] = np.sqrt(variances).repeat(starts, 0)
+    return found
 
 
 def images_of(x: Tensor) -> NDArray[np.float32]:

@@ -56,7 +56,7 @@ def folder(tmp_path_factory, photograph):
 def test_page_is_self_contained_and_well_formed(folder):
     text = (folder / "report.html").read_text()
     page = Page(text)
-    assert page.tags.count("img") == 3
+    assert page.tags.count("img") == 4
     assert page.tags.count("svg") == 2
     assert all(address.startswith("data:") for address in page.addresses)
     assert "url(" not in text and "<script" not in text and "@import" not in text
@@ -78,7 +78,7 @@ def test_pictures_are_the_files(folder):
     import base64
 
     text = (folder / "report.html").read_text()
-    for name in ("original", "glyph", "preimage"):
+    for name in ("original", "glyph", "preimage", "uncertainty"):
         assert base64.b64encode((folder / f"{name}.png").read_bytes()).decode() in text
 
 
@@ -91,7 +91,7 @@ def test_several_starts_and_strange_names(tmp_path, photograph):
     write_png(tmp_path / "mean-words.png", image)
     text = write_report(tmp_path).read_text()
     page = Page(text)
-    assert page.tags.count("img") == 3
+    assert page.tags.count("img") == 4
     words = " ".join(page.words)
     assert "start 1, error" in words and "start 2, error" in words and "mean words" in words
     assert "<b>&.jpg" in words and "<b>&" not in text

@@ -34,7 +34,7 @@ def _fraction(text: str) -> float:
 @click.argument("photograph", type=FILE)
 @click.option("--like", type=FILE, required=True, metavar="PHOTOGRAPH",
               help="What the image is to look like; its middle is taken, in the size of the first photograph.")
-@click.option("--weight", type=click.FloatRange(0), help="Weight of the likeness against the code [8].")
+@click.option("--weight", type=click.FloatRange(0), help="Weight of the likeness against the code [5].")
 @click.option("--cutoff", type=click.FloatRange(0, min_open=True),
               help="Frequencies up to this many cycles a pixel are held near those of --like [0.03].")
 @shared("preset", "steps", "data_weight", "seed", "starts", "memory", "size", "output", "quiet",
@@ -50,7 +50,7 @@ def metamer(photograph: Path, like: Path, phi: Representation, output: Path, qui
     \b
     Examples:
       unfeature metamer a.jpg --like b.jpg -o out/
-      unfeature metamer a.jpg --like b.jpg --feature hog --variant dpm --weight 20
+      unfeature metamer a.jpg --like b.jpg --feature hog --variant dpm --weight 10
     """
     from unfeature.inversion.metamer import metamer as find
 

@@ -20,7 +20,7 @@ from unfeature.io.images import list_images
 
 from .. import protocol
 from ..measures import likeness
-from ..page import EFFORT, ERRORS, LIKENESS, Metrics
+from ..page import EFFORT, ERRORS, LIKENESS, WITHIN, Metrics
 from ..protocol import SIDE, Problem, descriptor, image_for
 from ..study import Features, Names, Option, Side, Steps, Study, chosen
 from ..tasks import Inputs, Outcome, Plan, Settings, Task, Work, digest
@@ -40,10 +40,10 @@ class Descriptors(Study):
         "The relative error is ‖Φ(x) − Φ₀‖ / ‖Φ₀‖, which is small wherever codes have no negative values; the centred "
         "error divides by ‖Φ₀ − its mean cell‖ instead. The euclidean error divides by the mean distance between the "
         "codes of two photographs, the squared error ‖Φ(x) − Φ₀‖² by the mean of their squares. Correlation, SSIM and "
-        "PSNR are with the photograph."
+        "PSNR are with the photograph. Within ± 2 σ is the share of the photograph’s pixels, where σ is known."
     )
     by: ClassVar = {"feature": "descriptor", "method": "method"}
-    metrics: ClassVar[Metrics] = (*ERRORS, *LIKENESS, *EFFORT)
+    metrics: ClassVar[Metrics] = (*ERRORS, *LIKENESS, WITHIN, *EFFORT)
 
     features: Features = ("hog", "hogb", "dsift")
     methods: Annotated[Names | None, Option("Presets and baselines [all that apply].")] = None
