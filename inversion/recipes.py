@@ -26,7 +26,6 @@ SIGMA = 27098.1 / 255  # norm of a typical photograph, Mahendran & Vedaldi 2015
 LARGEST_WEIGHT = 1e20
 MAXIMIZATION_WEIGHT = 2.0
 CARICATURE_WEIGHT = 30.0
-LAST_GUIDANCE = 0.05  # of the last stage of best and fast, where the first has 1
 PRIORS = (BoundedRange(), TotalVariation())
 
 MakeParameterization = Callable[[ImageSpec], Parameterization]
@@ -183,7 +182,7 @@ def fast(phi: Representation) -> Recipe:
         return _network("fast", phi, schedule, (16, 8, 16, 10, 10), partial(Fourier, power=0.5, init_std=0.1))
     parameterization = partial(Fourier, margin=8, init_std=min(0.1, schedule.init_std))
     return _sharpened("fast", phi, schedule, schedule.quick_softness, 10.0, parameterization, partial(LBFGS, history=4),
-                      near=(3.0, 0.2))
+                      near=(4.0, 0.2))
 
 
 def _sharpened(name: str, phi: Representation, schedule: Schedule, softness: Softness, tv_weight: float,
@@ -191,7 +190,7 @@ def _sharpened(name: str, phi: Representation, schedule: Schedule, softness: Sof
     """Stages of ever sharper surrogates, less and less guided; one stage for a descriptor that needs no surrogate."""
     if phi.exact:
         softness = ((sum(steps for steps, _ in softness), 0.0),)
-    fading = np.geomspace(1, LAST_GUIDANCE, len(softness)).tolist()
+    fading = np.geomspace(1, schedule.last_guidance, len(softness)).tolist()
     stages = tuple(Stage(steps, softness=value or None, guidance=guidance)
                    for (steps, value), guidance in zip(softness, fading, strict=True))
     priors = (BoundedRange(), TotalVariation(weight=tv_weight))

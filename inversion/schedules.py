@@ -55,6 +55,8 @@ class Schedule:
         T, for networks: the published settings show Φ windows at T × T random offsets. None for other codes.
     cvpr2015 : Descent2015
         Steps and λ_TV of the preset `cvpr2015`.
+    last_guidance : float
+        Share of the weight of the `Near` prior that is left in the last stage, where a decoder guides the search.
     """
 
     softness: Softness = ((60, 0.5), (60, 0.2), (60, 0.1), (60, 0.05), (60, 0.025))
@@ -64,6 +66,7 @@ class Schedule:
     data_weight: float = 100.0
     jitter: int | None = None
     cvpr2015: Descent2015 = DESCRIPTORS_2015
+    last_guidance: float = 0.05
 
 
 @singledispatch
@@ -115,7 +118,7 @@ def _cnn(phi: Representation) -> Schedule:
 
 
 SCHEDULES: dict[str, Callable[[Any], Schedule]] = {
-    "HOG": lambda phi: Schedule(tv_weight=0.5 if phi.bilinear else 1.0),
+    "HOG": lambda phi: Schedule(tv_weight=0.5, last_guidance=0.2) if phi.bilinear else Schedule(),
     "DSIFT": lambda phi: Schedule(init_std=0.03),
     "LBP": lambda phi: LBP,
     "WordCode": lambda phi: WORDS,
