@@ -52,7 +52,8 @@ class Hog(Study):
         "Images found from the codes of photographs. The relative error is ‖Φ(x) − Φ₀‖ / ‖Φ₀‖, which is small wherever "
         "codes have no negative values; the centred error divides by ‖Φ₀ − its mean cell‖ instead. The CVPR’15 error "
         "is ‖Φ(x) − Φ₀‖² over the mean squared distance between the codes of two photographs. Correlation, SSIM and "
-        "PSNR are with the photograph."
+        "PSNR are with the photograph. A zero code has a relative error of 1: hard visual words have no gradient, so "
+        "that the published presets, which use no surrogate, end above it."
     )
     by: ClassVar = {"feature": "descriptor", "method": "method"}
     metrics = (*ERRORS, *LIKENESS, *EFFORT)
