@@ -97,7 +97,20 @@ def invert(
     outcome = search(phi, Euclidean(codes, _as_mask(mask, target, starts)), recipe, size, seeds, codes, codes=codes,
                      start=image_of(start), memory=memory, progress=progress)
     result = result_of(phi, recipe, outcome, seed, starts, codes, **({} if guide is None else guide.facts))
+    result = replace(result, status=result.status + _advice(phi, recipe, result))
     return result if guide is None else guide.annotate(result)
+
+
+def _advice(phi: Representation, recipe: Recipe, result: Result) -> str:
+    """What to add to the status if Φ gave the search no gradient, as hard assignment does, and errors tell so."""
+    worst = int(np.argmax(result.errors))
+    if phi.exact or any(stage.softness for stage in recipe.stages) or not result.errors[worst] >= 1:
+        return ""
+    code, pullback = phi.vjp(result.images[worst])
+    if pullback(np.ones_like(code)).any():
+        return ""
+    return (f"; the relative error of {result.errors[worst]:.2g} is no better than that of a zero code, 1, because the "
+            f"gradient of {type(phi).__name__} is zero: take the preset best, which descends on a surrogate")
 
 
 def image_of(start: Start | None) -> AnyImage | Tensor | None:

@@ -12,6 +12,7 @@ from unfeature.features.patterns.brief import BRIEF
 from unfeature.features.words import soft_sums, word_code
 from unfeature.features.words.bovw import BoVW
 from unfeature.features.words.vocabulary import Vocabulary
+from unfeature.inversion.invert import invert
 
 PHI = BRIEF(bits=6, patch_size=8, step=4, softness=1.0)
 VOCABULARY = Vocabulary(PHI, np.random.default_rng(0).uniform(-0.8, 0.8, (9, 6)))
@@ -142,6 +143,17 @@ def test_constant_images_have_finite_gradients():
             phi = BoVW(VOCABULARY, how, normalisation=normalisation)
             (gradient,) = torch.autograd.grad(phi(x).square().sum(), x)
             assert gradient.isfinite().all()
+
+
+def test_the_status_of_an_inversion_without_gradient_says_so():
+    phi, code = BoVW(VOCABULARY), np.zeros((5, 9))
+    code[:, np.linalg.norm(VOCABULARY.words, axis=1).argmax()] = 0.2
+    blind, best = (invert(phi, code.ravel(), size=(40, 52), preset=preset, steps=5) for preset in ("ijcv2016", "best"))
+    assert blind.errors[0] >= 1
+    assert f"; the relative error of {blind.errors[0]:.2g} is no better than that of a zero code, 1, because the " \
+           "gradient of BoVW is zero: take the preset best" in blind.status
+    through = invert(BoVW(VOCABULARY, "straight-through"), code.ravel(), size=(40, 52), preset="ijcv2016", steps=60)
+    assert "zero" not in best.status + through.status and through.errors[0] < blind.errors[0]
 
 
 def test_config_needs_the_words():

@@ -40,7 +40,9 @@ class Descriptors(Study):
         "The relative error is ‖Φ(x) − Φ₀‖ / ‖Φ₀‖, which is small wherever codes have no negative values; the centred "
         "error divides by ‖Φ₀ − its mean cell‖ instead. The euclidean error divides by the mean distance between the "
         "codes of two photographs, the squared error ‖Φ(x) − Φ₀‖² by the mean of their squares. Correlation, SSIM and "
-        "PSNR are with the photograph. Within ± 2 σ is the share of the photograph’s pixels, where σ is known."
+        "PSNR are with the photograph. Within ± 2 σ is the share of the photograph’s pixels, where σ is known. A zero "
+        "code has a relative error of 1: hard visual words have no gradient, so that the published presets, which use "
+        "no surrogate, end above it."
     )
     by: ClassVar = {"feature": "descriptor", "method": "method"}
     metrics: ClassVar[Metrics] = (*ERRORS, *LIKENESS, WITHIN, *EFFORT)
