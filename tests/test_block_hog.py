@@ -95,6 +95,16 @@ def test_stored_vectors_are_inverted(phi, photograph):
     assert float(result.errors[0]) <= 0.1
 
 
+@pytest.mark.parametrize("variant", ["skimage", "opencv"])
+def test_square_roots_tell_the_contrast(variant, photograph):
+    image = photograph(side=64)
+    for root in (False, True):
+        phi = HOG(variant, square_root=root)
+        code, faint = phi(image), phi(0.3 + 0.5 * image)
+        change = np.linalg.norm(faint - code) / np.linalg.norm(code)
+        assert phi.contrast_invariant != root and (change > 0.05) == root
+
+
 @pytest.mark.parametrize(("kwargs", "message"), [
     ({"variant": "skimage", "bilinear": True}, "leave bilinear at False"),
     ({"variant": "skimage", "block_norm": "L2-hys"}, "did you mean 'L2-Hys'"),
