@@ -85,14 +85,24 @@ def test_gradcheck(phi):
         assert torch.autograd.gradcheck(descriptor, x, eps=1e-7, atol=1e-4, rtol=1e-3, fast_mode=True)
 
 
-@pytest.mark.parametrize("variant", ["skimage", "opencv"])
-def test_stored_vectors_are_inverted(variant, photograph):
+@pytest.mark.parametrize("phi", [HOG("skimage"), HOG("skimage", block_norm="L1-sqrt", square_root=True),
+                                 HOG("opencv"), HOG("opencv", square_root=True)], ids=repr)
+def test_stored_vectors_are_inverted(phi, photograph):
     image = to_bytes(photograph(side=72))
-    phi = HOG(variant)
-    code = phi.from_library((of_skimage if variant == "skimage" else of_opencv)(phi, image), *image.shape)
+    code = phi.from_library((of_skimage if phi.variant == "skimage" else of_opencv)(phi, image), *image.shape)
     result = uf.invert(phi, code)
     assert result.images.shape[1:3] == phi.image_size_for((code.shape[2], *code.shape[:2]))
     assert float(result.errors[0]) <= 0.1
+
+
+@pytest.mark.parametrize("variant", ["skimage", "opencv"])
+def test_square_roots_tell_the_contrast(variant, photograph):
+    image = photograph(side=64)
+    for root in (False, True):
+        phi = HOG(variant, square_root=root)
+        code, faint = phi(image), phi(0.3 + 0.5 * image)
+        change = np.linalg.norm(faint - code) / np.linalg.norm(code)
+        assert phi.contrast_invariant != root and (change > 0.05) == root
 
 
 @pytest.mark.parametrize(("kwargs", "message"), [

@@ -158,6 +158,34 @@ def test_networks_that_cannot_be_copied_say_what_to_do():
         CNN(nn.ModuleList([locked]), "0.0", **COLOURS)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_compiled_modules_are_refused():
+    with pytest.raises(ValueError, match="compiled by TorchScript, whose parts cannot be copied: give the module that"):
+        CNN(torch.jit.trace(ResNet(), images()), "layer1", **COLOURS)
+
+
+class Rest(nn.Module):
+    """It gives something else than real numbers with a gradient."""
+
+    def __init__(self, change):
+        super().__init__()
+        self.conv, self.end, self.change = nn.Conv2d(3, 4, 3), nn.Identity(), change
+        self.eval()
+
+    def forward(self, x):
+        return self.end(self.change(self.conv(x)))
+
+
+def test_layers_without_gradient_are_refused_when_it_is_needed():
+    phi = CNN(Rest(lambda t: t.detach()), "end", **COLOURS)
+    assert phi(images()).shape == (1, 4, 30, 30)
+    with pytest.raises(ValueError, match=r"layer 'end' has no gradient: the network computes it under torch\.no_grad"):
+        invert(phi, phi(picture()), steps=2)
+    for change, dtype in ((torch.fft.fft2, "complex64"), (lambda t: t.argmax(1), "int64")):
+        with pytest.raises(ValueError, match=f"layer 'end' gives values of type torch.{dtype}, but a code is real"):
+            CNN(Rest(change), "end", **COLOURS)
+
+
 def test_copies_made_in_inference_mode_have_gradients_later():
     with torch.inference_mode():
         phi = CNN(ResNet(), "layer1", **COLOURS)

@@ -109,7 +109,6 @@ class HOG(Representation):
     P. Felzenszwalb et al., "Object detection with discriminatively trained part based models", PAMI 32(9), 2010.
     """
 
-    contrast_invariant = True
     traceable = False
 
     def __init__(self, variant: Variant = "uoctti", cell_size: int = 8, orientations: int = 9, bilinear: bool = False,
@@ -126,6 +125,7 @@ class HOG(Representation):
         self.receptive_field = 4 * self.cell_size + 2 - self.cell_size % 2
         self._trim = 1 if variant == "dpm" else 0
         self.cells_per_block, self.block_norm, self.square_root = cells_per_block, block_norm, bool(square_root)
+        self.contrast_invariant = not self.square_root  # roots are steeper in the dark
         self._blocks = self._block_hog()
         if self._blocks:
             self.receptive_field = self._blocks.cells_per_block * self.cell_size + 2

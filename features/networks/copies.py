@@ -31,6 +31,9 @@ def frozen(module: nn.Module, convert: Callable[[Tensor], Tensor] = lambda t: t,
     lazy = next((name for name, p in chain(module.named_parameters(), module.named_buffers()) if is_lazy(p)), None)
     if lazy:
         raise ValueError(f"the weights {lazy} of {kind} have no shape yet: run it once on an image first")
+    if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
+        raise ValueError(f"the module {kind} is compiled by TorchScript, whose parts cannot be copied: give the module "
+                         "that it was made from")
     memo = {id(t): _normal(convert(_plain(t))) for t in chain(module.parameters(), module.buffers())}
     written = chain(_computed(module), module.buffers() if own_buffers else ())
     memo |= {id(t): convert(t.detach()).clone() for t in written}

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..backend import is_traced
 from .copies import Copies, frozen
 from .hooks import FoldedConv2d, LeakyReLU, run, swap
 from .layouts import Arrangement, Layout, NoCode, unchanged_axis
@@ -124,6 +125,12 @@ class LayerStack(nn.Module):
             if tensor.ndim < 2 or tensor.shape[0] != x.shape[0]:
                 raise NoCode(f"layer {layer!r} gives shape {tuple(tensor.shape)} for {x.shape[0]} images, but a code "
                              "has one row for each: choose a layer around it")
+            if not tensor.is_floating_point():
+                raise NoCode(f"layer {layer!r} gives values of type {tensor.dtype}, but a code is real and has "
+                             "gradients: choose a layer before it")
+            if x.requires_grad and torch.is_grad_enabled() and not (tensor.requires_grad or is_traced()):
+                raise NoCode(f"layer {layer!r} has no gradient: the network computes it under torch.no_grad, detaches "
+                             "it, or does not compute it from the image")
             if layer not in self._layouts and tensor.ndim > 2:
                 self._layouts[layer] = self._recognise(path, tuple(tensor.shape), size)
             code = self._arrangement.code(tensor, self._layouts.get(layer), layer, size)
