@@ -21,7 +21,7 @@ from unfeature.features.gradients.hog import HOG
 from unfeature.inversion.invert import invert
 from unfeature.inversion.result import Result
 from unfeature.io.files import save_array
-from unfeature.io.images import bundled, bundled_path, resize_longer, write_png
+from unfeature.io.images import bundled, resize_longer, write_png
 from unfeature.io.interrupts import ending_all, uninterrupted
 
 START = "import signal as s; s.signal(s.SIGINT, s.default_int_handler); from unfeature.cli import main; main()"
