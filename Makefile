@@ -1,5 +1,6 @@
 # make demo   set up, invert the HOG of a photograph, say where the report is
 # make test   set up, check style, types and imports, run all tests
+# make fuzz   try many more hostile files, command lines and kills; SEED=7 tries others
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -8,9 +9,10 @@ FOLDERS := $(shell find $(ROOMS) -type d -not -name __pycache__)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 EDITABLE := --config-settings editable_mode=strict --editable
 
+SEED ?= 0
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test check figure wheel clean
+.PHONY: demo test fuzz check figure wheel clean
 
 demo: $(VENV)/installed
 	@$(BIN)/python -m unfeature invert "$$($(BIN)/python -c 'from unfeature.io.images import bundled_path; print(bundled_path("astronaut"))')" \
@@ -24,6 +26,10 @@ check: $(VENV)/tools
 	$(BIN)/lint-imports
 	$(BIN)/python -m mypy -p unfeature
 	$(BIN)/basedpyright
+
+fuzz: $(VENV)/tools
+	FUZZ_CALLS=3000 FUZZ_FILES=2000 FUZZ_KILLS=50 FUZZ_SEED=$(SEED) FUZZ_SECONDS=7200 \
+		$(BIN)/python -m pytest -n 2 tests/test_fuzz.py tests/test_kills.py
 
 figure: $(VENV)/installed
 	$(BIN)/python docs/figure.py docs/inversion.png

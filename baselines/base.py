@@ -244,7 +244,8 @@ class Baseline:
             raise ValueError(f"{self.method} gives one inverse, not {count}")
         code, size = self.read_code(phi, code, size)
         begin = time.perf_counter()
-        images = self.reconstruct(phi, code, size, count, seed)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            images = self.reconstruct(phi, code, size, count, seed)
         if not np.isfinite(images).all():
             raise ValueError(f"{self.method} finds no finite image for this code, whose values are too large or too "
                              "small: scale it, or choose another method")

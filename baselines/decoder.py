@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unfeature.features.base import Representation, code_to_tensor
+from unfeature.features.checks import check_device
 from unfeature.features.gradients.dsift import DSIFT
 from unfeature.features.gradients.hog import HOG
 from unfeature.inversion.decoder import DecoderModel, DecoderNetwork, Grid, nearest_pretrained, shipped
@@ -92,6 +93,7 @@ class Decoder(Baseline):
             one.output_shape(crop, crop)
         if not crop <= smallest <= largest:
             raise ValueError(f"crop ≤ smallest ≤ largest, got {crop}, {smallest} and {largest}")
+        device = check_device(device)
         progress = stream.progress
         if progress is not None:
             stream.progress = lambda done, _: progress(done, len(stream) + steps)
@@ -106,8 +108,7 @@ class Decoder(Baseline):
         model = _untrained(phis, photographs, augmentation, width, stream.seed)
         before = {} if init is None else _train_further(model, DecoderModel.load(init))
         test = held_out_photographs(phis[0], photographs.held_out)
-        trainer = Trainer(model, phis, photographs, augmentation, test, stream, learner,
-                          device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        trainer = Trainer(model, phis, photographs, augmentation, test, stream, learner, device)
         trainer.offset, trainer.cool_down = before.get("steps", 0), COOL_DOWN if init is None else 1.0
         history = trainer.run(steps, batch, every, patience, report or (lambda line: None))
         model.frequencies, model.spectrum = residual_spectrum(model, phis[0], test)

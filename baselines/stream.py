@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unfeature.features.checks import check_seed
-from unfeature.io.files import load_arrays, save_arrays
+from unfeature.io.files import digest, load_arrays, save_arrays
 from unfeature.io.images import Skipped, list_images, read_image, resize_longer, to_grey
 from unfeature.io.memory import bytes_of
 from unfeature.io.output import check_output
 from unfeature.io.schema import Value
 
-CHECKPOINT = {"identity": Value(str), "next": Value(int, 0), "used": Value(int, 0)}
+CHECKPOINT = {"identity": Value(str), "digest": Value(str), "next": Value(int, 0), "used": Value(int, 0)}
 Images = str | Path | Iterable[str | Path | NDArray[Any]]
 Progress = Callable[[int, int], None]
 Floats = NDArray[np.float32]
@@ -160,6 +160,7 @@ class Stream:
         """Write the learner's state after so many images, of which some were large enough to be used."""
         if self.checkpoint_file is not None:
             meta = {"identity": self._identity, "next": seen, "used": used}
+            meta["digest"] = _digest(meta, learner.arrays)
             save_arrays(self.checkpoint_file, "partial model", meta, **learner.arrays)
         self._saved = time.monotonic()
 
@@ -173,7 +174,8 @@ class Stream:
             return 0, 0
         fits = all(name in arrays and (arrays[name].dtype, arrays[name].shape[1:]) == (own.dtype, own.shape[1:])
                    for name, own in learner.arrays.items())  # training after the stream adds arrays of its own
-        if meta["identity"] != self._identity or not fits or meta["next"] > len(self):
+        whole = meta.pop("digest") == _digest(meta, arrays)
+        if meta["identity"] != self._identity or not (fits and whole):
             return 0, 0
         learner.arrays.update(arrays)
         return meta["next"], meta["used"]
@@ -185,6 +187,11 @@ class Stream:
         if not grey and image.ndim == 2:
             image = np.repeat(image[..., None], 3, axis=2)
         return image.astype(np.float32) if self.side is None else resize_longer(image, self.side)
+
+
+def _digest(meta: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> str:
+    """A short text that tells a checkpoint from a changed one."""
+    return digest(np.array(json.dumps([meta, {name: digest(array) for name, array in sorted(arrays.items())}])))
 
 
 def _sources(images: Images) -> list[Path | NDArray[Any]]:

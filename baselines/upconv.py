@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from unfeature.features.base import Representation, image_to_tensor, tensor_to_image
+from unfeature.features.checks import check_device
 from unfeature.inversion.parameterizations import Fourier, ImageSpec
 from unfeature.io.images import resize_longer, to_bytes
 from unfeature.io.schema import Field, Schema, Value
@@ -102,7 +103,7 @@ class Upconv(Baseline):
         shape = phi.output_shape(crop, crop)
         if zoom < 1:
             raise ValueError(f"crops are cut larger and reduced, so zoom is at least 1, got {zoom}")
-        stream.steps = steps
+        stream.steps, device = steps, check_device(device)
         row = phi.in_channels[0] * crop**2 + 2 * math.prod(shape)
         learner = _CropLearner(phi, crop, crops, zoom, stream.rows_in_memory(0, 4 * row, batch), len(stream))
         stream.run(learner, crop)
@@ -110,7 +111,6 @@ class Upconv(Baseline):
         weights = parameters_to_vector(network.parameters()).detach().numpy()
         image_mean = float(learner.arrays["images"].mean() / 255)
         model = cls(phi.to_config(), weights, *learner.moments(), image_mean, width, crop)
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         _train(model, network.to(device), learner, stream, steps, batch, device)
         return replace(model, weights=learner.arrays["weights"])
 

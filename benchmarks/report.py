@@ -91,7 +91,7 @@ def markdown(folders: Sequence[Path]) -> str:
         path = Path(folder) / "results.json"
         results = read_json(path, RESULTS)
         try:
-            parts += [*_section(results), ""]
+            parts += ["\n".join(_section(results)), ""]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"{path} is damaged ({error!r}): run the benchmark again") from error
     return "\n".join(parts)

@@ -35,6 +35,18 @@ def check_size(value: tuple[int, int]) -> tuple[int, int]:
     return check_count("the height of size", height), check_count("the width of size", width)
 
 
+def check_device(name: str | None) -> str:
+    """A device that torch can compute on, by default a GPU if there is one; ValueError for another."""
+    import torch
+
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.zeros(1, device=device).sum().item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(f"torch cannot compute on {name!r} here: choose cpu, or leave the device out") from error
+    return str(device)
+
+
 def check_positive(name: str, value: float, least: float = 1e-9, most: float = 1e9) -> float:
     """A positive number between two bounds, or a ValueError."""
     return _between(name, value, least, most, "positive number")

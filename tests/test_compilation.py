@@ -13,6 +13,7 @@ import torch
 
 import unfeature as uf
 from unfeature.inversion import compiled
+from unfeature.io.images import bundled_path, resize_longer
 
 PRELUDE = """
 import errno, os, sys, torch
@@ -61,6 +62,19 @@ def test_without_a_place_for_compiled_code_one_line_says_so(trouble, tmp_path):
     assert done.stdout == "True\n"
     (line,) = done.stderr.splitlines()
     assert "cannot be kept" in line and "set NUMBA_CACHE_DIR" in line
+
+
+def test_a_command_without_a_home_works_and_says_so_in_one_line(tmp_path):
+    environment = {name: value for name, value in os.environ.items() if name not in ("HOME", "XDG_CACHE_HOME")}
+    photograph = bundled_path("camera")
+    command = ["features", photograph, "--feature", "hog", "--size", 32, "-o", tmp_path / "code.npy"]
+    program = f"{PRELUDE}{NO_FOLDER}from unfeature.cli import main; main({[*map(str, command)]!r})"
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0 and done.stdout.startswith("HOG()"), done.stderr
+    (line,) = done.stderr.splitlines()
+    assert "cannot be kept" in line
+    np.testing.assert_array_equal(np.load(tmp_path / "code.npy"),
+                                  uf.HOG()(resize_longer(uf.read_image(photograph, grey=True), 32)))
 
 
 def test_compiled_code_is_kept_and_a_damaged_one_made_again(tmp_path):

@@ -170,3 +170,15 @@ def test_bad_files_are_left_out_counted_and_named(tmp_path, pixels):
         list(images.read_each([tmp_path / "b.png"], images.read_image))
     with pytest.raises(ValueError, match="not one of 2 images can be used"):
         list(images.read_each([tmp_path / "b.png", tmp_path / "nowhere.png"], images.read_image))
+
+
+def test_sizes_change_as_scikit_image_changes_them():
+    from skimage.transform import resize
+
+    grey, colour = images.bundled("camera"), images.bundled("coffee")
+    for image in (grey, colour, colour[:77, :131], grey[:1, :50]):
+        for side in (1, 5, 48, 100, 256, 300):
+            found = images.resize_longer(image, side)
+            if found.shape != image.shape:
+                expected = resize(image, found.shape[:2], order=1, anti_aliasing=True)
+                np.testing.assert_array_equal(found, expected.astype(np.float32))

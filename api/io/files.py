@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .locks import UNFINISHED, locked
 from .npy import parse_npy, read_npz
 from .schema import Schema, check_fields
 
@@ -31,10 +32,11 @@ def atomic(path: str | Path) -> Iterator[Path]:
     make_folder(path.parent)
     if path.is_dir():
         raise ValueError(f"cannot write {path}: it is a folder; give the name of a file")
-    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}{path.suffix}")
+    temporary = path.with_name(f"{UNFINISHED}{uuid.uuid4().hex[:8]}{path.suffix}")
     try:
         temporary.touch()
-        yield temporary
+        with locked(temporary):
+            yield temporary
         temporary.replace(path)
     except OSError as error:
         raise ValueError(f"cannot write {path}: {error.strerror or error}; choose another place") from error

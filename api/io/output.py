@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
@@ -13,12 +12,11 @@ from typing import Any
 
 from .files import atomic, make_folder, read_json, write_json, write_text
 from .interrupts import uninterrupted
+from .locks import UNFINISHED, locked, remove_unfinished
 
 MARK = "result.json"
 SUFFIXES = (".csv", ".html", ".json", ".npy", ".npz", ".png")
 USUAL = ("preimage.png", "original.png", "glyph.png", "image.npy", "code.npy", "report.html", MARK)
-STAGING = ".unfeature-"
-ORPHANED = 60.0
 MAGIC = (b"\x93NUM", b"PK\x03\x04")
 SAFETENSORS = b'{"'  # after eight bytes of length
 
@@ -70,6 +68,7 @@ def check_output(path: str | Path, inputs: Paths = (), begins: bytes = b"") -> P
     """
     path = Path(path)
     _refuse_inputs(path, inputs)
+    remove_unfinished(path.parent)
     missing = [p for p in path.parents if not p.exists()]
     try:
         if path.is_file() and path.stat().st_size:
@@ -93,17 +92,14 @@ class _Tried(Exception):
 @contextmanager
 def _staging(place: Path, folder: Path) -> Iterator[Path]:
     """A locked, hidden folder, which goes again; those of processes that were killed go, too."""
-    for orphan in place.glob(f"{STAGING}*"):
-        with suppress(OSError, ImportError):
-            if time.time() - orphan.stat().st_mtime > ORPHANED and _unlocked(orphan):
-                shutil.rmtree(orphan)
-    staging = place / f"{STAGING}{uuid.uuid4().hex[:12]}"
+    remove_unfinished(place)
+    staging = place / f"{UNFINISHED}{uuid.uuid4().hex[:12]}"
     try:
         staging.mkdir()
     except OSError as error:
         raise ValueError(f"cannot write into {folder}: {error.strerror or error}; choose another place") from error
     try:
-        with _locked(staging):
+        with locked(staging):
             yield staging
     finally:
         with uninterrupted():
@@ -119,7 +115,7 @@ def _commit(staging: Path, folder: Path, inputs: Paths, mark: str) -> None:
         staging.rename(folder)  # where there is no folder, or an empty one
         return
     # staging has a lock of its own
-    with uninterrupted(), nullcontext() if folder.name.startswith(STAGING) else _locked(folder):
+    with uninterrupted(), nullcontext() if folder.name.startswith(UNFINISHED) else locked(folder):
         _refuse_losses(folder, names, inputs, mark)
         old = _files_of(folder, mark)
         write_json(folder / mark, {"incomplete": True, "files": sorted(old.union(names))})
@@ -164,30 +160,3 @@ def _remove_empty(folders: Iterable[Path]) -> None:
     for folder in folders:
         with suppress(OSError):
             folder.rmdir()
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Keep other processes out, where the system and the disk have locks."""
-    with ExitStack() as stack:
-        with suppress(ImportError, OSError):
-            import fcntl
-
-            handle = os.open(folder, os.O_RDONLY)
-            stack.callback(os.close, handle)
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-
-
-def _unlocked(folder: Path) -> bool:
-    """Whether no process holds the lock of a folder."""
-    import fcntl
-
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    finally:
-        os.close(handle)
-    return True
