@@ -26,6 +26,7 @@ SIGMA = 27098.1 / 255  # norm of a typical photograph, Mahendran & Vedaldi 2015
 LARGEST_WEIGHT = 1e20
 MAXIMIZATION_WEIGHT = 2.0
 CARICATURE_WEIGHT = 30.0
+QUICK_NEAR = (4.0, 0.2, 0.05)  # of `fast`; see `Schedule.near`
 PRIORS = (BoundedRange(), TotalVariation())
 
 MakeParameterization = Callable[[ImageSpec], Parameterization]
@@ -172,7 +173,7 @@ def best(phi: Representation) -> Recipe:
     solver = partial(LBFGS, history=6, first_step=max(0.05, schedule.init_std / 1.5))
     parameterization = partial(Fourier, init_std=schedule.init_std)
     return _sharpened("best", phi, schedule, schedule.softness, schedule.tv_weight, parameterization, solver,
-                      near=(7.0, 0.2))
+                      schedule.near)
 
 
 def fast(phi: Representation) -> Recipe:
@@ -182,20 +183,22 @@ def fast(phi: Representation) -> Recipe:
         return _network("fast", phi, schedule, (16, 8, 16, 10, 10), partial(Fourier, power=0.5, init_std=0.1))
     parameterization = partial(Fourier, margin=8, init_std=min(0.1, schedule.init_std))
     return _sharpened("fast", phi, schedule, schedule.quick_softness, 10.0, parameterization, partial(LBFGS, history=4),
-                      near=(4.0, 0.2))
+                      QUICK_NEAR)
 
 
 def _sharpened(name: str, phi: Representation, schedule: Schedule, softness: Softness, tv_weight: float,
-               parameterization: MakeParameterization, solver: MakeSolver, near: tuple[float, float]) -> Recipe:
+               parameterization: MakeParameterization, solver: MakeSolver,
+               near: tuple[float, float, float]) -> Recipe:
     """Stages of ever sharper surrogates, less and less guided; one stage for a descriptor that needs no surrogate."""
     if phi.exact:
         softness = ((sum(steps for steps, _ in softness), 0.0),)
-    fading = np.geomspace(1, schedule.last_guidance, len(softness)).tolist()
+    weight, cutoff, last = near
+    fading = np.geomspace(1, last, len(softness)).tolist()
     stages = tuple(Stage(steps, softness=value or None, guidance=guidance)
                    for (steps, value), guidance in zip(softness, fading, strict=True))
     priors = (BoundedRange(), TotalVariation(weight=tv_weight))
     return Recipe(name, parameterization, solver, priors, stages, schedule.data_weight, flat_regions=True, contrast=0.2,
-                  near=near)
+                  near=(weight, cutoff))
 
 
 def _network(name: str, phi: Representation, schedule: Schedule, steps: tuple[int, int, int, int, int],

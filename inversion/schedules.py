@@ -55,8 +55,9 @@ class Schedule:
         T, for networks: the published settings show Φ windows at T × T random offsets. None for other codes.
     cvpr2015 : Descent2015
         Steps and λ_TV of the preset `cvpr2015`.
-    last_guidance : float
-        Share of the weight of the `Near` prior that is left in the last stage, where a decoder guides the search.
+    near : tuple of float
+        Where a decoder guides `best`: weight and cutoff of the `Near` prior, and the share of the weight that is left
+        in the last stage.
     """
 
     softness: Softness = ((60, 0.5), (60, 0.2), (60, 0.1), (60, 0.05), (60, 0.025))
@@ -66,7 +67,7 @@ class Schedule:
     data_weight: float = 100.0
     jitter: int | None = None
     cvpr2015: Descent2015 = DESCRIPTORS_2015
-    last_guidance: float = 0.05
+    near: tuple[float, float, float] = (7.0, 0.2, 0.05)
 
 
 @singledispatch
@@ -93,6 +94,7 @@ SOFT_BOVW = replace(WORDS, softness=((60, 0.5), (80, 0.25), (100, 0.1), (60, 0.0
 FISHER = replace(
     WORDS, quick_softness=((30, 1.0), (30, 0.5), (30, 0.25), (30, 0.1)),
     softness=((50, 1.0), (60, 0.7), (80, 0.5), (80, 0.35), (80, 0.25), (80, 0.15), (80, 0.1), (80, 0.05), (40, 0.02)))
+BILINEAR_HOG = Schedule(tv_weight=0.5, near=(25.0, 0.5, 0.2))
 LBP = Schedule(
     softness=((40, 0.2), (60, 0.1), (60, 0.05), (80, 0.025), (100, 0.0125), (100, 0.006), (60, 0.003)),
     quick_softness=((20, 0.2), (20, 0.05), (20, 0.0125)))
@@ -118,7 +120,7 @@ def _cnn(phi: Representation) -> Schedule:
 
 
 SCHEDULES: dict[str, Callable[[Any], Schedule]] = {
-    "HOG": lambda phi: Schedule(tv_weight=0.5, last_guidance=0.2) if phi.bilinear else Schedule(),
+    "HOG": lambda phi: BILINEAR_HOG if phi.bilinear else Schedule(near=(25.0, 0.5, 0.1)),
     "DSIFT": lambda phi: Schedule(init_std=0.03),
     "LBP": lambda phi: LBP,
     "WordCode": lambda phi: WORDS,
