@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
-from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,11 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unfeature.io.files import atomic, read_json, write_json
-from unfeature.io.images import to_bytes
+from unfeature.io.images import encode_webp
 
 Settings = dict[str, Any]
 Inputs = dict[str, str]
-PICTURE_SIDE, PICTURE_QUALITY = 256, 82
 DAMAGED = (FileNotFoundError, ValueError, KeyError, TypeError)
 """What reading a file that is missing, or not whole, raises."""
 
@@ -98,7 +96,7 @@ def execute(task: Task) -> Record:
     try:
         with thread_limit(task.threads):
             outcome = task.work(task)
-        pictures = {name: to_webp(image) for name, image in outcome.pictures.items()}
+        pictures = {name: encode_webp(image) for name, image in outcome.pictures.items()}
     except Exception as error:  # a benchmark goes on without the tasks that fail, and says why
         return Record(task, failure=f"{type(error).__name__}: {' '.join(str(error).split())}")
     spent = {"task_seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
@@ -156,18 +154,6 @@ def hardware(device: str) -> str:
 def cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def to_webp(image: NDArray[Any]) -> bytes:
-    """An image in [0, 1], reduced to 256 pixels if it is larger, as a WebP file."""
-    from PIL import Image
-
-    a = to_bytes(image)
-    picture = Image.fromarray(a[..., 0] if a.ndim == 3 and a.shape[2] == 1 else a)
-    picture.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
-    stream = BytesIO()
-    picture.save(stream, format="WEBP", quality=PICTURE_QUALITY, method=4)
-    return stream.getvalue()
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from unfeature.features.base import Representation, code_to_numpy, differences
 from unfeature.io.files import digest, load_array, read_json, save_array, write_json
@@ -17,18 +18,21 @@ from unfeature.io.images import write_png
 from unfeature.io.output import result_folder
 from unfeature.io.schema import Field, Value, check_fields
 
+from .shown import Shown
+
 FORMAT = 2
 FACTS = {"format": Value(int, choices=(FORMAT,)), "status": Value(str), "starts": Value(int, low=1),
          "errors": Value(list), "errors_centred": Value(list), "provenance": Value(dict), "history": Value(dict),
-         "digests": Value(dict), "files": Value(list)}
-ARRAYS = {"image.npy": Field("float32"), "code.npy": Field(optional=True)}
+         "digests": Value(dict), "files": Value(list), "snapshot_steps": Value(list, optional=True)}
+ARRAYS = {"image.npy": Field("float32"), "code.npy": Field(optional=True),
+          "snapshots.npy": Field("float32", optional=True)}
 ERRORS = Field("float64", ("images",), low=0, finite=False)
 COLUMN = Field("float64", ("steps", "images"), finite=False)
-COMPARED = ("images", "errors", "errors_centred", "codes")
+COMPARED = ("images", "errors", "errors_centred", "codes", "snapshots")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Result:
+class Result(Shown):
     r"""Pre-images of one or several codes.
 
     Attributes
@@ -51,6 +55,10 @@ class Result:
         Method, descriptor, recipe, seed, evaluations, seconds, versions.
     guess : ndarray (N, H, W) or (N, H, W, C), or None
         The images that a decoder predicted and that guided the search; not saved.
+    snapshots : ndarray (S, N, H, W) or (S, N, H, W, C), or None
+        Images of the way, float32, the last of which are `images`.
+    snapshot_steps : tuple of int (S,)
+        The gradient evaluations after which they were taken.
     """
 
     images: NDArray[np.float32]
@@ -62,6 +70,8 @@ class Result:
     starts: int = 1
     provenance: dict[str, Any] = field(default_factory=dict)
     guess: NDArray[np.float32] | None = None
+    snapshots: NDArray[np.float32] | None = None
+    snapshot_steps: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.images) == 1:
@@ -90,9 +100,10 @@ class Result:
             raise IndexError(f"this result holds {len(self)} images, there is no image {i}")
         codes = None if self.codes is None else self.codes[row]
         guess = None if self.guess is None else self.guess[row]
+        snapshots = None if self.snapshots is None else self.snapshots[:, row]
         history = {name: values[:, row] for name, values in self._columns.items()}
         return replace(self, images=self.images[row], errors=self.errors[row], codes=codes, history=history, starts=1,
-                       errors_centred=self.errors_centred[row], guess=guess)
+                       errors_centred=self.errors_centred[row], guess=guess, snapshots=snapshots)
 
     def __eq__(self, other: object) -> bool:
         """Whether all images, errors, codes and facts are the same; NaN equals NaN."""
@@ -117,7 +128,7 @@ class Result:
     @property
     def _facts(self) -> Any:
         """Status, starts and provenance, as JSON has them."""
-        facts = [self.status, self.starts, self.provenance]
+        facts = [self.status, self.starts, self.provenance, self.snapshot_steps]
         return json.loads(json.dumps(facts, default=lambda array: array.tolist()))
 
     @property
@@ -153,13 +164,16 @@ class Result:
     def save(self, folder: str | Path) -> None:
         """Write preimage.png (or preimage-00.png …), image.npy (exact), code.npy and result.json into a folder.
 
+        Snapshots are in snapshots.npy.
+
         The files appear together, in place of all files of an earlier result; other files stay. A ValueError says that
         the folder cannot be written to, that the disk is full, or that a file of others would be overwritten.
         """
         pictures = ["preimage.png"] if len(self) == 1 else [f"preimage-{i:02d}.png" for i in range(len(self))]
-        arrays = {"image.npy": self.images, "code.npy": self.codes}
+        arrays = {"image.npy": self.images, "code.npy": self.codes, "snapshots.npy": self.snapshots}
         stored = {name: array for name, array in arrays.items() if array is not None}
-        facts = {name: getattr(self, name) for name in ("status", "starts", "errors", "errors_centred", "provenance")}
+        facts = {name: getattr(self, name) for name in ("status", "starts", "errors", "errors_centred", "provenance",
+                                                        "snapshot_steps")}
         with result_folder(folder, names=[*pictures, *stored, "result.json"]) as place:
             for name, image in zip(pictures, self.images, strict=True):
                 write_png(place / name, image)
@@ -195,7 +209,7 @@ class Result:
     @classmethod
     def _read(cls, folder: Path) -> Result:
         facts = read_json(folder / "result.json", FACTS)
-        arrays = {name: load_array(folder / name) for name in ("image.npy", "code.npy") if name in facts["digests"]}
+        arrays = {name: load_array(folder / name) for name in ARRAYS if name in facts["digests"]}
         for name, array in arrays.items():
             if facts["digests"][name] != digest(array):
                 raise ValueError(f"{name} belongs to another result")
@@ -209,14 +223,23 @@ class Result:
         check_fields(folder, columns, dict.fromkeys(columns, COLUMN), sizes)
         if len(images) % facts["starts"] or (codes is not None and codes.shape[:1] != images.shape[:1]):
             raise ValueError(f"{len(images)} images do not belong to its codes, or to {facts['starts']} starts each")
+        snapshots, steps = arrays.get("snapshots.npy"), tuple(map(int, facts.get("snapshot_steps", ())))
+        if (() if snapshots is None else snapshots.shape) != ((len(steps), *images.shape) if steps else ()):
+            raise ValueError(f"snapshots.npy does not hold images of the {len(steps)} steps that result.json lists")
         return cls(images, errors["errors"], errors["errors_centred"], facts["status"], codes, columns, facts["starts"],
-                   facts["provenance"])
+                   facts["provenance"], snapshots=snapshots, snapshot_steps=steps)
 
 
 def _equal(a: NDArray[Any] | None, b: NDArray[Any] | None) -> bool:
     if a is None or b is None:
         return a is b
     return a.dtype == b.dtype and np.array_equal(a, b, equal_nan=True)
+
+
+def images_of(x: Tensor) -> NDArray[np.float32]:
+    """A batch (N, C, H, W) as images (N, H, W) or (N, H, W, C)."""
+    images = x.permute(0, 2, 3, 1).float().cpu().numpy()
+    return np.ascontiguousarray(images[..., 0] if images.shape[-1] == 1 else images)
 
 
 def encode(phi: Representation, image: NDArray[Any]) -> NDArray[Any]:

@@ -17,8 +17,8 @@ from unfeature.benchmarks import report
 from unfeature.benchmarks.page import ERROR, with_values
 from unfeature.benchmarks.tables.cnn import by_layer
 from unfeature.benchmarks.tables.hog import Hog
-from unfeature.benchmarks.tasks import Row, to_webp
-from unfeature.io.images import bundled, resize_longer, to_grey
+from unfeature.benchmarks.tasks import Row
+from unfeature.io.images import bundled, encode_webp, resize_longer, to_grey
 
 METHODS = ("best", "fast", "ijcv2016", "cvpr2015", "ridge", "elda")
 COUNT = 20
@@ -59,7 +59,7 @@ def page(tmp_path_factory) -> Path:
 
     def row(name, method, **values):
         path = folder / f"{name}-{method}.webp"
-        path.write_bytes(to_webp(np.clip(image + rng.normal(0, 0.05, image.shape), 0, 1)))
+        path.write_bytes(encode_webp(np.clip(image + rng.normal(0, 0.05, image.shape), 0, 1)))
         settings = {"feature": "hog", "method": method, "image": name} if method else {"image": name}
         return Row(f"{name}-{method}", settings, values, facts, {"image": path})
 

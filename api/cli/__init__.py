@@ -38,7 +38,7 @@ def cli() -> None:
 @click.argument("folder", type=FILE)
 def report(folder: Path) -> None:
     """Write FOLDER/report.html, one self-contained page about the result in FOLDER, and print where it is."""
-    from unfeature.show.report import write_report
+    from unfeature.display.report import write_report
 
     click.echo(write_report(folder))
 

@@ -140,9 +140,9 @@ def _start(text: str, phi: Representation, code: NDArray[Any], size: Size | None
 def _save(folder: Path, phi: Representation, code: NDArray[Any], result: Result, photograph: NDArray[Any] | None
           ) -> Path:
     """Write the result, its pictures and its page; return the page."""
+    from unfeature.display.pictures import glyph, present_words
+    from unfeature.display.report import write_report
     from unfeature.io.images import write_png
-    from unfeature.show.pictures import glyph, present_words
-    from unfeature.show.report import write_report
 
     pictures = {"original": photograph, "glyph": glyph(phi, code), "words": present_words(phi, code),
                 "decoder": None if result.guess is None else result.guess[result.best]}
@@ -173,8 +173,8 @@ def keypoints(source: Path, model: Path, size: int, most: int, output: Path) -> 
       unfeature keypoints photo.jpg --model database.npz -o out/
     """
     from unfeature.baselines.keypoints import Keypoints, KeypointSet, SIFTKeypoints
+    from unfeature.display.report import write_report
     from unfeature.io.images import write_png
-    from unfeature.show.report import write_report
 
     phi = SIFTKeypoints(most)
     photograph = None if source.suffix == ".npz" else read_photograph(source, phi, size)

@@ -19,6 +19,7 @@ AnyImage = Any  # an array, a Pillow image, a path, or nested lists of numbers
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 BUNDLED = ("astronaut", "camera", "chelsea", "coffee", "rocket")
+FILMS = (".gif", ".webp", ".png")
 GREY_WEIGHTS = (0.2989, 0.5870, 0.1140)
 
 
@@ -132,13 +133,14 @@ def _pixels(picture: Any) -> NDArray[np.float32]:
     else:
         picture = picture.convert("RGBA") if picture.mode == "P" else picture
         grey = picture.mode in ("1", "L", "LA", "La")
-        a = _floats(picture if picture.mode == "F" else picture.convert("L" if grey else "RGB"))
+        a = as_floats(picture if picture.mode == "F" else picture.convert("L" if grey else "RGB"))
     if not (np.isfinite(a).all() and a.min() >= 0 and a.max() <= 1):
         raise ValueError("its pixels are neither 8 nor 16 bits, nor floats in [0, 1]: convert it first")
     return a
 
 
-def _floats(image: Any) -> NDArray[np.float32]:
+def as_floats(image: Any) -> NDArray[np.float32]:
+    """An image as floats; uint8 and uint16 are divided by their largest value."""
     a = np.asarray(image)
     if a.dtype in (np.uint8, np.uint16):
         return (a / np.float32(np.iinfo(a.dtype).max)).astype(np.float32)
@@ -162,7 +164,7 @@ def to_grey(image: NDArray[Any]) -> NDArray[np.float32]:
     ValueError
         For another number of axes or channels.
     """
-    a = _one_channel_as_grey(_floats(image))
+    a = _one_channel_as_grey(as_floats(image))
     return a if a.ndim == 2 else np.asarray(a @ np.array(GREY_WEIGHTS, dtype=np.float32))
 
 
@@ -175,7 +177,7 @@ def resize_longer(image: NDArray[Any], side: int) -> NDArray[np.float32]:
 
     if side < 1:
         raise ValueError(f"the longer side must have at least one pixel, got {side}")
-    a = _floats(image)
+    a = as_floats(image)
     if a.ndim not in (2, 3) or a.size == 0:
         raise ValueError(f"an image has shape (H, W) or (H, W, C), got {a.shape}")
     scale = side / max(a.shape[:2])
@@ -237,12 +239,43 @@ def write_png(path: str | Path, image: NDArray[Any]) -> None:
 
 def encode_png(image: NDArray[Any]) -> bytes:
     """The bytes of `write_png`'s file."""
+    stream = BytesIO()
+    _picture(image).save(stream, format="PNG", optimize=True)
+    return stream.getvalue()
+
+
+def encode_webp(image: NDArray[Any], side: int = 256, quality: int = 82) -> bytes:
+    """An image in [0, 1] as a WebP file, its longer side reduced to `side` pixels if it is larger."""
+    picture = _picture(image)
+    picture.thumbnail((side, side))
+    stream = BytesIO()
+    picture.save(stream, format="WEBP", quality=quality, method=4)
+    return stream.getvalue()
+
+
+def write_film(path: str | Path, images: Sequence[NDArray[Any]], seconds: float) -> Path:
+    """Write images (H, W) or (H, W, 3) in [0, 1] as an endless .gif, .webp or .png, atomically.
+
+    All together last so many seconds; the last one is shown 1.5 s longer.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in FILMS:
+        raise ValueError(f"a film is a {', '.join(FILMS[:-1])} or {FILMS[-1]} file, got {path.name}")
+    if not 0 < seconds < 3600:
+        raise ValueError(f"the seconds of a film are positive and below an hour, got {seconds}")
+    first, *others = [_picture(image) for image in images]
+    each = max(20, round(1000 * seconds / len(images)))
+    times = [each] * len(others) + [each + 1500]
+    settings = {"lossless": False, "quality": 82} if path.suffix.lower() == ".webp" else {}
+    with atomic(path) as temporary:
+        first.save(temporary, save_all=True, append_images=others, duration=times, loop=0, **settings)
+    return path
+
+
+def _picture(image: NDArray[Any]) -> Any:
     from PIL import Image
 
-    a = _one_channel_as_grey(to_bytes(image))
-    stream = BytesIO()
-    Image.fromarray(np.ascontiguousarray(a)).save(stream, format="PNG", optimize=True)
-    return stream.getvalue()
+    return Image.fromarray(np.ascontiguousarray(_one_channel_as_grey(to_bytes(image))))
 
 
 def _one_channel_as_grey(a: NDArray[Any]) -> NDArray[Any]:

@@ -14,7 +14,7 @@ from typing import Any
 from .files import atomic, make_folder, read_json, write_json, write_text
 
 MARK = "result.json"
-SUFFIXES = (".html", ".json", ".npy", ".npz", ".png")
+SUFFIXES = (".gif", ".html", ".json", ".npy", ".npz", ".png")
 USUAL = ("preimage.png", "original.png", "glyph.png", "image.npy", "code.npy", "report.html", MARK)
 STAGING = ".unfeature-"
 ORPHANED = 60.0

@@ -16,9 +16,10 @@ from unfeature.features.base import Representation
 from unfeature.features.words.vocabulary import Vocabulary
 from unfeature.inversion import PRESETS
 from unfeature.io.images import list_images
+from unfeature.io.similarity import measures
 
 from .. import protocol
-from ..measures import interval, likeness
+from ..measures import interval
 from ..page import (
     CORRELATION,
     CVPR15,
@@ -169,7 +170,7 @@ def from_keypoints(task: Task) -> Outcome:
     phi = SIFTKeypoints()
     result = Keypoints.load(task.inputs["model"], phi).invert(phi, phi(image))
     facts = {name: result.provenance[name] for name in ("seconds", "keypoints")}
-    return Outcome({**likeness(image, result.image), **facts, "status": result.status}, {"image": result.image})
+    return Outcome({**measures(image, result.image), **facts, "status": result.status}, {"image": result.image})
 
 
 def collection_digest(folders: Iterable[Path]) -> str:

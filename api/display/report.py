@@ -55,7 +55,7 @@ def render(template: str, **contents: Any) -> str:
     """Fill one of the package's page templates; text is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    loader = PackageLoader("unfeature.show")
+    loader = PackageLoader("unfeature.display")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     return environment.get_template(template).render(**contents)
 

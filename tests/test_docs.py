@@ -1,0 +1,45 @@
+"""Python on the pages and in docstrings runs as it stands there."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+import unfeature
+from unfeature.inversion import PRESETS
+
+PAGES = ("docs/recipes.md",)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_examples_of_a_page_run_one_after_the_other(root, page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", (root / page).read_text(encoding="utf-8"), re.S)
+    assert blocks
+    names = {}
+    try:
+        exec(compile("\n".join(blocks), page, "exec"), names)
+    finally:
+        PRESETS._loaded.pop("sparse", None)
+
+
+def _documented():
+    finder, package = doctest.DocTestFinder(exclude_empty=True), Path(unfeature.__file__).parent
+    for path in sorted(package.rglob("*.py")):
+        if ">>> " in path.read_text(encoding="utf-8"):
+            parts = path.relative_to(package).with_suffix("").parts
+            name = ".".join(("unfeature", *(part for part in parts if part != "__init__")))
+            yield from (test for test in finder.find(importlib.import_module(name)) if test.examples)
+
+
+@pytest.mark.parametrize("example", list(_documented()), ids=lambda test: test.name)
+def test_examples_of_docstrings(example, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+    seen = []
+    failed = runner.run(example, out=seen.append).failed
+    assert failed == 0, "".join(seen)
