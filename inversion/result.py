@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -52,7 +53,7 @@ class Result(Shown):
     starts : int
         How many of the images are attempts at the same code, in a row.
     provenance : dict
-        Method, descriptor, recipe, seed, evaluations, seconds, versions.
+        Method, descriptor, recipe, seed, evaluations, seconds (without compilation), date, versions.
     guess : ndarray (N, H, W) or (N, H, W, C), or None
         The images that a decoder predicted and that guided the search; not saved.
     snapshots : ndarray (S, N, H, W) or (S, N, H, W, C), or None
@@ -88,7 +89,7 @@ class Result(Shown):
             raise ValueError(f"{len(codes)} codes but {len(images)} images: give one image a code")
         status = str(provenance.pop("status", "finished"))
         errors = relative_errors(np.stack([encode(phi, image) for image in images]), np.asarray(codes))
-        facts = {"descriptor": phi.to_config(), **provenance}
+        facts = {"descriptor": phi.to_config(), **provenance, "date": now()}
         return cls(np.asarray(images, np.float32), *errors, status, np.asarray(codes), provenance=facts)
 
     def __len__(self) -> int:
@@ -228,6 +229,11 @@ class Result(Shown):
             raise ValueError(f"snapshots.npy does not hold images of the {len(steps)} steps that result.json lists")
         return cls(images, errors["errors"], errors["errors_centred"], facts["status"], codes, columns, facts["starts"],
                    facts["provenance"], snapshots=snapshots, snapshot_steps=steps)
+
+
+def now() -> str:
+    """Date and time, UTC, in ISO 8601."""
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
 def _equal(a: NDArray[Any] | None, b: NDArray[Any] | None) -> bool:

@@ -24,7 +24,7 @@ from .engine import Film, Outcome, Report, descend
 from .objectives import Objective, squared_norm
 from .progress import reporting
 from .recipes import Recipe, without_steps
-from .result import Result, images_of, relative_errors
+from .result import Result, images_of, now, relative_errors
 
 VECTORS = 8  # of coordinates that a run holds beside the history of L-BFGS
 COORDINATES = 1.5  # a pixel, at most: Fourier coefficients have a margin
@@ -180,7 +180,8 @@ def result_of(phi: Representation, recipe: Recipe, outcome: Outcome, seed: int, 
         target = np.ascontiguousarray(arrays[1])
     provenance = {
         "method": recipe.name, "descriptor": phi.to_config(), "recipe": recipe.describe(), "seed": int(seed),
-        "evaluations": outcome.evaluations, "seconds": round(outcome.seconds, 3), "versions": dict(_versions()),
+        "evaluations": outcome.evaluations, "seconds": round(outcome.seconds, 3), "date": now(),
+        "versions": dict(_versions()),
         **facts}
     if not bool(torch.isfinite(outcome.x).all()):
         raise ValueError(f"the search left the finite numbers ({outcome.status}): take a smaller weight of the data "

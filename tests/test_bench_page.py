@@ -5,14 +5,13 @@ from __future__ import annotations
 import html
 import json
 import re
-import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.browsing import browse, probe
 from unfeature.benchmarks import report
 from unfeature.benchmarks.page import ERROR, with_values
 from unfeature.benchmarks.tables.cnn import by_layer
@@ -22,8 +21,6 @@ from unfeature.io.images import bundled, encode_webp, resize_longer, to_grey
 
 METHODS = ("best", "fast", "ijcv2016", "cvpr2015", "ridge", "elda")
 COUNT = 20
-FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-         "--disable-sync", "--no-first-run", "--enable-logging=stderr", "--v=0", "--virtual-time-budget=4000")
 PROBE = """<script>
 const errors = [];
 addEventListener("error", e => errors.push(e.message));
@@ -73,14 +70,6 @@ def page(tmp_path_factory) -> Path:
     return report.write("hog", made, {"a task": "ValueError: <no>"}, table)
 
 
-def browse(page: Path, profile: Path, *flags: str) -> subprocess.CompletedProcess[str]:
-    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if browser is None:
-        pytest.skip("Chromium is not installed")
-    return subprocess.run([browser, *FLAGS, f"--user-data-dir={profile}", *flags, page.as_uri()],
-                          capture_output=True, text=True, timeout=120)
-
-
 def test_the_page_works_in_a_browser(page, tmp_path):
     probed = tmp_path / "probed.html"
     probed.write_text(page.read_text().replace("</head>", PROBE, 1).replace('loading="lazy"', ""))
@@ -97,19 +86,11 @@ def test_the_page_works_in_a_browser(page, tmp_path):
     assert "CONSOLE" not in seen.stderr
 
 
-def test_the_page_fits_a_phone(page, tmp_path):
-    framed = tmp_path / "phone.html"
-    (tmp_path / "page.html").write_text(page.read_text())
-    framed.write_text(
-        '<!DOCTYPE html><body style="margin:0"><iframe src="page.html" width="375" height="700"></iframe><script>'
-        'onload = () => { const d = document.querySelector("iframe").contentDocument.documentElement;'
-        'document.body.innerHTML = "<pre id=found>" + JSON.stringify([d.clientWidth, d.scrollWidth]) + "</pre>"; };'
-        "</script></body>")
-    seen = browse(framed, tmp_path / "profile", "--dump-dom", "--allow-file-access-from-files")
-    match = re.search(r'<pre id="found">(.*?)</pre>', seen.stdout, re.S)
-    assert match, seen.stderr[-2000:]
-    visible, needed = json.loads(match.group(1))
-    assert 300 < visible <= 375 and needed == visible
+@pytest.mark.parametrize("width", [375, 1280])
+def test_the_page_fits_the_screen(page, tmp_path, width):
+    visible, needed = probe(page, tmp_path, "const d = page.documentElement; return [d.clientWidth, d.scrollWidth];",
+                            width)
+    assert width - 20 < visible <= width and needed == visible
 
 
 def test_the_page_is_one_small_file_and_needs_no_network(page):

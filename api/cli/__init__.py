@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from .bench import bench
+from .common import command_line
 from .invert import features, invert, keypoints
 from .learn import learn
 from .maximize import caricature, maximize
@@ -50,7 +51,8 @@ for command in (invert, features, keypoints, maximize, caricature, learn, bench)
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 if all went well, 2 with one line for a mistake, 130 if stopped by the user."""
     try:
-        sys.exit(cli.main(arguments, prog_name="unfeature", standalone_mode=False) or 0)
+        given = sys.argv[1:] if arguments is None else arguments
+        sys.exit(cli.main(given, prog_name="unfeature", standalone_mode=False, obj=command_line(given)) or 0)
     except (click.Abort, KeyboardInterrupt):
         click.echo("unfeature: stopped", err=True)
         sys.exit(130)

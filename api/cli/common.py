@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import shlex
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,18 +39,15 @@ def read_photograph(path: Path, phi: Encoder, size: int | tuple[int, int] | None
 def progress_bar(unit: str, quiet: bool = False) -> Iterator[Callable[..., None]]:
     """A progress bar, on a terminal only.
 
-    Its callback takes a search's `Progress`, or how many of all are done and how many of these failed. What was done
-    before the first call does not count for the time left.
+    Its callback takes how many of all are done and how many of these failed. What was done before the first call does
+    not count for the time left.
     """
     from tqdm import tqdm
 
     with tqdm(unit=unit, dynamic_ncols=True, disable=True if quiet else None) as bar:
 
-        def show(done: Any, total: int | None = None, failed: int | None = None) -> None:
-            if not isinstance(done, int):
-                bar.set_postfix_str(f"error {done.error:.4f}", refresh=False)
-                done, total = done.step, done.steps
-            elif failed is not None:
+        def show(done: int, total: int | None = None, failed: int | None = None) -> None:
+            if failed is not None:
                 bar.set_postfix_str(f"{failed} failed", refresh=False)
             if bar.total != total or bar.n > done:
                 bar.reset(total)
@@ -58,13 +58,29 @@ def progress_bar(unit: str, quiet: bool = False) -> Iterator[Callable[..., None]
 
 
 def run(search: Callable[[Callable[[Any], None]], Result], quiet: bool) -> Result:
-    """Run a search, given its progress callback."""
-    with progress_bar("step", quiet) as progress:
-        return search(progress)
+    """Run a search, given its progress callback; a bar shows it on a terminal."""
+    from tqdm import tqdm
+
+    from unfeature.inversion.progress import advance, noted
+
+    with tqdm(unit="step", dynamic_ncols=True, disable=True if quiet else None) as bar, noted(bar):
+        return search(partial(advance, bar))
+
+
+def command_line(arguments: Sequence[str]) -> str:
+    """A command as a shell takes it."""
+    return shlex.join(["unfeature", *arguments])
+
+
+def with_command(result: Result) -> Result:
+    """The result with the command that made it."""
+    command = click.get_current_context().obj
+    return replace(result, provenance={**result.provenance, **({"command": command} if command else {})})
 
 
 def with_photograph(result: Result, source: Path, photograph: NDArray[Any] | None) -> Result:
-    """The result with facts about the photograph: its name, size, and correlation with the image found."""
+    """The result with its command, and facts about the photograph: name, size, correlation with the image found."""
+    result = with_command(result)
     if photograph is None:
         return result
     facts = {"name": source.name, "height": photograph.shape[0], "width": photograph.shape[1]}

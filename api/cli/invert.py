@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from unfeature.inversion.result import Result
 
 Size = tuple[int, int]
+FILM, FRAMES = "run.gif", 24
 
 
 @click.command("features", cls=FeatureCommand)
@@ -57,8 +58,9 @@ def features(photograph: Path, phi: Representation, colour: bool, output: Path, 
 @shared("seed", "starts", "memory", "size", "output", "quiet",
         size=f"Longer side to reduce a photograph to [{LONGER_SIDE}]; HEIGHTxWIDTH of a code's image [the smallest].")
 @click.option("--colour", is_flag=True, help="Encode the photograph in colour, if the feature takes colour.")
-def invert(source: Path, phi: Representation, output: Path, quiet: bool, colour: bool, size: int | Size | None = None,
-           **settings: Any) -> None:
+@shared("snapshots", "animate")
+def invert(source: Path, phi: Representation, output: Path, quiet: bool, colour: bool, animate: bool,
+           size: int | Size | None = None, **settings: Any) -> None:
     """Find an image whose feature equals that of a photograph, or a code stored as .npy.
 
     The folder receives preimage.png, image.npy (the exact values), code.npy, glyph.png (a picture of the code),
@@ -71,9 +73,13 @@ def invert(source: Path, phi: Representation, output: Path, quiet: bool, colour:
       unfeature invert code.npy --feature hog --variant dpm --starts 4
     """
     photograph, code, size = _read(source, phi, size, colour)
-    with result_folder(output, [source]) as place:
+    names = (*USUAL, FILM) if animate else USUAL
+    settings |= {"snapshots": FRAMES} if animate and "snapshots" not in settings else {}
+    with result_folder(output, [source], names) as place:
         result = with_photograph(run(_search(phi, code, size, **settings), quiet), source, photograph)
         page = _save(place, phi, code, result, photograph)
+        if animate:
+            result[result.best].animate(place / FILM)
     correlation = result.provenance.get("photograph", {}).get("correlation")
     correlated = "" if correlation is None else f"correlation {correlation:.3f}, "
     click.echo(f"relative error {result.error:.4f}, {correlated}{result.provenance['seconds']:.1f} s: {result.status}\n"
@@ -105,7 +111,7 @@ def _search(phi: Representation, code: NDArray[Any], size: Size | None, seed: in
         found = partial(find, phi, code, size=size, start=start, starts=starts, seed=seed, **settings)
         return lambda progress: found(progress=progress)
     if settings:
-        first = min(settings, key=["preset", "steps", "data_weight", "memory", "start"].index)
+        first = min(settings, key=["preset", "steps", "data_weight", "memory", "start", "snapshots"].index)
         raise ValueError(f"--{first.replace('_', '-')} belongs to pre-images: leave it out with --method {method}")
     kind = METHODS[method]
     if kind.learned and not kind.ships and model is None:

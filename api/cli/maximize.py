@@ -10,7 +10,7 @@ import click
 from unfeature.io.files import load_array
 from unfeature.io.output import result_folder
 
-from .common import LONGER_SIDE, read_photograph, run
+from .common import LONGER_SIDE, read_photograph, run, with_command, with_photograph
 from .feature_command import FeatureCommand
 from .options import FILE, shared, values
 
@@ -29,13 +29,13 @@ INDICES = values()
 @click.option("--template", metavar="FILE", type=FILE, help="A direction in the space of codes, .npy.")
 @click.option("--statistics", metavar="FILE", type=FILE,
               help="Statistics of the channels, from `unfeature learn statistics` [responses to noise].")
-@shared("preset", "steps", "data_weight", "seed", "starts", "memory", "size", "output", "quiet",
+@shared("preset", "steps", "data_weight", "seed", "starts", "memory", "snapshots", "size", "output", "quiet",
         preset="best or ijcv2016 [best].", size="Side of the image, or HEIGHTxWIDTH [as large as the response needs].")
 def maximize(phi: Representation, output: Path, quiet: bool, size: int | tuple[int, int] | None = None,
              statistics: Path | None = None, template: Path | None = None, **settings: Any) -> None:
     """Find images to which a channel, a neuron, a class or a template responds most.
 
-    The folder receives preimage.png (or one for each image), image.npy and result.json.
+    The folder receives preimage.png (or one for each image), image.npy, result.json and report.html.
 
     \b
     Examples:
@@ -43,16 +43,22 @@ def maximize(phi: Representation, output: Path, quiet: bool, size: int | tuple[i
       unfeature maximize --net vgg-m --weights vgg-m.mat --layer conv3 --mosaic 0,1,2,3,4,5,6,7,8
       unfeature maximize --feature hog --variant dpm --template person.npy
     """
+    from unfeature.display.pictures import glyph
+    from unfeature.display.report import write_report
     from unfeature.features.channel_statistics import Statistics
     from unfeature.inversion.maximize import maximize as find
+    from unfeature.io.images import write_png
 
     known = None if statistics is None else Statistics.load(statistics, phi)
     direction = None if template is None else load_array(template)
     sides = (size, size) if isinstance(size, int) else size
     with result_folder(output, [path for path in (statistics, template) if path is not None]) as place:
-        result = run(lambda progress: find(phi, direction=direction, statistics=known, progress=progress, size=sides,
-                                           **settings), quiet)
+        result = with_command(run(lambda progress: find(phi, direction=direction, statistics=known, progress=progress,
+                                                        size=sides, **settings), quiet))
+        if direction is not None and direction.ndim == 3:
+            write_png(place / "glyph.png", glyph(phi, direction))
         result.save(place)
+        write_report(place)
     _report(result, output)
 
 
@@ -62,7 +68,7 @@ def maximize(phi: Representation, output: Path, quiet: bool, size: int | tuple[i
               help="Number of image sizes, from small to large.")
 @click.option("--octave-scale", type=click.FloatRange(1, min_open=True), default=1.4, show_default=True,
               help="Ratio of one size to the next.")
-@shared("preset", "steps", "data_weight", "seed", "starts", "memory", "size", "output", "quiet",
+@shared("preset", "steps", "data_weight", "seed", "starts", "memory", "snapshots", "size", "output", "quiet",
         preset="best or ijcv2016 [best].", steps="Gradient evaluations at each size [the preset's].",
         seed="Seed of the jitter.", starts="Number of attempts, each under other jitter.",
         size=f"Longer side to reduce the photograph to [{LONGER_SIDE}].")
@@ -70,21 +76,29 @@ def caricature(photograph: Path, phi: Representation, output: Path, quiet: bool,
                size: int | tuple[int, int] = LONGER_SIDE, **settings: Any) -> None:
     """Change a photograph so that the responses of a feature grow.
 
+    The folder receives original.png, preimage.png, image.npy, result.json and report.html.
+
     \b
     Examples:
       unfeature caricature photo.jpg --net squeezenet1_0 --weights w.safetensors --layer fire6
       unfeature caricature photo.jpg --net squeezenet1_0 --weights w.safetensors --layer fire9 --octaves 4
     """
+    from unfeature.display.report import write_report
     from unfeature.inversion.caricature import caricature as find
+    from unfeature.io.images import write_png
 
     image = read_photograph(photograph, phi, size)
     with result_folder(output, [photograph]) as place:
-        result = run(lambda progress: find(phi, image, progress=progress, **settings), quiet)
+        result = with_photograph(run(lambda progress: find(phi, image, progress=progress, **settings), quiet),
+                                 photograph, image)
+        write_png(place / "original.png", image)
         result.save(place)
+        write_report(place)
     _report(result, output)
 
 
 def _report(result: Result, folder: Path) -> None:
     """Print how strongly the images respond."""
     responses = ", ".join(f"{response:.4g}" for response in result.provenance["responses"])
-    click.echo(f"response {responses}, {result.provenance['seconds']:.1f} s: {result.status}\n{folder}")
+    click.echo(f"response {responses}, {result.provenance['seconds']:.1f} s: {result.status}\n"
+               f"{folder / 'report.html'}")

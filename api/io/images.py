@@ -253,7 +253,7 @@ def encode_webp(image: NDArray[Any], side: int = 256, quality: int = 82) -> byte
     return stream.getvalue()
 
 
-def write_film(path: str | Path, images: Sequence[NDArray[Any]], seconds: float) -> Path:
+def write_film(path: str | Path, images: Sequence[NDArray[Any]] | NDArray[Any], seconds: float) -> Path:
     """Write images (H, W) or (H, W, 3) in [0, 1] as an endless .gif, .webp or .png, atomically.
 
     All together last so many seconds; the last one is shown 1.5 s longer.
