@@ -131,24 +131,37 @@ def facts(threads: int, device: str = "cpu") -> dict[str, Any]:
 
 @cache
 def commit() -> str:
-    """The commit of the checkout that runs, "+" for changes since; "release" for an installed package."""
+    """The commit of the checkout that runs, its date, and whether it was changed since; "release" if installed."""
     root = Path(__file__).resolve().parents[1]
     if not (root / ".git").exists():
         return "release"
-    call = ["git", "-C", str(root), "describe", "--always", "--abbrev=10", "--exclude=*", "--dirty=+"]
+    git = ["git", "-C", str(root)]
+    calls = ([*git, "describe", "--always", "--abbrev=10", "--exclude=*", "--dirty= with changes"],
+             [*git, "log", "-1", "--format=%cs"])
     try:
-        return subprocess.run(call, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+        found = [subprocess.run(call, capture_output=True, text=True, timeout=10, check=True) for call in calls]
+        return ", ".join(done.stdout.strip() for done in found)
     except (OSError, subprocess.SubprocessError):
         return "unknown"
 
 
 def hardware(device: str) -> str:
-    """Processor family and usable cores, or the GPU's name."""
+    """The processor's name and the usable cores, or the GPU's name."""
     if device == "cuda":
         import torch
 
         return str(torch.cuda.get_device_name())
-    return f"{cores()} cores, {platform.machine()}"
+    return f"{cores()} cores of {_processor()}"
+
+
+@cache
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.processor() or platform.machine()
 
 
 def cores() -> int:

@@ -88,9 +88,25 @@ def test_the_page_works_in_a_browser(page, tmp_path):
 
 @pytest.mark.parametrize("width", [375, 1280])
 def test_the_page_fits_the_screen(page, tmp_path, width):
-    visible, needed = probe(page, tmp_path, "const d = page.documentElement; return [d.clientWidth, d.scrollWidth];",
-                            width)
+    visible, needed, cells, hidden = probe(page, tmp_path, """
+        const d = page.documentElement, cells = [...page.querySelectorAll("table.data td")];
+        const hidden = cells.filter(
+          c => c.getBoundingClientRect().right > d.clientWidth || c.scrollWidth > c.clientWidth);
+        return [d.clientWidth, d.scrollWidth, cells.length, hidden.length];""", width)
     assert width - 20 < visible <= width and needed == visible
+    assert cells > 12 * len(METHODS) * COUNT and hidden == 0
+
+
+def test_rows_can_be_sorted_on_a_phone(page, tmp_path):
+    before, after = probe(page, tmp_path, """
+        const table = page.querySelector("table[data-name=every-image]"), heads = [...table.tHead.rows[0].cells];
+        const column = heads.findIndex(c => c.textContent.startsWith("relative error"));
+        const read = () => [...table.tBodies[0].rows].map(r => +r.cells[column].dataset.value);
+        const before = read(), button = heads[column].querySelector("button");
+        if (button.getBoundingClientRect().width === 0) return [before, before];
+        button.click();
+        return [before, read()];""", 375)
+    assert after == sorted(before) != before
 
 
 def test_the_page_is_one_small_file_and_needs_no_network(page):
