@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from unfeature.io.files import make_folder
+from unfeature.io.processes import cores, fresh_processes
 
 from . import TABLES
 from .report import write
-from .tasks import Record, Row, Store, Task, cores, execute
+from .tasks import Record, Row, Store, Task, execute
 
 ATTEMPTS = 3
 Pool = Callable[[Sequence[Task]], Iterable[Record]]
@@ -93,7 +90,7 @@ def in_processes(jobs: int, tasks: Sequence[Task]) -> Iterator[Record]:
     waiting, attempts = list(tasks), Counter[str]()
     while waiting:
         under_way: dict[Future[Record], Task] = {}
-        with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), end_with_parent) as pool:
+        with fresh_processes(jobs) as pool:
             try:
                 while waiting or under_way:
                     while waiting and len(under_way) < jobs:
@@ -110,19 +107,6 @@ def in_processes(jobs: int, tasks: Sequence[Task]) -> Iterator[Record]:
             waiting = [task for task in lost if attempts[task.key] < ATTEMPTS] + waiting
             yield from (Record(task, failure="its process died each time it was tried")
                         for task in lost if attempts[task.key] >= ATTEMPTS)
-
-
-def end_with_parent() -> None:
-    """Let this process end when the one that started it does, however that ends; Ctrl-C is for that one alone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-
-    def end_after() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=end_after, daemon=True).start()
 
 
 def on_cluster(scheduler: str, tasks: Sequence[Task]) -> Iterator[Record]:

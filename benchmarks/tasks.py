@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import re
 import shutil
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 
 from unfeature.io.files import atomic, read_json, write_json
 from unfeature.io.images import encode_webp
+from unfeature.io.processes import cores
 
 Settings = dict[str, Any]
 Inputs = dict[str, str]
@@ -162,11 +162,6 @@ def _processor() -> str:
         lines = []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, "") or platform.processor() or platform.machine()
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,6 +15,8 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from .options import OWN_SIZE
+
 if TYPE_CHECKING:
     from unfeature.baselines.stream import Encoder
     from unfeature.inversion.result import Result
@@ -22,7 +25,10 @@ LONGER_SIDE = 256
 
 
 def read_photograph(path: Path, phi: Encoder, size: int | tuple[int, int] | None, colour: bool = False) -> NDArray[Any]:
-    """A photograph with the channels that phi prefers, or in colour, its longer side resized to `size`."""
+    """A photograph with the channels that phi prefers, or in colour, its longer side resized to `size`.
+
+    By default a longer side above 256 pixels is reduced to them. ValueError, which names --size, if it is too small.
+    """
     from unfeature.io.images import read_image, resize_longer
 
     if isinstance(size, tuple):
@@ -31,7 +37,16 @@ def read_photograph(path: Path, phi: Encoder, size: int | tuple[int, int] | None
     if channels not in phi.in_channels:
         raise ValueError(f"{type(phi).__name__} does not take colour: leave --colour out")
     image = read_image(path, grey=channels == 1)
-    image = image if size is None else resize_longer(image, size)
+    own = max(image.shape[:2])
+    if size != OWN_SIZE and (size is not None or own > LONGER_SIDE):
+        image = resize_longer(image, size or LONGER_SIDE)
+    check = getattr(phi, "output_shape", None)
+    try:
+        if check is not None:
+            check(*image.shape[:2])
+    except ValueError as error:
+        raise ValueError(f"{error}: {path} has {image.shape[0]} × {image.shape[1]} pixels here; give a larger "
+                         f"--size, its own longer side is {own}") from error
     return np.repeat(image[..., None], 3, axis=2) if channels == 3 and image.ndim == 2 else image
 
 
@@ -67,20 +82,41 @@ def run(search: Callable[[Callable[[Any], None]], Result], quiet: bool) -> Resul
         return search(partial(advance, bar))
 
 
+@contextmanager
+def compilation_said() -> Iterator[None]:
+    """Say on a terminal, once, that code is compiled."""
+    from unfeature.features.jit import compilation
+
+    said = not sys.stderr.isatty()
+
+    def say() -> None:
+        nonlocal said
+        if not said:
+            click.echo("compiling, once: later runs start at once", err=True)
+        said = True
+
+    with compilation(say):
+        yield
+
+
 def command_line(arguments: Sequence[str]) -> str:
     """A command as a shell takes it."""
     return shlex.join(["unfeature", *arguments])
 
 
-def with_command(result: Result) -> Result:
+def given_command() -> str | None:
+    """The command under way, if there is one."""
+    context = click.get_current_context(silent=True)
+    return None if context is None else context.obj
+
+
+def with_command(result: Result, command: str | None) -> Result:
     """The result with the command that made it."""
-    command = click.get_current_context().obj
     return replace(result, provenance={**result.provenance, **({"command": command} if command else {})})
 
 
 def with_photograph(result: Result, source: Path, photograph: NDArray[Any] | None) -> Result:
-    """The result with its command, and facts about the photograph: name, size, correlation with the image found."""
-    result = with_command(result)
+    """The result with facts about the photograph: its name, size, and correlation with the image found."""
     if photograph is None:
         return result
     facts = {"name": source.name, "height": photograph.shape[0], "width": photograph.shape[1]}

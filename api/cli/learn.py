@@ -16,7 +16,7 @@ from unfeature.io.images import list_images
 
 from .common import progress_bar, read_photograph
 from .feature_command import FeatureCommand
-from .options import FILE, SEED, Commands
+from .options import FILE, OWN_SIZE, SEED, Commands
 from .signatures import options_of, take_values
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _statistics(images: list[Path], phi: Representation, output: Path, progress:
 
     def photographs() -> Iterator[NDArray[Any]]:
         for done, path in enumerate(images, start=1):
-            yield read_photograph(path, phi, size)
+            yield read_photograph(path, phi, OWN_SIZE if size is None else size)
             progress(done, len(images))
 
     statistics(phi, photographs()).save(output)

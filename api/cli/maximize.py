@@ -10,15 +10,15 @@ import click
 from unfeature.io.files import load_array
 from unfeature.io.output import result_folder
 
-from .common import LONGER_SIDE, read_photograph, run, with_command, with_photograph
+from .common import LONGER_SIDE, given_command, read_photograph, run, with_command, with_photograph
 from .feature_command import FeatureCommand
-from .options import FILE, shared, values
+from .options import FILE, Name, shared, values
 
 if TYPE_CHECKING:
     from unfeature.features.base import Representation
     from unfeature.inversion.result import Result
 
-INDICES = values()
+INDICES, PRESET = values(), Name(("best", "ijcv2016"))
 
 
 @click.command("maximize", cls=FeatureCommand, feature="cnn")
@@ -29,8 +29,9 @@ INDICES = values()
 @click.option("--template", metavar="FILE", type=FILE, help="A direction in the space of codes, .npy.")
 @click.option("--statistics", metavar="FILE", type=FILE,
               help="Statistics of the channels, from `unfeature learn statistics` [responses to noise].")
-@shared("preset", "steps", "data_weight", "seed", "starts", "memory", "snapshots", "size", "output", "quiet",
-        preset="best or ijcv2016 [best].", size="Side of the image, or HEIGHTxWIDTH [as large as the response needs].")
+@click.option("--preset", type=PRESET, help="How to search [best].")
+@shared("steps", "data_weight", "seed", "starts", "memory", "snapshots", "size", "output", "quiet",
+        size="Side of the image, or HEIGHTxWIDTH [as large as the response needs].")
 def maximize(phi: Representation, output: Path, quiet: bool, size: int | tuple[int, int] | None = None,
              statistics: Path | None = None, template: Path | None = None, **settings: Any) -> None:
     """Find images to which a channel, a neuron, a class or a template responds most.
@@ -53,8 +54,9 @@ def maximize(phi: Representation, output: Path, quiet: bool, size: int | tuple[i
     direction = None if template is None else load_array(template)
     sides = (size, size) if isinstance(size, int) else size
     with result_folder(output, [path for path in (statistics, template) if path is not None]) as place:
-        result = with_command(run(lambda progress: find(phi, direction=direction, statistics=known, progress=progress,
-                                                        size=sides, **settings), quiet))
+        result = run(lambda progress: find(phi, direction=direction, statistics=known, progress=progress, size=sides,
+                                           **settings), quiet)
+        result = with_command(result, given_command())
         if direction is not None and direction.ndim == 3:
             write_png(place / "glyph.png", glyph(phi, direction))
         result.save(place)
@@ -68,12 +70,13 @@ def maximize(phi: Representation, output: Path, quiet: bool, size: int | tuple[i
               help="Number of image sizes, from small to large.")
 @click.option("--octave-scale", type=click.FloatRange(1, min_open=True), default=1.4, show_default=True,
               help="Ratio of one size to the next.")
-@shared("preset", "steps", "data_weight", "seed", "starts", "memory", "snapshots", "size", "output", "quiet",
-        preset="best or ijcv2016 [best].", steps="Gradient evaluations at each size [the preset's].",
+@click.option("--preset", type=PRESET, help="How to search [best].")
+@shared("steps", "data_weight", "seed", "starts", "memory", "snapshots", "size", "output", "quiet",
+        steps="Gradient evaluations at each size [the preset's].",
         seed="Seed of the jitter.", starts="Number of attempts, each under other jitter.",
-        size=f"Longer side to reduce the photograph to [{LONGER_SIDE}].")
+        size=f"Longer side to resize the photograph to, or own [{LONGER_SIDE}, if it is larger].")
 def caricature(photograph: Path, phi: Representation, output: Path, quiet: bool,
-               size: int | tuple[int, int] = LONGER_SIDE, **settings: Any) -> None:
+               size: int | tuple[int, int] | None = None, **settings: Any) -> None:
     """Change a photograph so that the responses of a feature grow.
 
     The folder receives original.png, preimage.png, image.npy, result.json and report.html.
@@ -89,8 +92,8 @@ def caricature(photograph: Path, phi: Representation, output: Path, quiet: bool,
 
     image = read_photograph(photograph, phi, size)
     with result_folder(output, [photograph]) as place:
-        result = with_photograph(run(lambda progress: find(phi, image, progress=progress, **settings), quiet),
-                                 photograph, image)
+        result = run(lambda progress: find(phi, image, progress=progress, **settings), quiet)
+        result = with_command(with_photograph(result, photograph, image), given_command())
         write_png(place / "original.png", image)
         result.save(place)
         write_report(place)

@@ -12,6 +12,8 @@ import click
 
 from unfeature.catalogue import suggestion
 
+OWN_SIZE = 10**9
+"""A longer side that no photograph has: each keeps its own size."""
 SEED = click.IntRange(0, 2**32 - 1)
 FILE = click.Path(path_type=Path)
 
@@ -81,6 +83,8 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]
 
 
 def _size(text: str) -> int | tuple[int, ...]:
+    if text.strip() == "own":
+        return OWN_SIZE
     match = re.fullmatch(r"(\d+)(?:[x×,](\d+))?", text.strip())
     if match is None or 0 in (numbers := tuple(int(n) for n in match.groups() if n)):
         raise click.BadParameter(f"{text!r} is not a size: give the longer side, as 256, "
@@ -103,7 +107,6 @@ def values(element: Callable[[str], Any] = int, pairs: bool = False) -> Parsed:
 
 
 SHARED: dict[str, Callable[..., Any]] = {
-    "preset": partial(click.option, "--preset"),
     "steps": partial(click.option, "--steps", type=click.IntRange(1), help="Gradient evaluations [the preset's]."),
     "data_weight": partial(click.option, "--data-weight", "--C", "data_weight", type=click.FloatRange(0, min_open=True),
                            help="Weight of the response against the priors [the feature's]."),
@@ -116,6 +119,8 @@ SHARED: dict[str, Callable[..., Any]] = {
     "snapshots": partial(click.option, "--snapshots", type=click.IntRange(0), metavar="NUMBER",
                          help="Images of the way to keep, for the page's slider [0; 24 with --animate]."),
     "animate": partial(click.option, "--animate", is_flag=True, help="Also write the film of the way, run.gif."),
+    "jobs": partial(click.option, "--jobs", type=click.IntRange(1), metavar="NUMBER",
+                    help="Processes, for several photographs [as many as cores]."),
     "output": partial(click.option, "-o", "--output", type=FILE, default="out", show_default=True,
                       help="Folder of the results."),
     "quiet": partial(click.option, "--quiet", is_flag=True, help="Show no progress bar."),

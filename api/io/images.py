@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -18,6 +19,7 @@ T = TypeVar("T")
 AnyImage = Any  # an array, a Pillow image, a path, or nested lists of numbers
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
+HEIC = (".heic", ".heif")
 BUNDLED = ("astronaut", "camera", "chelsea", "coffee", "rocket")
 FILMS = (".gif", ".webp", ".png")
 GREY_WEIGHTS = (0.2989, 0.5870, 0.1140)
@@ -55,6 +57,8 @@ def read_image(path: str | Path, grey: bool = False) -> NDArray[np.float32]:
                 image = _pixels(ImageOps.exif_transpose(opened))
     except Exception as error:  # Pillow's parsers raise errors of any type
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if path.suffix.lower() in HEIC:
+            raise ValueError(f"{path} is a HEIC image, which Pillow cannot read: convert it to JPEG or PNG") from error
         raise ValueError(f"{path} cannot be read as an image, or it is truncated: {reason}") from error
     return to_grey(image) if grey else image
 
@@ -205,6 +209,21 @@ def list_images(folder: str | Path) -> list[Path]:
         raise ValueError(f"the folder {folder} holds no images ({', '.join(SUFFIXES)}): "
                          f"{len(files)} other files in {folders} folders")
     return found
+
+
+def named_images(*places: str | Path) -> list[tuple[str, Path]]:
+    """Image files and those of folders, with their paths below the places' common folder as names.
+
+    Names are without the ending where that is unambiguous. Errors are those of `list_images` and `existing_file`.
+    """
+    paths = [Path(place) for place in places]
+    found = [list_images(path) if path.is_dir() else [existing_file(path, "image")] for path in paths]
+    files = dict.fromkeys(file for part in found for file in part)
+    base = os.path.commonpath([os.path.abspath(path if path.is_dir() else path.parent) for path in paths])
+    inside = {file: Path(os.path.relpath(os.path.abspath(file), base)) for file in files}
+    stems = Counter(name.with_suffix("") for name in inside.values())
+    return [((name if stems[name.with_suffix("")] > 1 else name.with_suffix("")).as_posix(), path)
+            for path, name in inside.items()]
 
 
 def _visible_files(folder: Path) -> tuple[list[Path], int]:
