@@ -31,6 +31,8 @@ figure: $(VENV)/installed
 wheel: $(VENV)/tools
 	rm -rf dist
 	$(BIN)/python -m build .
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
 	WHEEL=$$(echo dist/*.whl) $(BIN)/python -m pytest tests/test_wheel.py
 
 $(BIN)/python:
