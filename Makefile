@@ -1,5 +1,6 @@
 # make demo   set up, invert the HOG of a photograph, say where the report is
 # make test   set up, check style, types and imports, run all tests
+# make docs   build the pages, the gallery and the API as a site, in build/docs
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -10,7 +11,7 @@ EDITABLE := --config-settings editable_mode=strict --editable
 
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test check figure wheel clean
+.PHONY: demo test check figure docs wheel clean
 
 demo: $(VENV)/installed
 	@$(BIN)/python -m unfeature invert "$$($(BIN)/python -c 'from unfeature.io.images import bundled_path; print(bundled_path("astronaut"))')" \
@@ -27,6 +28,11 @@ check: $(VENV)/tools
 
 figure: $(VENV)/installed
 	$(BIN)/python docs/figure.py docs/inversion.png
+
+docs: $(VENV)/docs
+	rm -rf docs/generated
+	MPLBACKEND=agg $(BIN)/python -m sphinx -b html -W --keep-going -q -d build/doctrees docs build/docs
+	@echo build/docs/index.html
 
 wheel: $(VENV)/tools
 	rm -rf dist
@@ -49,5 +55,9 @@ $(VENV)/tools: $(VENV)/installed tests/install_vlfeat.sh tests/install_browser.s
 	@sh tests/install_browser.sh
 	@touch $@
 
+$(VENV)/docs: $(VENV)/installed
+	$(PIP) install --constraint constraints.txt $(EDITABLE) ".[docs]"
+	@touch $@
+
 clean:
-	rm -rf $(VENV) build dist out *.egg-info
+	rm -rf docs/gallery docs/generated $(VENV) build dist out *.egg-info

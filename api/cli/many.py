@@ -35,7 +35,9 @@ PART = ".part-"
 class Outputs(Protocol):
     """Where the outputs go, one for each name."""
 
-    place: Path
+    @property
+    def place(self) -> Path:
+        """The folder, or the store."""
 
     def has(self, name: str) -> bool:
         """Whether the output of a photograph is there, and whole."""
