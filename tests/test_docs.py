@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import unfeature
+from unfeature.baselines import METHODS
 from unfeature.inversion import PRESETS
 
 PAGES = ("docs/recipes.md",)
@@ -43,3 +44,16 @@ def test_examples_of_docstrings(example, tmp_path, monkeypatch):
     seen = []
     failed = runner.run(example, out=seen.append).failed
     assert failed == 0, "".join(seen)
+
+
+def test_the_reference_lists_every_public_name(root):
+    listed = set(re.findall(r"^   (\w+)$", (root / "docs" / "api.md").read_text(encoding="utf-8"), re.M))
+    assert {*dir(unfeature)} - {"__version__", "features", "baselines"} <= listed
+    assert {*METHODS.class_names()} <= listed
+
+
+def test_examples_of_the_gallery_compile(root):
+    examples = sorted((root / "docs" / "examples").glob("plot_*.py"))
+    assert len(examples) >= 12
+    for path in examples:
+        compile(path.read_text(encoding="utf-8"), str(path), "exec")
