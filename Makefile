@@ -1,6 +1,7 @@
 # make demo   set up, invert the HOG of a photograph, say where the report is
 # make test   set up, check style, types and imports, run all tests
 # make fuzz   try many more hostile files, command lines and kills; SEED=7 tries others
+# make docs   build the pages, the gallery and the API as a site, in build/docs
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -12,7 +13,7 @@ EDITABLE := --config-settings editable_mode=strict --editable
 SEED ?= 0
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test fuzz check figure wheel clean
+.PHONY: demo test fuzz check figure docs wheel clean
 
 demo: $(VENV)/installed
 	@$(BIN)/python -m unfeature invert "$$($(BIN)/python -c 'from unfeature.io.images import bundled_path; print(bundled_path("astronaut"))')" \
@@ -34,9 +35,16 @@ fuzz: $(VENV)/tools
 figure: $(VENV)/installed
 	$(BIN)/python docs/figure.py docs/inversion.png
 
+docs: $(VENV)/docs
+	rm -rf docs/generated
+	MPLBACKEND=agg $(BIN)/python -m sphinx -b html -W --keep-going -q -d build/doctrees docs build/docs
+	@echo build/docs/index.html
+
 wheel: $(VENV)/tools
 	rm -rf dist
 	$(BIN)/python -m build .
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
 	WHEEL=$$(echo dist/*.whl) $(BIN)/python -m pytest tests/test_wheel.py
 
 $(BIN)/python:
@@ -53,5 +61,9 @@ $(VENV)/tools: $(VENV)/installed tests/install_vlfeat.sh tests/install_browser.s
 	@sh tests/install_browser.sh
 	@touch $@
 
+$(VENV)/docs: $(VENV)/installed
+	$(PIP) install --constraint constraints.txt $(EDITABLE) ".[docs]"
+	@touch $@
+
 clean:
-	rm -rf $(VENV) build dist out *.egg-info
+	rm -rf docs/gallery docs/generated $(VENV) build dist out *.egg-info

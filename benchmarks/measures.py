@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 
 from unfeature.inversion.result import Result
 from unfeature.io.images import to_grey
+from unfeature.io.similarity import measures
 
 Image = NDArray[np.float32]
-DIRECTIONS = 18
-"""Bins of the histogram of gradient directions that naturalness compares."""
 
 
-def measures(result: Result, original: Image) -> dict[str, Any]:
+def values_of(result: Result, original: Image) -> dict[str, Any]:
     """The values of one inversion: errors of the code, likeness of the image, effort."""
     codes = result.codes
     if codes is None:
@@ -28,24 +27,12 @@ def measures(result: Result, original: Image) -> dict[str, Any]:
         "error": result.error,
         "error_centred": result.error_centred,
         "distance": result.error * norm,
-        **likeness(original, image),
+        **measures(original, image),
         "within_two": within_two(result, original),
         "seconds": result.provenance["seconds"],
         "evaluations": result.provenance.get("evaluations"),
         "status": result.status,
     }
-
-
-def likeness(original: Image, image: Image) -> dict[str, float]:
-    """Correlation, SSIM after a min–max stretch of both, PSNR in dB without it, and naturalness of two images."""
-    from skimage.metrics import peak_signal_noise_ratio, structural_similarity
-
-    axis = 2 if original.ndim == 3 else None
-    with np.errstate(invalid="ignore", divide="ignore"):
-        correlation = float(np.corrcoef(original.ravel(), image.ravel())[0, 1])
-        psnr = float(peak_signal_noise_ratio(original, image, data_range=1.0))
-    ssim = structural_similarity(min_max_stretch(original), min_max_stretch(image), data_range=1.0, channel_axis=axis)
-    return {"correlation": correlation, "ssim": float(ssim), "psnr": psnr, "naturalness": naturalness(original, image)}
 
 
 def within_two(result: Result, original: Image) -> float | None:
@@ -57,23 +44,6 @@ def within_two(result: Result, original: Image) -> float | None:
     return float((np.abs(image - image.mean() - wanted) <= 2 * result.uncertainty).mean())
 
 
-def min_max_stretch(image: Image) -> Image:
-    """Min–max to [0, 1]; a constant image becomes zero."""
-    low, high = float(image.min()), float(image.max())
-    return np.asarray((image - low) / max(high - low, 1e-12), dtype=np.float32)
-
-
-def naturalness(original: Image, image: Image) -> float:
-    """Intersection of two images' histograms of gradient directions: 18 directions, weighted by magnitude, sum 1."""
-    return float(np.minimum(direction_histogram(original), direction_histogram(image)).sum())
-
-
-def direction_histogram(image: Image) -> NDArray[np.float64]:
-    """Magnitude-weighted histogram of the gradient's directions over an image, of sum 1."""
-    dy, dx = np.gradient(to_grey(image).astype(np.float64))
-    angle = np.mod(np.arctan2(dy, dx), 2 * np.pi)
-    counts, _ = np.histogram(angle, bins=DIRECTIONS, range=(0, 2 * np.pi), weights=np.hypot(dx, dy))
-    return np.asarray(counts / max(counts.sum(), 1e-12))
 
 
 def interval(values: Iterable[float | None]) -> tuple[float, float]:

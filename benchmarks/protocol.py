@@ -26,7 +26,7 @@ from unfeature.inversion.recipes import Recipe
 from unfeature.inversion.result import Result
 from unfeature.io.images import read_image, resize_longer, to_grey
 
-from .measures import Image, measures
+from .measures import Image, values_of
 from .tasks import Inputs, Outcome, Settings, Task
 
 SIDE = 256
@@ -141,4 +141,4 @@ class Problem:
 
     def outcome(self, result: Result, **values: Any) -> Outcome:
         """What was measured of a result, with more values, and its image."""
-        return Outcome({**measures(result, self.image), **values}, {"image": result.image})
+        return Outcome({**values_of(result, self.image), **values}, {"image": result.image})

@@ -12,9 +12,9 @@ from typing import Any
 
 from pandas import DataFrame
 
+from unfeature.display.report import render
 from unfeature.io.files import read_json, write_json, write_text
 from unfeature.io.schema import Value
-from unfeature.show.report import render
 
 from .page import Page, Table
 from .study import Study

@@ -17,10 +17,11 @@ from typing import Any
 from unfeature.io.files import make_folder
 from unfeature.io.interrupts import ending_all, inherited_by_none, uninterrupted
 from unfeature.io.output import result_folder
+from unfeature.io.processes import cores
 
 from . import TABLES
 from .report import FILES, write
-from .tasks import Record, Row, Store, Task, cores, execute
+from .tasks import Record, Row, Store, Task, execute
 
 ATTEMPTS = 3
 Pool = Callable[[Sequence[Task]], Iterable[Record]]

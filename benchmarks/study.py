@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from unfeature.catalogue import command_name, suggestion
 from unfeature.inversion import PRESETS
 from unfeature.inversion.measures import Normaliser
-from unfeature.io.images import list_images
+from unfeature.io.images import named_images
 
 from .page import INTERVAL, Metrics, Page, Published, Sheet, Table, caption, every_image, groups, summary, with_values
 from .protocol import SEED, SIDE, descriptor, descriptor_names, image_for
@@ -127,7 +126,7 @@ class Study:
     def photographs(self) -> tuple[Photograph, ...]:
         """The test photographs, by name."""
         return tuple(Photograph(name, str(path.resolve()), digest(path))
-                     for name, path in named_photographs(self.images)[:: self.every][: self.count])
+                     for name, path in named_images(self.images)[:: self.every][: self.count])
 
     @property
     def inverted(self) -> tuple[Photograph, ...]:
@@ -183,14 +182,6 @@ def normalised(rows: list[Row], prepared: list[Row]) -> list[Row]:
     known = {row["feature"]: Normaliser(row["euclidean"], row["squared"]) for row in prepared if row["euclidean"]}
     return [with_values(row, **known[row["feature"]].errors(row["distance"]))
             if row["distance"] is not None and row["feature"] in known else row for row in rows]
-
-
-def named_photographs(folder: Path) -> list[tuple[str, Path]]:
-    """The photographs of a folder by their paths in it, without the ending where that is unambiguous."""
-    inside = {path: path.relative_to(folder) for path in list_images(folder)}
-    stems = Counter(name.with_suffix("") for name in inside.values())
-    return [((name if stems[name.with_suffix("")] > 1 else name.with_suffix("")).as_posix(), path)
-            for path, name in inside.items()]
 
 
 def chosen(names: Names, known: Iterable[str], what: str) -> Names:

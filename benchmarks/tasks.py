@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import re
 import shutil
@@ -15,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
-from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,12 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unfeature.io.files import as_json, atomic, read_json, write_json
-from unfeature.io.images import to_bytes
+from unfeature.io.images import encode_webp
+from unfeature.io.processes import cores
 from unfeature.io.schema import Value
 
 Settings = dict[str, Any]
 Inputs = dict[str, str]
-PICTURE_SIDE, PICTURE_QUALITY = 256, 82
 ROW = {"settings": Value(dict), "values": Value(dict), "machine": Value(dict), "pictures": Value(list),
        "digest": Value(str, optional=True)}
 DAMAGED = (FileNotFoundError, ValueError, KeyError, TypeError)
@@ -101,7 +99,7 @@ def execute(task: Task) -> Record:
     try:
         with thread_limit(task.threads):
             outcome = task.work(task)
-        pictures = {name: to_webp(image) for name, image in outcome.pictures.items()}
+        pictures = {name: encode_webp(image) for name, image in outcome.pictures.items()}
     except Exception as error:  # a benchmark goes on without the tasks that fail, and says why
         return Record(task, failure=f"{type(error).__name__}: {' '.join(str(error).split())}")
     spent = {"task_seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
@@ -136,41 +134,37 @@ def facts(threads: int, device: str = "cpu") -> dict[str, Any]:
 
 @cache
 def commit() -> str:
-    """The commit of the checkout that runs, "+" for changes since; "release" for an installed package."""
+    """The commit of the checkout that runs, its date, and whether it was changed since; "release" if installed."""
     root = Path(__file__).resolve().parents[1]
     if not (root / ".git").exists():
         return "release"
-    call = ["git", "-C", str(root), "describe", "--always", "--abbrev=10", "--exclude=*", "--dirty=+"]
+    git = ["git", "-C", str(root)]
+    calls = ([*git, "describe", "--always", "--abbrev=10", "--exclude=*", "--dirty= with changes"],
+             [*git, "log", "-1", "--format=%cs"])
     try:
-        return subprocess.run(call, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+        found = [subprocess.run(call, capture_output=True, text=True, timeout=10, check=True) for call in calls]
+        return ", ".join(done.stdout.strip() for done in found)
     except (OSError, subprocess.SubprocessError):
         return "unknown"
 
 
 def hardware(device: str) -> str:
-    """Processor family and usable cores, or the GPU's name."""
+    """The processor's name and the usable cores, or the GPU's name."""
     if device == "cuda":
         import torch
 
         return str(torch.cuda.get_device_name())
-    return f"{cores()} cores, {platform.machine()}"
+    return f"{cores()} cores of {_processor()}"
 
 
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def to_webp(image: NDArray[Any]) -> bytes:
-    """An image in [0, 1], reduced to 256 pixels if it is larger, as a WebP file."""
-    from PIL import Image
-
-    a = to_bytes(image)
-    picture = Image.fromarray(a[..., 0] if a.ndim == 3 and a.shape[2] == 1 else a)
-    picture.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
-    stream = BytesIO()
-    picture.save(stream, format="WEBP", quality=PICTURE_QUALITY, method=4)
-    return stream.getvalue()
+@cache
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.processor() or platform.machine()
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from numba import njit
+from numba.core import event
 from numba.core.caching import FunctionCache
 
 OPTIONS = {"nogil": True, "error_model": "numpy"}
@@ -29,6 +31,39 @@ def kernel(function: Callable[..., None]) -> Any:
     except RuntimeError:  # Numba finds no folder to write to
         _say_uncached()
     return dispatcher
+
+
+class Compilation(event.Listener):
+    """What is compiled while this listens: `seconds` so far; `begin` is called before, `end` with the seconds after."""
+
+    def __init__(self, begin: Callable[[], None] | None, end: Callable[[float], None] | None) -> None:
+        self.begin, self.end, self.seconds = begin, end, 0.0
+        self.under_way, self.since = 0, 0.0
+
+    def on_start(self, event: Any) -> None:
+        """Compilation begins; that of a step is inside that of its kernel."""
+        self.under_way += 1
+        if self.under_way == 1:
+            self.since = time.perf_counter()
+            if self.begin is not None:
+                self.begin()
+
+    def on_end(self, event: Any) -> None:
+        """Compilation ends."""
+        self.under_way = max(self.under_way - 1, 0)  # one that another thread began before is not counted
+        if self.under_way == 0 and self.since:
+            seconds, self.since = time.perf_counter() - self.since, 0.0
+            self.seconds += seconds
+            if self.end is not None:
+                self.end(seconds)
+
+
+@contextmanager
+def compilation(begin: Callable[[], None] | None = None, end: Callable[[float], None] | None = None
+                ) -> Iterator[Compilation]:
+    """Listen to what Numba compiles inside the block, in any thread."""
+    with event.install_listener("numba:compile", Compilation(begin, end)) as listener:
+        yield listener
 
 
 class _Cache(FunctionCache):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from unfeature.features.base import Representation
 
-from .engine import Outcome, Progress
+from .engine import Outcome, Report
 from .objectives import InnerProduct, squared_norm
 from .recipes import CARICATURE_PRESETS, Recipe, recipe_for, without_steps
 from .result import Result
@@ -23,7 +22,8 @@ from .search import in_channels_of, one_after_another, result_of, search, seeds_
 def caricature(
     phi: Representation, image: NDArray[Any], *, preset: str | Recipe = "best", octaves: int = 1,
     octave_scale: float = 1.4, steps: int | None = None, data_weight: float | None = None, starts: int = 1,
-    seed: int = 0, memory: int | str | None = None, progress: Callable[[Progress], None] | None = None,
+    seed: int = 0, memory: int | str | None = None, progress: Report | bool | None = None,
+    snapshots: int = 0,
 ) -> Result:
     r"""Exaggerate an image: find one near it whose code is as strong as possible in the direction of the image's own.
 
@@ -33,8 +33,8 @@ def caricature(
 
     Parameters
     ----------
-    phi, data_weight, memory, progress
-        As for `invert`.
+    phi, data_weight, memory, progress, snapshots
+        As for `invert`; snapshots are those of the last octave.
     image : ndarray (H, W) or (H, W, C)
         x₀, in [0, 1].
     preset : {"best", "ijcv2016"} or Recipe
@@ -70,7 +70,7 @@ def caricature(
         objective = InnerProduct(_own_direction(phi, here))
         start = (here + _resized(added, (height, width))).expand(starts, -1, -1, -1)
         outcomes.append(search(phi, objective, stage_recipe, (height, width), seeds, original, start=start,
-                               memory=memory, progress=progress))
+                               memory=memory, progress=progress, snapshots=0 if octave else snapshots))
         stage_recipe = without_steps(recipe) if outcomes[-1].interrupted else stage_recipe
         added = outcomes[-1].x - here
     with torch.no_grad():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,28 +15,63 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from unfeature.features.base import Representation
+from unfeature.features.jit import compilation
 
 from .objectives import Objective
 from .parameterizations import FlatRegions, ImageSpec, Parameterization
 from .recipes import Recipe, Stage
-from .result import DIVERGED, STOPPED
+from .result import DIVERGED, STOPPED, images_of
 from .solvers.first_order import Solver
-from .views import centre_crop, view
+from .views import centre_crop, view, with_contrast
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What a progress callback receives after each gradient evaluation: means over the images of a batch."""
+    """What a progress callback receives after each gradient evaluation.
+
+    Attributes
+    ----------
+    step, steps : int
+        Evaluations done, and those of the recipe.
+    objective, data : float
+        The objective, and the data term without its weight C: means over the images of a batch.
+    """
 
     step: int
     steps: int
     objective: float
     data: float
+    look: Callable[[], Tensor] = field(repr=False, compare=False)
 
     @property
     def error(self) -> float:
         """Relative error, of the surrogate where one is in use; meaningful for inversions."""
         return float(np.sqrt(max(self.data, 0.0)))
+
+    @property
+    def images(self) -> NDArray[np.float32]:
+        """The images so far, (N, H, W) or (N, H, W, C): those of the moment at which they are asked for.
+
+        They are rendered on demand; a callback that does not ask pays nothing.
+        """
+        return images_of(self.look())
+
+    @property
+    def image(self) -> NDArray[np.float32]:
+        """The first of the images so far, (H, W) or (H, W, C)."""
+        first: NDArray[np.float32] = self.images[0]
+        return first
+
+
+Report = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Film:
+    """Images of the way: the evaluations (S,) after which they were taken, and the images (S, N, C, H, W)."""
+
+    steps: tuple[int, ...]
+    images: Tensor
 
 
 @dataclass(frozen=True)
@@ -49,22 +84,34 @@ class Outcome:
     evaluations: int
     seconds: float
     interrupted: bool = False
+    film: Film | None = None
 
 
 @torch.enable_grad()
 def descend(
     phi: Representation, objective: Objective, recipe: Recipe, size: tuple[int, int], seeds: Sequence[int],
     like: Tensor, start: Tensor | None = None, flat: Tensor | None = None,
-    measure: Callable[[Tensor], Tensor] | None = None, progress: Callable[[Progress], None] | None = None,
+    measure: Callable[[Tensor], Tensor] | None = None, progress: Report | None = None, snapshots: int = 0,
 ) -> Outcome:
     """Minimise C · objective(Φ(x)) + Σ priors(x) over one image for each seed, all at once.
 
     It starts from noise, or from images (N, C, H, W). Pixels that are flat, bool (N, H, W), are known to have no
     gradient. The error of images, (N, C, H, W) → (N,), is measured after each stage. A keyboard interrupt ends the run
-    and returns what there is; non-finite values end it with the last finite image.
+    and returns what there is; non-finite values end it with the last finite image. Snapshots are evenly spaced over the
+    recipe's evaluations, the first and the last among them. The seconds leave out compilation.
     """
-    run = _Run(phi, objective, recipe, size, seeds, like, start, flat)
+    run = _Run(phi, objective, recipe, size, seeds, like, start, flat, snapshots)
     clock = time.perf_counter()
+    with compilation() as compiled:
+        status, interrupted = _followed(run, recipe, measure, progress)
+        seconds = time.perf_counter() - clock - compiled.seconds
+    x = run.shown()
+    return Outcome(x, run.stacked_history(), status, run.evaluations, seconds, interrupted, run.film(x))
+
+
+def _followed(run: _Run, recipe: Recipe, measure: Callable[[Tensor], Tensor] | None, progress: Report | None
+              ) -> tuple[str, bool]:
+    """Go through the stages: how it ended, and whether the user interrupted it."""
     status, interrupted = "", False
     try:
         for stage in recipe.stages:
@@ -84,16 +131,14 @@ def descend(
         status = f"{STOPPED} after {run.evaluations} of {recipe.steps} gradient evaluations"
     if not status and run.solver.converged:
         status = f"converged after {run.evaluations} gradient evaluations: no step along the gradient decreases further"
-    status = status or f"step limit reached: all {recipe.steps} gradient evaluations are used"
-    x = run.images()
-    return Outcome(x, run.stacked_history(), status, run.evaluations, time.perf_counter() - clock, interrupted)
+    return status or f"step limit reached: all {recipe.steps} gradient evaluations are used", interrupted
 
 
 class _Run:
     """The state of one descent."""
 
     def __init__(self, phi: Representation, objective: Objective, recipe: Recipe, size: tuple[int, int],
-                 seeds: Sequence[int], like: Tensor, start: Tensor | None, flat: Tensor | None):
+                 seeds: Sequence[int], like: Tensor, start: Tensor | None, flat: Tensor | None, snapshots: int):
         self.phi, self.objective, self.recipe, self.size = phi, objective, recipe, size
         self.parameterization = _parameterization(phi, recipe, size, like)
         self.flatten = (lambda x: x) if flat is None or not bool(flat.any()) else FlatRegions(flat)
@@ -104,6 +149,8 @@ class _Run:
         self.stage, self.staged, self.priors = Stage(0), (phi, objective), recipe.priors
         self.evaluations = 0
         self.history: list[dict[str, Tensor]] = []
+        self.filmed = frozenset(np.rint(np.linspace(recipe.steps, 1, snapshots)).astype(int).tolist())
+        self.frames: dict[int, Tensor] = {}
 
     def begin(self, make: Callable[[], Solver], z: Tensor) -> Solver:
         solver = make()
@@ -134,6 +181,8 @@ class _Run:
             return f"{DIVERGED} at evaluation {self.evaluations}: the last finite image is returned"
         self.finite = self.solver.point
         self.solver.tell(value, gradient)
+        if self.evaluations in self.filmed:
+            self.frames[self.evaluations] = self.shown().cpu()
         return ""
 
     def evaluate(self, x: Tensor) -> tuple[dict[str, Tensor], Tensor]:
@@ -154,10 +203,22 @@ class _Run:
             x = self.parameterization.render(self.finite if lost or not bool(torch.isfinite(z).all()) else z)
             return centre_crop(self.flatten(x), self.size)
 
+    def shown(self) -> Tensor:
+        """The images with the recipe's contrast, where the descriptor is blind to it."""
+        x, contrast = self.images(), self.recipe.contrast
+        return x if contrast is None or not self.phi.contrast_invariant else with_contrast(x, contrast)
+
+    def film(self, x: Tensor) -> Film | None:
+        """The snapshots, which end with the images found; None if none are wanted."""
+        if not self.filmed:
+            return None
+        frames = {**self.frames, self.evaluations: x.cpu()}
+        return Film(tuple(frames), torch.stack(list(frames.values())))
+
     def report(self) -> Progress:
         last = self.history[-1]
         data = float(last["data"].mean()) / (self.recipe.data_weight or math.nan)
-        return Progress(self.evaluations, self.recipe.steps, float(last["objective"].mean()), data)
+        return Progress(self.evaluations, self.recipe.steps, float(last["objective"].mean()), data, self.shown)
 
     def stacked_history(self) -> dict[str, NDArray[np.float64]]:
         names = dict.fromkeys(name for entry in self.history for name in entry)

@@ -15,8 +15,7 @@ from .decoder import CONTRAST, DecoderModel, pretrained
 from .near import Near
 from .parameterizations import Fourier, ImageSpec
 from .recipes import Recipe
-from .result import Result
-from .search import images_of
+from .result import Result, images_of
 from .uncertainty import uncertainty_of
 
 START_NOISE = 0.06

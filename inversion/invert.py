@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal, cast
 
@@ -17,7 +17,7 @@ from unfeature.features.code import image_size_of
 from unfeature.io.images import AnyImage
 
 from .decoder import DecoderModel
-from .engine import Progress
+from .engine import Report
 from .guidance import Guide, HoldsDecoder, given_decoder, guide_for
 from .objectives import Euclidean
 from .recipes import Recipe, recipe_for
@@ -33,7 +33,7 @@ def invert(
     phi: Representation, code: Code, *, preset: str | Recipe = "best", size: tuple[int, int] | None = None,
     mask: NDArray[Any] | Tensor | None = None, steps: int | None = None, data_weight: float | None = None,
     starts: int = 1, seed: int = 0, start: Start | None = "auto", memory: int | str | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Report | bool | None = None, snapshots: int = 0,
 ) -> Result:
     r"""Find an image whose code is the given one.
 
@@ -63,8 +63,10 @@ def invert(
     memory : int or str, optional
         Memory budget in bytes, or text such as ``"2GB"``; the batch is processed in chunks that fit, with the same
         outcome. By default it is one chunk.
-    progress : callable, optional
-        Called with a `Progress` after every gradient evaluation.
+    progress : callable or bool, optional
+        Called with a `Progress` after every gradient evaluation; True shows a bar of tqdm, in notebooks too.
+    snapshots : int
+        Number of images of the way to keep, evenly spaced over the evaluations: ``Result.snapshots``.
 
     Returns
     -------
@@ -95,7 +97,7 @@ def invert(
         guide = Guide.of(phi, codes, size, model)
         recipe, start = guide.recipe(recipe), guide.start(phi, seeds)
     outcome = search(phi, Euclidean(codes, _as_mask(mask, target, starts)), recipe, size, seeds, codes, codes=codes,
-                     start=image_of(start), memory=memory, progress=progress)
+                     start=image_of(start), memory=memory, progress=progress, snapshots=snapshots)
     result = result_of(phi, recipe, outcome, seed, starts, codes, **({} if guide is None else guide.facts))
     result = replace(result, status=result.status + _advice(phi, recipe, result))
     return result if guide is None else guide.annotate(result)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from unfeature.features.masks import channel_mask
 from unfeature.features.masks import neuron as one_hot
 from unfeature.io.images import AnyImage
 
-from .engine import Progress
+from .engine import Report
 from .objectives import InnerProduct
 from .parameterizations import Fourier, ImageSpec
 from .recipes import MAXIMIZATION_PRESETS, Recipe, recipe_for
@@ -41,7 +41,7 @@ def maximize(
     mosaic: Sequence[int] | None = None, size: tuple[int, int] | None = None, statistics: Statistics | None = None,
     preset: str | Recipe = "best", steps: int | None = None, data_weight: float | None = None, starts: int = 1,
     seed: int = 0, start: AnyImage | Tensor | None = None, memory: int | str | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Report | bool | None = None, snapshots: int = 0,
 ) -> Result:
     r"""Find an image to which a part of a code responds most.
 
@@ -65,7 +65,7 @@ def maximize(
     statistics : Statistics, optional
         Of phi, over photographs; see Z below.
     preset : {"best", "ijcv2016"} or Recipe
-    steps, data_weight, starts, seed, start, memory, progress
+    steps, data_weight, starts, seed, start, memory, progress, snapshots
         As for `invert`.
 
     Returns
@@ -107,7 +107,7 @@ def maximize(
     recipe = recipe_for(phi, preset, MAXIMIZATION_PRESETS, steps, data_weight)
     directions, scale = (t.repeat_interleave(starts, 0) for t in (directions, scale))
     outcome = search(phi, InnerProduct(directions, scale), recipe, size, seeds, directions, start=start,
-                     memory=memory, progress=progress)
+                     memory=memory, progress=progress, snapshots=snapshots)
     with torch.no_grad():
         responses = -InnerProduct(directions)(torch.cat([phi(x) for x in outcome.x.split(1)]))
     return result_of(phi, recipe, outcome, seed, starts, responses=responses.tolist(), target=request)

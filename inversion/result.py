@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from unfeature.features.base import Representation, code_to_numpy, differences
 from unfeature.io.files import digest, load_array, read_json, save_array, write_json
@@ -18,22 +20,23 @@ from unfeature.io.output import result_folder
 from unfeature.io.schema import Field, Value, check_fields
 
 from .measures import relative_errors
+from .shown import Shown
 
 FORMAT = 2
 FACTS = {"format": Value(int, choices=(FORMAT,)), "status": Value(str), "starts": Value(int, low=1),
          "errors": Value(list), "errors_centred": Value(list), "provenance": Value(dict), "history": Value(dict),
-         "digests": Value(dict), "files": Value(list)}
+         "digests": Value(dict), "files": Value(list), "snapshot_steps": Value(list, optional=True)}
 ARRAYS = {"image.npy": Field("float32"), "code.npy": Field(optional=True),
-          "uncertainty.npy": Field("float32", low=0, optional=True)}
+          "uncertainty.npy": Field("float32", low=0, optional=True), "snapshots.npy": Field("float32", optional=True)}
 ERRORS = Field("float64", ("images",), low=0, finite=False)
 COLUMN = Field("float64", ("steps", "images"), finite=False)
 STOPPED, DIVERGED = "stopped by the user", "non-finite values"
-COMPARED = ("images", "errors", "errors_centred", "codes", "uncertainties")
+COMPARED = ("images", "errors", "errors_centred", "codes", "uncertainties", "snapshots")
 WHITE = 0.2  # standard deviation that is white in a picture: that of a photograph of which nothing is known
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Result:
+class Result(Shown):
     r"""Pre-images of one or several codes.
 
     Attributes
@@ -53,12 +56,16 @@ class Result:
     starts : int
         How many of the images are attempts at the same code, in a row.
     provenance : dict
-        Method, descriptor, recipe, seed, evaluations, seconds, versions.
+        Method, descriptor, recipe, seed, evaluations, seconds (without compilation), date, versions.
     guess : ndarray (N, H, W) or (N, H, W, C), or None
         The images that a decoder predicted and that guided the search; not saved.
     uncertainties : ndarray (N, H, W), or None
         Standard deviation of each pixel, of colours the root mean square: of the photograph about the decoder's image,
         as the decoder predicts it, else of the starts at the same code, if there are several.
+    snapshots : ndarray (S, N, H, W) or (S, N, H, W, C), or None
+        Images of the way, float32, the last of which are `images`.
+    snapshot_steps : tuple of int (S,)
+        The gradient evaluations after which they were taken.
     """
 
     images: NDArray[np.float32]
@@ -71,6 +78,8 @@ class Result:
     provenance: dict[str, Any] = field(default_factory=dict)
     guess: NDArray[np.float32] | None = None
     uncertainties: NDArray[np.float32] | None = None
+    snapshots: NDArray[np.float32] | None = None
+    snapshot_steps: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.images) == 1:
@@ -87,7 +96,7 @@ class Result:
             raise ValueError(f"{len(codes)} codes but {len(images)} images: give one image a code")
         status = str(provenance.pop("status", "finished"))
         errors = relative_errors(np.stack([encode(phi, image) for image in images]), np.asarray(codes))
-        facts = {"descriptor": phi.to_config(), **provenance}
+        facts = {"descriptor": phi.to_config(), **provenance, "date": now()}
         return cls(np.asarray(images, np.float32), *errors, status, np.asarray(codes), provenance=facts)
 
     def __len__(self) -> int:
@@ -99,9 +108,11 @@ class Result:
             raise IndexError(f"this result holds {len(self)} images, there is no image {i}")
         codes = None if self.codes is None else self.codes[row]
         guess, uncertainties = (None if maps is None else maps[row] for maps in (self.guess, self.uncertainties))
+        snapshots = None if self.snapshots is None else self.snapshots[:, row]
         history = {name: values[:, row] for name, values in self._columns.items()}
         return replace(self, images=self.images[row], errors=self.errors[row], codes=codes, history=history, starts=1,
-                       errors_centred=self.errors_centred[row], guess=guess, uncertainties=uncertainties)
+                       errors_centred=self.errors_centred[row], guess=guess, uncertainties=uncertainties,
+                       snapshots=snapshots)
 
     def __eq__(self, other: object) -> bool:
         """Whether all images, errors, codes and facts are the same; NaN equals NaN."""
@@ -126,7 +137,7 @@ class Result:
     @property
     def _facts(self) -> Any:
         """Status, starts and provenance, as JSON has them."""
-        facts = [self.status, self.starts, self.provenance]
+        facts = [self.status, self.starts, self.provenance, self.snapshot_steps]
         return json.loads(json.dumps(facts, default=lambda array: array.tolist()))
 
     @property
@@ -172,7 +183,7 @@ class Result:
         """Write preimage.png (or preimage-00.png …), image.npy (exact), code.npy and result.json into a folder.
 
         If they are known, uncertainty.npy and, for each code, uncertainty.png (or uncertainty-00.png …), where white is
-        0.2 and more.
+        0.2 and more. Snapshots are in snapshots.npy.
 
         The files appear together, in place of all files of an earlier result; other files stay. A ValueError says that
         the folder cannot be written to, that the disk is full, or that a file of others would be overwritten.
@@ -180,9 +191,11 @@ class Result:
         pictures = _numbered("preimage", self.images)
         if self.uncertainties is not None:
             pictures |= _numbered("uncertainty", self.uncertainties[:: self.starts] / WHITE)
-        arrays = {"image.npy": self.images, "code.npy": self.codes, "uncertainty.npy": self.uncertainties}
+        arrays = {"image.npy": self.images, "code.npy": self.codes, "uncertainty.npy": self.uncertainties,
+                  "snapshots.npy": self.snapshots}
         stored = {name: array for name, array in arrays.items() if array is not None}
-        facts = {name: getattr(self, name) for name in ("status", "starts", "errors", "errors_centred", "provenance")}
+        facts = {name: getattr(self, name) for name in ("status", "starts", "errors", "errors_centred", "provenance",
+                                                        "snapshot_steps")}
         with result_folder(folder, names=[*pictures, *stored, "result.json"]) as place:
             for name, image in pictures.items():
                 write_png(place / name, image)
@@ -235,8 +248,16 @@ class Result:
         uncertainties = arrays.get("uncertainty.npy")
         if uncertainties is not None and uncertainties.shape != images.shape[:3]:
             raise ValueError(f"uncertainty.npy has the shape {uncertainties.shape}, the images {images.shape}")
+        snapshots, steps = arrays.get("snapshots.npy"), tuple(map(int, facts.get("snapshot_steps", ())))
+        if (() if snapshots is None else snapshots.shape) != ((len(steps), *images.shape) if steps else ()):
+            raise ValueError(f"snapshots.npy does not hold images of the {len(steps)} steps that result.json lists")
         return cls(images, errors["errors"], errors["errors_centred"], facts["status"], codes, columns, facts["starts"],
-                   facts["provenance"], uncertainties=uncertainties)
+                   facts["provenance"], uncertainties=uncertainties, snapshots=snapshots, snapshot_steps=steps)
+
+
+def now() -> str:
+    """Date and time, UTC, in ISO 8601."""
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
 def _numbered(name: str, images: NDArray[Any]) -> dict[str, NDArray[Any]]:
@@ -249,6 +270,12 @@ def _equal(a: NDArray[Any] | None, b: NDArray[Any] | None) -> bool:
     if a is None or b is None:
         return a is b
     return a.dtype == b.dtype and np.array_equal(a, b, equal_nan=True)
+
+
+def images_of(x: Tensor) -> NDArray[np.float32]:
+    """A batch (N, C, H, W) as images (N, H, W) or (N, H, W, C)."""
+    images = x.permute(0, 2, 3, 1).float().cpu().numpy()
+    return np.ascontiguousarray(images[..., 0] if images.shape[-1] == 1 else images)
 
 
 def encode(phi: Representation, image: NDArray[Any]) -> NDArray[Any]:

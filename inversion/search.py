@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Sequence
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache, partial
 from importlib.metadata import version
@@ -19,11 +20,12 @@ from unfeature.features.checks import check_count, check_seed
 from unfeature.io.images import AnyImage, image_of, with_channels
 from unfeature.io.memory import bytes_of
 
-from .engine import Outcome, Progress, descend
+from .engine import Film, Outcome, Report, descend
 from .measures import relative_errors
 from .objectives import Objective, squared_norm
+from .progress import reporting
 from .recipes import Recipe, without_steps
-from .result import Result
+from .result import Result, images_of, now
 
 VECTORS = 8  # of coordinates that a run holds beside the history of L-BFGS
 COORDINATES = 1.5  # a pixel, at most: Fourier coefficients have a margin
@@ -39,7 +41,7 @@ def seeds_for(seed: int, starts: int, count: int = 1) -> list[int]:
 def search(
     phi: Representation, objective: Objective, recipe: Recipe, size: tuple[int, int], seeds: Sequence[int],
     like: Tensor, *, codes: Tensor | None = None, start: NDArray[Any] | Tensor | None = None,
-    memory: int | str | None = None, progress: Callable[[Progress], None] | None = None,
+    memory: int | str | None = None, progress: Report | bool | None = None, snapshots: int = 0,
 ) -> Outcome:
     """Minimise the objective over one image for each seed, in chunks that fit the memory.
 
@@ -48,14 +50,16 @@ def search(
     """
     first = None if start is None else as_images(start, len(seeds), size, phi.in_channels[:1]).to(like)
     chunk = images_at_once(phi, recipe, size, like, memory) or len(seeds)
-    with phi.limited_threads((min(chunk, len(seeds)), phi.in_channels[0], *size)):
-        return _in_chunks(phi, objective, recipe, size, seeds, like, codes, first, chunk, progress)
+    if snapshots < 0:
+        raise ValueError(f"snapshots is the number of images to keep, 0 for none, got {snapshots}")
+    with phi.limited_threads((min(chunk, len(seeds)), phi.in_channels[0], *size)), reporting(progress) as report:
+        return _in_chunks(phi, objective, recipe, size, seeds, like, codes, first, chunk, report, snapshots)
 
 
 def _in_chunks(
     phi: Representation, objective: Objective, recipe: Recipe, size: tuple[int, int], seeds: Sequence[int],
     like: Tensor, codes: Tensor | None, first: Tensor | None, chunk: int,
-    progress: Callable[[Progress], None] | None,
+    progress: Report | None, snapshots: int,
 ) -> Outcome:
     outcomes: list[Outcome] = []
     for begin in range(0, len(seeds), chunk):
@@ -65,12 +69,9 @@ def _in_chunks(
         measure = None if target is None else partial(_relative_error, phi, target)
         own = replace(recipe, priors=tuple(prior.of(part) for prior in recipe.priors))
         outcomes.append(descend(phi, objective.of(part), own, size, seeds[part], like, given, flat, measure,
-                                progress))
+                                progress, snapshots))
         recipe = without_steps(recipe) if outcomes[-1].interrupted else recipe
-    outcome = side_by_side(outcomes)
-    if recipe.contrast is not None and phi.contrast_invariant:
-        outcome = replace(outcome, x=with_contrast(outcome.x, recipe.contrast))
-    return outcome
+    return side_by_side(outcomes)
 
 
 def images_at_once(phi: Representation, recipe: Recipe, size: tuple[int, int], like: Tensor,
@@ -120,7 +121,17 @@ def side_by_side(outcomes: Sequence[Outcome]) -> Outcome:
         return np.pad(values, ((0, steps - len(values)), (0, 0)), mode="edge")
 
     history = {name: np.concatenate([column(outcome, name) for outcome in outcomes], axis=1) for name in names}
-    return _overall_outcome(outcomes, torch.cat([outcome.x for outcome in outcomes]), history, steps)
+    overall = _overall_outcome(outcomes, torch.cat([outcome.x for outcome in outcomes]), history, steps)
+    return replace(overall, film=_joined([outcome.film for outcome in outcomes if outcome.film is not None]))
+
+
+def _joined(films: Sequence[Film]) -> Film | None:
+    """The films of chunks of images as one; a chunk that ended earlier keeps its last images."""
+    if not films:
+        return None
+    steps = sorted({step for film in films for step in film.steps})
+    shown = [film.images[[max(bisect_right(film.steps, step) - 1, 0) for step in steps]] for film in films]
+    return Film(tuple(steps), torch.cat(shown, dim=1))
 
 
 def one_after_another(outcomes: Sequence[Outcome]) -> Outcome:
@@ -135,16 +146,6 @@ def _overall_outcome(outcomes: Sequence[Outcome], x: Tensor, history: dict[str, 
     """With the status of the run that was interrupted, else of the last one."""
     decisive = next((outcome for outcome in outcomes if outcome.interrupted), outcomes[-1])
     return replace(decisive, x=x, history=history, evaluations=evaluations, seconds=sum(o.seconds for o in outcomes))
-
-
-def with_contrast(x: Tensor, std: float) -> Tensor:
-    """Images about mid-grey with this standard deviation, or less where more than 1 % of an image would be clipped."""
-    centred = x - x.mean((1, 2, 3), keepdim=True)
-    own = centred.square().mean((1, 2, 3)).sqrt()
-    rank = max(1, round(0.99 * x[0].numel()))
-    extent = centred.abs().flatten(1).kthvalue(rank, dim=1).values
-    gain = torch.minimum(std / own.clamp_min(1e-12), 0.5 / extent.clamp_min(1e-12))
-    return 0.5 + gain.view(-1, 1, 1, 1) * centred
 
 
 def as_images(image: AnyImage | Tensor, count: int, size: tuple[int, int], channels: Sequence[int]) -> Tensor:
@@ -180,15 +181,18 @@ def result_of(phi: Representation, recipe: Recipe, outcome: Outcome, seed: int, 
         target = np.ascontiguousarray(arrays[1])
     provenance = {
         "method": recipe.name, "descriptor": phi.to_config(), "recipe": recipe.describe(), "seed": int(seed),
-        "evaluations": outcome.evaluations, "seconds": round(outcome.seconds, 3), "versions": dict(_versions()),
+        "evaluations": outcome.evaluations, "seconds": round(outcome.seconds, 3), "date": now(),
+        "versions": dict(_versions()),
         **facts}
     measured = facts.get("responses", 0) if codes is None else errors
     if not (bool(torch.isfinite(outcome.x).all()) and np.isfinite(measured).all()):
         raise ValueError(f"the search left the finite numbers ({outcome.status}): take a smaller weight of the data "
                          "term, or another start")
-    images = images_of(outcome.x)
+    film, images = outcome.film, images_of(outcome.x)
+    snapshots = None if film is None else np.stack([images_of(x) for x in film.images])
     return Result(images, errors, centred, outcome.status, target, outcome.history, int(starts), provenance,
-                  uncertainties=_std_of_starts(images, starts))
+                  uncertainties=_std_of_starts(images, starts), snapshots=snapshots,
+                  snapshot_steps=() if film is None else film.steps)
 
 
 def _std_of_starts(images: NDArray[np.float32], starts: int) -> NDArray[np.float32] | None:
@@ -198,12 +202,6 @@ def _std_of_starts(images: NDArray[np.float32], starts: int) -> NDArray[np.float
     variances = images.reshape(-1, starts, *images.shape[1:3], images[0, 0, 0].size).var(1, ddof=1).mean(-1)
     found: NDArray[np.float32] = np.sqrt(variances).repeat(starts, 0)
     return found
-
-
-def images_of(x: Tensor) -> NDArray[np.float32]:
-    """A batch (N, C, H, W) as images (N, H, W) or (N, H, W, C)."""
-    images = x.permute(0, 2, 3, 1).float().cpu().numpy()
-    return np.ascontiguousarray(images[..., 0] if images.shape[-1] == 1 else images)
 
 
 @cache

@@ -12,7 +12,7 @@ from torch import Tensor
 from unfeature.features.networks.cnn import Layers
 from unfeature.io.images import AnyImage
 
-from .engine import Progress
+from .engine import Report
 from .objectives import Euclidean, Gram, Objective
 from .recipes import TEXTURE_PRESETS, Recipe, recipe_for
 from .result import Result
@@ -48,7 +48,7 @@ def synthesize(
     phi: Layers, image: NDArray[Any], *, size: tuple[int, int] | None = None,
     layer_weights: Mapping[str, float] | None = None, preset: str | Recipe = "best", steps: int | None = None,
     data_weight: float | None = None, starts: int = 1, seed: int = 0, memory: int | str | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Report | bool | None = None,
 ) -> Result:
     r"""Make more of a texture: an image whose layers have the Gram matrices of those of the one given.
 
@@ -91,7 +91,7 @@ def style_transfer(
     phi: Layers, content: NDArray[Any], style: NDArray[Any], *, content_layers: Sequence[str] | None = None,
     style_layers: Sequence[str] | None = None, style_weight: float = 1.0, preset: str | Recipe = "best",
     steps: int | None = None, data_weight: float | None = None, start: AnyImage | Tensor | None = None,
-    seed: int = 0, progress: Callable[[Progress], None] | None = None,
+    seed: int = 0, progress: Report | bool | None = None,
 ) -> Result:
     r"""Give one image the style of another.
 
@@ -133,7 +133,7 @@ def style_transfer(
 
 def _search(phi: Layers, objective: OverLayers, recipe: Recipe, seeds: list[int],
             start: AnyImage | Tensor | None, memory: int | str | None,
-            progress: Callable[[Progress], None] | None) -> Result:
+            progress: Report | bool | None) -> Result:
     outcome = search(phi, objective, recipe, objective.size, seeds, torch.zeros(1, device=phi.device), start=start,
                      memory=memory, progress=progress)
     with torch.no_grad():

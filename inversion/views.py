@@ -139,3 +139,13 @@ def _resampled(x: Tensor, rotations: Sequence[tuple[float, float]]) -> Tensor:
     rows = [[[a, -b * aspect, 0.0], [b / aspect, a, 0.0]] for a, b in rotations]
     grid = nn.functional.affine_grid(torch.tensor(rows).to(x), list(x.shape), align_corners=False)
     return nn.functional.grid_sample(x, grid, "bilinear", "reflection", align_corners=False)
+
+
+def with_contrast(x: Tensor, std: float) -> Tensor:
+    """Images about mid-grey with this standard deviation, or less where more than 1 % of an image would be clipped."""
+    centred = x - x.mean((1, 2, 3), keepdim=True)
+    own = centred.square().mean((1, 2, 3)).sqrt()
+    rank = max(1, round(0.99 * x[0].numel()))
+    extent = centred.abs().flatten(1).kthvalue(rank, dim=1).values
+    gain = torch.minimum(std / own.clamp_min(1e-12), 0.5 / extent.clamp_min(1e-12))
+    return 0.5 + gain.view(-1, 1, 1, 1) * centred

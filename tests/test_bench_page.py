@@ -5,25 +5,22 @@ from __future__ import annotations
 import html
 import json
 import re
-import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.browsing import browse, probe
 from unfeature.benchmarks import report
 from unfeature.benchmarks.page import ERROR, with_values
 from unfeature.benchmarks.tables.cnn import by_layer
 from unfeature.benchmarks.tables.descriptors import Descriptors
-from unfeature.benchmarks.tasks import Row, to_webp
-from unfeature.io.images import bundled, resize_longer, to_grey
+from unfeature.benchmarks.tasks import Row
+from unfeature.io.images import bundled, encode_webp, resize_longer, to_grey
 
 METHODS = ("best", "fast", "ijcv2016", "cvpr2015", "ridge", "elda")
 COUNT = 20
-FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-         "--disable-sync", "--no-first-run", "--enable-logging=stderr", "--v=0", "--virtual-time-budget=4000")
 PROBE = """<script>
 const errors = [];
 addEventListener("error", e => errors.push(e.message));
@@ -59,7 +56,7 @@ def page(tmp_path_factory) -> Path:
 
     def row(name, method, **values):
         path = folder / f"{name}-{method}.webp"
-        path.write_bytes(to_webp(np.clip(image + rng.normal(0, 0.05, image.shape), 0, 1)))
+        path.write_bytes(encode_webp(np.clip(image + rng.normal(0, 0.05, image.shape), 0, 1)))
         settings = {"feature": "hog", "method": method, "image": name} if method else {"image": name}
         return Row(f"{name}-{method}", settings, values, facts, {"image": path})
 
@@ -71,14 +68,6 @@ def page(tmp_path_factory) -> Path:
     chart = by_layer([with_values(r, data_weight=1.0) for r in rows], ERROR)
     made = replace(table.page(rows, originals), charts=(chart,))
     return report.write("descriptors", made, {"a task": "ValueError: <no>"}, table)
-
-
-def browse(page: Path, profile: Path, *flags: str) -> subprocess.CompletedProcess[str]:
-    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if browser is None:
-        pytest.skip("Chromium is not installed")
-    return subprocess.run([browser, *FLAGS, f"--user-data-dir={profile}", *flags, page.as_uri()],
-                          capture_output=True, text=True, timeout=120)
 
 
 def test_the_page_works_in_a_browser(page, tmp_path):
@@ -97,19 +86,27 @@ def test_the_page_works_in_a_browser(page, tmp_path):
     assert "CONSOLE" not in seen.stderr
 
 
-def test_the_page_fits_a_phone(page, tmp_path):
-    framed = tmp_path / "phone.html"
-    (tmp_path / "page.html").write_text(page.read_text())
-    framed.write_text(
-        '<!DOCTYPE html><body style="margin:0"><iframe src="page.html" width="375" height="700"></iframe><script>'
-        'onload = () => { const d = document.querySelector("iframe").contentDocument.documentElement;'
-        'document.body.innerHTML = "<pre id=found>" + JSON.stringify([d.clientWidth, d.scrollWidth]) + "</pre>"; };'
-        "</script></body>")
-    seen = browse(framed, tmp_path / "profile", "--dump-dom", "--allow-file-access-from-files")
-    match = re.search(r'<pre id="found">(.*?)</pre>', seen.stdout, re.S)
-    assert match, seen.stderr[-2000:]
-    visible, needed = json.loads(match.group(1))
-    assert 300 < visible <= 375 and needed == visible
+@pytest.mark.parametrize("width", [375, 1280])
+def test_the_page_fits_the_screen(page, tmp_path, width):
+    visible, needed, cells, hidden = probe(page, tmp_path, """
+        const d = page.documentElement, cells = [...page.querySelectorAll("table.data td")];
+        const hidden = cells.filter(
+          c => c.getBoundingClientRect().right > d.clientWidth || c.scrollWidth > c.clientWidth);
+        return [d.clientWidth, d.scrollWidth, cells.length, hidden.length];""", width)
+    assert width - 20 < visible <= width and needed == visible
+    assert cells > 12 * len(METHODS) * COUNT and hidden == 0
+
+
+def test_rows_can_be_sorted_on_a_phone(page, tmp_path):
+    before, after = probe(page, tmp_path, """
+        const table = page.querySelector("table[data-name=every-image]"), heads = [...table.tHead.rows[0].cells];
+        const column = heads.findIndex(c => c.textContent.startsWith("relative error"));
+        const read = () => [...table.tBodies[0].rows].map(r => +r.cells[column].dataset.value);
+        const before = read(), button = heads[column].querySelector("button");
+        if (button.getBoundingClientRect().width === 0) return [before, before];
+        button.click();
+        return [before, read()];""", 375)
+    assert after == sorted(before) != before
 
 
 def test_the_page_is_one_small_file_and_needs_no_network(page):

@@ -12,9 +12,9 @@ from skimage.feature import hog as skimage_hog
 
 import unfeature as uf
 from unfeature.cli.commands import cli
+from unfeature.display.pictures import glyph
 from unfeature.features.gradients.hog import HOG
 from unfeature.io.images import bundled, to_bytes
-from unfeature.show.pictures import glyph
 
 NORMS = "L1", "L1-sqrt", "L2", "L2-Hys"
 SETTINGS = [*({"orientations": o} for o in (6, 8, 12)), *({"cell_size": c} for c in (4, 7, 8)),

@@ -191,7 +191,7 @@ def place(tmp_path):
         ("invert missing.npy --feature hog", "there is no file missing.npy"),
         ("invert text.jpg --feature hog", "text.jpg cannot be read as an image"),
         ("invert half.png --feature hog", "half.png cannot be read as an image, or it is truncated"),
-        ("invert . --feature hog", "is a folder"),
+        ("invert . --feature hog --quiet", "not one of 2 photographs can be used; half.png cannot be read"),
         ("invert flat.npy --feature hog", "a code has shape (h, w, D) or (D,), got (4, 4)"),
         ("invert deep.npy --feature hog", "D = 31"),
         ("invert nan.npy --feature hog", "non-finite"),
@@ -232,7 +232,9 @@ def test_an_interrupt_before_there_is_anything_says_so(call, monkeypatch, tmp_pa
         raise KeyboardInterrupt
 
     monkeypatch.setattr("unfeature.io.images.read_image", stop)
-    assert call("invert", "a.png", "--feature", "hog", "-o", tmp_path / "out") == (130, "", "\nunfeature: stopped\n")
+    write_png(tmp_path / "a.png", np.zeros((8, 8)))
+    stopped = call("invert", tmp_path / "a.png", "--feature", "hog", "-o", tmp_path / "out")
+    assert stopped == (130, "", "\nunfeature: stopped\n")
 
 
 @pytest.mark.parametrize(("error", "message"), [
@@ -245,7 +247,8 @@ def test_a_machine_at_its_end_gets_one_clear_line(call, monkeypatch, tmp_path, e
         raise error
 
     monkeypatch.setattr("unfeature.io.images.read_image", fail)
-    status, _, line = call("features", "a.png", "--feature", "hog", "-o", tmp_path / "a.npy")
+    write_png(tmp_path / "a.png", np.zeros((8, 8)))
+    status, _, line = call("features", tmp_path / "a.png", "--feature", "hog", "-o", tmp_path / "a.npy")
     assert status == 2 and message in line and line.count("\n") == 1
 
 

@@ -24,7 +24,7 @@ from unfeature.cli.options import values
 from unfeature.cli.signatures import SPELLING, first_sentences, option_type, options_of
 from unfeature.features import DESCRIPTORS
 from unfeature.features.base import Representation
-from unfeature.io.images import bundled_path, resize_longer
+from unfeature.io.images import bundled_path, resize_longer, write_png
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +37,13 @@ def words(tmp_path_factory):
     uf.Vocabulary(phi, centres).save(folder / "words.npz")
     uf.Mixture(phi, centres, variances=np.full((8, 6), 0.2), priors=np.full(8, 0.125)).save(folder / "mixture.npz")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def photograph(tmp_path, monkeypatch):
+    """The photograph a.png, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    write_png("a.png", np.zeros((8, 8)))
 
 
 @pytest.fixture
@@ -158,7 +165,7 @@ def test_help_shows_the_options_of_one_feature(call):
     general, hog = call("invert", "--help")[1], call("invert", "--feature", "hog", "--help")[1]
     assert "--cell-size" not in general and all(name in general for name in DESCRIPTORS)
     assert "`unfeature invert --feature hog --help` lists hog's options" in general
-    assert len(general.splitlines()) <= 50
+    assert len(general.splitlines()) <= 50 and max(map(len, general.splitlines())) <= 100
     assert "Options of hog:" in hog and "--bilinear / --hard" in hog and "--bits" not in hog
     assert re.search(r"--cell-size INTEGER\s+Pixels along one side of a\s+cell\. \[8\]", hog)
     assert "--layer" in call("maximize", "--help")[1]

@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.golden.sift import DSIFT_CASES, PATH, vlfeat_dsift
+from unfeature.display.pictures import glyph
 from unfeature.features.backend import BACKENDS, backend
 from unfeature.features.base import Representation
 from unfeature.features.gradients.dsift import DSIFT, quantise
 from unfeature.features.gradients.phow import PHOW
 from unfeature.io.images import bundled, list_images, read_image, to_grey
-from unfeature.show.pictures import glyph
 
 EIGHT_BITS = 255 / 512
 

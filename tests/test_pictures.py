@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from unfeature import BRIEF, HOG, BoVW, Vocabulary, glyph, sheet
-from unfeature.show.curves import Series, line_chart
-from unfeature.show.pictures import draw_tiles, oriented_lines, present_words
+from unfeature.display.curves import Series, line_chart
+from unfeature.display.pictures import draw_tiles, oriented_lines, present_words
 
 
 def stripes(angle, side=48):

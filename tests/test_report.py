@@ -12,7 +12,7 @@ from unfeature import HOG, Result, invert, write_report
 from unfeature.io.files import read_json, write_json
 from unfeature.io.images import write_png
 
-VOID = {"meta", "link", "img", "br", "line", "circle"}
+VOID = {"meta", "link", "img", "br", "line", "circle", "input"}
 
 
 class Page(HTMLParser):

@@ -42,7 +42,7 @@ def test_wheel_holds_the_files_of_the_rooms(wheel, root):
     with zipfile.ZipFile(wheel) as archive:
         found = {name for name in archive.namelist() if ".dist-info/" not in name}
     assert found == expected
-    assert "unfeature/cli/__init__.py" in found and "unfeature/show/templates/page.html" in found
+    assert "unfeature/cli/__init__.py" in found and "unfeature/display/templates/page.html" in found
 
 
 def test_models_work_from_the_wheel(wheel, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def table_command(name: str, table: type[Any]) -> click.Command:
         from unfeature.benchmarks.runner import bench as make
 
         with progress_bar("task", quiet) as progress:
-            page, failures = make(name, jobs, scheduler, progress, **options)
+            page, failures = make(name, jobs, scheduler, _announced(progress, quiet), **options)
         for key, reason in failures.items():
             click.echo(f"{key}: {reason}", err=True)
         click.echo(page)
@@ -76,6 +77,19 @@ def table_command(name: str, table: type[Any]) -> click.Command:
     kinds = typing.get_type_hints(table, include_extras=True)
     made.params[:0] = [option(f, *typing.get_args(kinds[f.name])) for f in dataclasses.fields(table) if f.init]
     return made
+
+
+def _announced(progress: Callable[..., None], quiet: bool) -> Callable[[int, int, int], None]:
+    """A callback that says how many tasks there are before the first one begins."""
+    known: list[int] = []
+
+    def tell(done: int, total: int, failed: int) -> None:
+        if not quiet and total not in known:
+            click.echo(f"{total} tasks, {done} done before", err=True)
+        known.append(total)
+        progress(done, total, failed)
+
+    return tell
 
 
 def option(field: dataclasses.Field[Any], kind: Any, about: Any) -> click.Option:

@@ -12,6 +12,7 @@ import click
 
 from . import STOPPED
 from .bench import bench
+from .common import command_line
 from .invert import features, invert, keypoints
 from .learn import learn
 from .maximize import caricature, maximize
@@ -42,7 +43,7 @@ def cli() -> None:
 @click.argument("folder", type=FILE)
 def report(folder: Path) -> None:
     """Write FOLDER/report.html, one self-contained page about the result in FOLDER, and print where it is."""
-    from unfeature.show.report import write_report
+    from unfeature.display.report import write_report
 
     click.echo(write_report(folder))
 
@@ -56,7 +57,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
-            return cli.main(arguments, prog_name="unfeature", standalone_mode=False) or 0
+            given = sys.argv[1:] if arguments is None else arguments
+            return cli.main(given, prog_name="unfeature", standalone_mode=False, obj=command_line(given)) or 0
     except (click.Abort, KeyboardInterrupt):
         return STOPPED
     except click.exceptions.NoArgsIsHelpError as help_wanted:

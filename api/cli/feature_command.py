@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
+from itertools import takewhile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,12 +14,15 @@ import click
 from unfeature.catalogue import suggestion
 from unfeature.features import DESCRIPTORS
 
+from .common import compilation_said
 from .options import SHARED, Name
 from .signatures import ParameterOption, options_of, take_values
 
 if TYPE_CHECKING:
     from unfeature.features.base import Representation
 
+BOUNDS = re.compile(r"\s*\[[-\d.]*<?=?x[<>]=?[-\d.]+\]|; [-\d.]*<?=?x[<>]=?[-\d.]+(?=\])")
+"""Of a range, as click notes them: the error of a value outside says them, too."""
 CHOSEN = "unfeature.feature"
 
 
@@ -42,8 +48,9 @@ class FeatureCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Look for ``--feature NAME`` first, then parse with that feature's options."""
-        found = re.search(r"^--feature[=\n](.+)", "\n".join(args), re.MULTILINE)
-        name = found[1] if found else self.usual
+        self._check_early(ctx, args)
+        found = _given("--feature", args)
+        name = found or self.usual
         if name is not None:
             entry = DESCRIPTORS[self.feature.type.convert(name, self.feature, ctx)]
             taken = {*SHARED, *(p.name for p in self.params)}
@@ -56,11 +63,23 @@ class FeatureCommand(click.Command):
         except click.NoSuchOption as error:
             raise click.UsageError(self._foreign(ctx, error.option_name), ctx) from error
 
+    def _check_early(self, ctx: click.Context, args: list[str]) -> None:
+        """Notice unknown names, and missing files among the first arguments, before anything is imported."""
+        for option in self.params:
+            if isinstance(option.type, Name) and (given := _given(option.opts[0], args)) is not None:
+                option.type.convert(given, option, ctx)
+        for path in takewhile(lambda text: not text.startswith("-"), args):
+            with suppress(PermissionError):
+                if not Path(path).exists():
+                    kind = "file" if path.endswith((".npy", ".npz")) else "image"
+                    raise FileNotFoundError(f"there is no {kind} {path}")
+
     def invoke(self, ctx: click.Context) -> Any:
         """Build the descriptor and call the function."""
         phi = self._descriptor(ctx)
         ctx.params = {"phi": phi, **{name: value for name, value in ctx.params.items() if value is not None}}
-        return super().invoke(ctx)
+        with compilation_said():
+            return super().invoke(ctx)
 
     def _descriptor(self, ctx: click.Context) -> Representation:
         """The descriptor that the parameters tell, which are taken out of them."""
@@ -80,10 +99,12 @@ class FeatureCommand(click.Command):
         """List the command's own options, then those of the feature."""
         name, options = _chosen(ctx)
         for heading, part in (("Options", super().get_params(ctx)), (f"Options of {name}", options)):
-            records = [record for option in part if (record := option.get_help_record(ctx)) is not None]
+            records = [record for option in part if isinstance(option, click.Option)
+                       and (record := option.get_help_record(ctx)) is not None]
             if records:
                 with formatter.section(heading):
-                    formatter.write_dl(records)
+                    formatter.write_dl([(left.replace(" RANGE", ""), BOUNDS.sub("", right)) for left, right in records],
+                                       col_max=26)
 
     def _foreign(self, ctx: click.Context, option: str) -> str:
         """The message for an option that neither the command nor the feature has."""
@@ -94,6 +115,12 @@ class FeatureCommand(click.Command):
                     f"{', '.join(DESCRIPTORS)}{suggestion(option, flags)}")
         takes = ", ".join(o.opts[0] for o in options) or "no options"
         return f"{option} is not an option of {name}, which takes {takes}{suggestion(option, flags)}"
+
+
+def _given(option: str, args: list[str]) -> str | None:
+    """The value of an option on a command line that is not parsed yet."""
+    found = re.search(rf"^{option}[=\n](.+)", "\n".join(args), re.MULTILINE)
+    return found[1] if found else None
 
 
 def _chosen(ctx: click.Context) -> tuple[str, list[ParameterOption]]:

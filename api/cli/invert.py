@@ -14,36 +14,63 @@ from unfeature.baselines import METHODS
 from unfeature.features import DESCRIPTORS
 from unfeature.inversion import PRESETS
 from unfeature.io.files import load_array, save_array
+from unfeature.io.images import named_images
 from unfeature.io.output import USUAL, check_output, result_folder
 
-from .common import LONGER_SIDE, exit_status, read_photograph, searched, with_photograph
+from .common import LONGER_SIDE, exit_status, given_command, read_photograph, searched, with_photograph
 from .feature_command import FeatureCommand
-from .options import FILE, LARGEST, PIXELS, Name, inputs, shared
+from .many import Failures, Folder, Photographs, Store, attempt, on_each
+from .options import FILE, LARGEST, OWN_SIZE, PIXELS, Name, inputs, shared
 
 if TYPE_CHECKING:
     from unfeature.features.base import Representation
+    from unfeature.features.code import Code
     from unfeature.inversion.result import Result
 
 Size = tuple[int, int]
+FILM, FRAMES = "run.gif", 24
 
 
 @click.command("features", cls=FeatureCommand)
-@click.argument("photograph", type=FILE)
-@shared("size", size="Longer side to resize the photograph to [its own].")
+@click.argument("sources", metavar="PHOTOGRAPH...", type=FILE, nargs=-1, required=True)
+@shared("size", size=f"Longer side to resize to, or own [{LONGER_SIDE}, if it is larger].")
 @click.option("--colour", is_flag=True, help="Encode in colour, if the feature takes colour.")
-@click.option("-o", "--output", type=FILE, required=True, help="The .npy file to write.")
-def features(photograph: Path, phi: Representation, colour: bool, output: Path, size: int | Size | None = None) -> None:
+@click.option("-o", "--output", type=FILE, required=True, help="The .npy file to write; of several, a folder or .zarr.")
+@shared("jobs", "quiet")
+def features(sources: tuple[Path, ...], phi: Representation, colour: bool, output: Path, quiet: bool,
+             size: int | Size | None = None, jobs: int | None = None) -> None:
     """Write the feature of a photograph as a .npy file, positions first and channels last.
+
+    Of several photographs, or folders of them, each has a file of its own, or an array of one Zarr store. A second run
+    does only what is missing.
 
     \b
     Examples:
       unfeature features photo.jpg --feature hog -o code.npy
-      unfeature features photo.jpg --feature hog --variant dpm --colour --size 256 -o code.npy
+      unfeature features photo.jpg --feature hog --variant dpm --colour --size own -o code.npy
+      unfeature features photographs/ --feature hog -o codes.zarr
     """
-    check_output(output, inputs())
-    code = phi(read_photograph(photograph, phi, size, colour))
-    save_array(output, code)
-    click.echo(f"{phi!r}: {' × '.join(map(str, code.shape))} in {output}")
+    if len(sources) == 1 and not sources[0].is_dir():
+        check_output(output, inputs())
+        code = _encoded(sources[0], phi, size, colour)
+        save_array(output, code)
+        click.echo(f"{phi!r}: {' × '.join(map(str, code.shape))} in {output}")
+        return
+    photographs = named_images(*sources)
+    outputs = Store(output) if output.suffix == ".zarr" else Folder(output, ".npy")
+    work = partial(_encode_some, outputs, phi, size, colour, jobs == 1)
+    settings = {"descriptor": phi.to_config(), "size": size or LONGER_SIDE, "colour": colour}
+    on_each(work, photographs, outputs, settings, jobs, quiet)
+
+
+def _encoded(path: Path, phi: Representation, size: int | Size | None, colour: bool) -> Code:
+    return phi(read_photograph(path, phi, size, colour))  # type: ignore[return-value]
+
+
+def _encode_some(outputs: Folder | Store, phi: Representation, size: int | Size | None, colour: bool, alone: bool,
+                 photographs: Photographs) -> Failures:
+    """Write the codes of some photographs."""
+    return attempt(lambda name, path: outputs.write(name, _encoded(path, phi, size, colour)), photographs, alone)
 
 
 def _of_method(settings: dict[str, Any]) -> Representation | None:
@@ -61,9 +88,9 @@ def _of_method(settings: dict[str, Any]) -> Representation | None:
 
 
 @click.command("invert", cls=FeatureCommand, implied=_of_method)
-@click.argument("source", metavar="PHOTOGRAPH|CODE.npy", type=FILE)
-@shared("preset", "steps", "data_weight", preset=f"{', '.join(PRESETS)} [best].",
-        data_weight="Weight of the code against the priors [the feature's].")
+@click.argument("sources", metavar="PHOTOGRAPH|CODE.npy...", type=FILE, nargs=-1, required=True)
+@click.option("--preset", type=Name(PRESETS), help="How to search [best].")
+@shared("steps", "data_weight", data_weight="Weight of the code against the priors [the feature's].")
 @click.option("--start", "--init", "start", metavar="auto|noise|FILE",
               help="Start from noise, a picture, an image.npy, or a model of `unfeature learn`: decoder, .safetensors, "
                    "or upconv, .npz [auto: the decoder that ships for the feature, else noise].")
@@ -72,12 +99,14 @@ def _of_method(settings: dict[str, Any]) -> Representation | None:
 @shared("seed", "starts", "memory", "size", "output", "quiet",
         size=f"Longer side to reduce a photograph to [{LONGER_SIDE}]; HEIGHTxWIDTH of a code's image [the smallest].")
 @click.option("--colour", is_flag=True, help="Encode the photograph in colour, if the feature takes colour.")
-def invert(source: Path, phi: Representation, output: Path, quiet: bool, colour: bool, size: int | Size | None = None,
-           **settings: Any) -> int:
+@shared("snapshots", "animate", "jobs")
+def invert(sources: tuple[Path, ...], phi: Representation, output: Path, quiet: bool, colour: bool, animate: bool,
+           size: int | Size | None = None, jobs: int | None = None, **settings: Any) -> int:
     """Find an image whose feature equals that of a photograph, or a code stored as .npy.
 
-    The folder receives preimage.png, image.npy (the exact values), code.npy, glyph.png (a picture of the code),
-    result.json and report.html; for a photograph also original.png. Ctrl-C stops early and saves the image so far.
+    The folder receives preimage.png, image.npy (exact), code.npy, glyph.png, result.json, report.html, original.png.
+    Ctrl-C stops early and saves the image so far. Of several photographs, or folders of them, each has a folder of its
+    own; a second run does only what is missing.
 
     \b
     Examples:
@@ -86,22 +115,47 @@ def invert(source: Path, phi: Representation, output: Path, quiet: bool, colour:
       unfeature invert code.npy --feature hog --variant dpm --starts 4
       unfeature invert photo.jpg --method paired-dictionary
     """
+    one = partial(_invert_one, phi=phi, size=size, colour=colour, animate=animate, settings=settings,
+                  command=given_command())
+    if len(sources) == 1 and not sources[0].is_dir():
+        result = one(sources[0], output, quiet=quiet)
+        correlation = result.provenance.get("photograph", {}).get("correlation")
+        correlated = "" if correlation is None else f"correlation {correlation:.3f}, "
+        click.echo(f"relative error {result.error:.4f}, {correlated}{result.provenance['seconds']:.1f} s: "
+                   f"{result.status}\n{output / 'report.html'}")
+        return exit_status(result)
+    photographs = named_images(*sources)
+    facts = {"descriptor": phi.to_config(), "size": size or LONGER_SIDE, "colour": colour,
+             "settings": {name: str(value) for name, value in sorted(settings.items())}}
+    on_each(partial(_invert_some, one, output, jobs == 1), photographs, Folder(output, "/result.json"), facts, jobs,
+            quiet, at_once=1)
+    return 0
+
+
+def _invert_some(one: Callable[..., Result], output: Path, alone: bool, photographs: Photographs) -> Failures:
+    """Write the results of some photographs."""
+    return attempt(lambda name, path: one(path, output / name, quiet=True), photographs, alone)
+
+
+def _invert_one(source: Path, output: Path, *, phi: Representation, size: int | Size | None, colour: bool,
+                animate: bool, quiet: bool, settings: dict[str, Any], command: str | None) -> Result:
+    """Invert one source, and write its folder."""
     photograph, code, size = _read(source, phi, size, colour)
-    with searched(_search(phi, code, size, **settings), quiet, output) as (found, place):
+    names = (*USUAL, FILM) if animate else USUAL
+    settings = {**settings, **({"snapshots": FRAMES} if animate and "snapshots" not in settings else {})}
+    with searched(_search(phi, code, size, **settings), quiet, output, names, [source], command) as (found, place):
         result = with_photograph(found, source, photograph)
-        page = _save(place, phi, code, result, photograph)
-    correlation = result.provenance.get("photograph", {}).get("correlation")
-    correlated = "" if correlation is None else f"correlation {correlation:.3f}, "
-    click.echo(f"relative error {result.error:.4f}, {correlated}{result.provenance['seconds']:.1f} s: {result.status}\n"
-               f"{output / page.name}")
-    return exit_status(result)
+        _save(place, phi, code, result, photograph)
+        if animate:
+            result[result.best].animate(place / FILM)
+    return result
 
 
 def _read(source: Path, phi: Representation, size: int | Size | None, colour: bool
           ) -> tuple[NDArray[Any] | None, NDArray[Any], Size | None]:
     """The photograph if there is one, the code, and the size of the image to find if it is known."""
     if source.suffix != ".npy":
-        photograph = read_photograph(source, phi, size or LONGER_SIDE, colour)
+        photograph = read_photograph(source, phi, size, colour)
         return photograph, phi(photograph), (photograph.shape[0], photograph.shape[1])
     if isinstance(size, int):
         raise ValueError(f"--size {size} does not tell the size of a code's image: give HEIGHTxWIDTH, or leave it out")
@@ -122,7 +176,7 @@ def _search(phi: Representation, code: NDArray[Any], size: Size | None, seed: in
         found = partial(find, phi, code, size=size, start=start, starts=starts, seed=seed, **settings)
         return lambda progress: found(progress=progress)
     if settings:
-        first = min(settings, key=["preset", "steps", "data_weight", "memory", "start"].index)
+        first = min(settings, key=["preset", "steps", "data_weight", "memory", "start", "snapshots"].index)
         raise ValueError(f"--{first.replace('_', '-')} belongs to pre-images: leave it out with --method {method}")
     kind = METHODS[method]
     if kind.learned and model is None and not kind.shipped():
@@ -146,7 +200,7 @@ def _start(text: str, phi: Representation, code: NDArray[Any], size: Size | None
         from unfeature.baselines.upconv import Upconv
 
         return Upconv.load(path, phi).start(phi, code, size=size, seed=seed)
-    stored = load_array(path) if path.suffix == ".npy" else read_photograph(path, phi, None)[None]
+    stored = load_array(path) if path.suffix == ".npy" else read_photograph(path, phi, OWN_SIZE)[None]
     image = stored[0] if len(stored) == 1 else stored
     if size is not None and image.shape[:2] != size:
         raise ValueError(f"{path} has {image.shape[0]}x{image.shape[1]} pixels, but the image to find has "
@@ -155,11 +209,11 @@ def _start(text: str, phi: Representation, code: NDArray[Any], size: Size | None
 
 
 def _save(folder: Path, phi: Representation, code: NDArray[Any], result: Result, photograph: NDArray[Any] | None
-          ) -> Path:
-    """Write the result, its pictures and its page; return the page."""
+          ) -> None:
+    """Write the result, its pictures and its page."""
+    from unfeature.display.pictures import glyph, present_words
+    from unfeature.display.report import write_report
     from unfeature.io.images import write_png
-    from unfeature.show.pictures import glyph, present_words
-    from unfeature.show.report import write_report
 
     pictures = {"original": photograph, "glyph": glyph(phi, code), "words": present_words(phi, code),
                 "decoder": None if result.guess is None else result.guess[result.best]}
@@ -167,7 +221,7 @@ def _save(folder: Path, phi: Representation, code: NDArray[Any], result: Result,
         if image is not None:
             write_png(folder / f"{name}.png", image)
     result.save(folder)
-    return write_report(folder)
+    write_report(folder)
 
 
 @click.command("keypoints")
@@ -191,8 +245,8 @@ def keypoints(source: Path, model: Path, size: int, most: int, output: Path) -> 
       unfeature keypoints photo.jpg --model database.npz -o out/
     """
     from unfeature.baselines.keypoints import Keypoints, KeypointSet, SIFTKeypoints
+    from unfeature.display.report import write_report
     from unfeature.io.images import write_png
-    from unfeature.show.report import write_report
 
     phi = SIFTKeypoints(most)
     photograph = None if source.suffix == ".npz" else read_photograph(source, phi, size)

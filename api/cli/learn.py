@@ -17,7 +17,7 @@ from unfeature.io.output import check_output
 
 from .common import progress_bar, read_photograph
 from .feature_command import FeatureCommand
-from .options import COUNT, FILE, PIXELS, SEED, Commands, inputs
+from .options import COUNT, FILE, OWN_SIZE, PIXELS, SEED, Commands, inputs
 from .signatures import options_of, take_values
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def _statistics(images: list[Path], phi: Representation, output: Path, progress:
     from unfeature.features.channel_statistics import statistics
 
     def read(path: Path) -> NDArray[Any]:
-        image = read_photograph(path, phi, size)
+        image = read_photograph(path, phi, OWN_SIZE if size is None else size)
         phi.check_batch(phi.as_batch(image))
         return image
 

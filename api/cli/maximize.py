@@ -10,15 +10,15 @@ import click
 
 from unfeature.io.files import load_array
 
-from .common import LONGER_SIDE, exit_status, read_photograph, searched
+from .common import LONGER_SIDE, exit_status, read_photograph, searched, with_photograph
 from .feature_command import FeatureCommand
-from .options import FILE, shared, values
+from .options import FILE, Name, shared, values
 
 if TYPE_CHECKING:
     from unfeature.features.base import Representation
     from unfeature.inversion.result import Result
 
-INDICES = values()
+INDICES, PRESET = values(), Name(("best", "ijcv2016"))
 
 
 @click.command("maximize", cls=FeatureCommand, feature="cnn")
@@ -29,13 +29,14 @@ INDICES = values()
 @click.option("--template", metavar="FILE", type=FILE, help="A direction in the space of codes, .npy.")
 @click.option("--statistics", metavar="FILE", type=FILE,
               help="Statistics of the channels, from `unfeature learn statistics` [responses to noise].")
-@shared("preset", "steps", "data_weight", "seed", "starts", "memory", "size", "output", "quiet",
-        preset="best or ijcv2016 [best].", size="Side of the image, or HEIGHTxWIDTH [as large as the response needs].")
+@click.option("--preset", type=PRESET, help="How to search [best].")
+@shared("steps", "data_weight", "seed", "starts", "memory", "snapshots", "size", "output", "quiet",
+        size="Side of the image, or HEIGHTxWIDTH [as large as the response needs].")
 def maximize(phi: Representation, output: Path, quiet: bool, size: int | tuple[int, int] | None = None,
              statistics: Path | None = None, template: Path | None = None, **settings: Any) -> int:
     """Find images to which a channel, a neuron, a class or a template responds most.
 
-    The folder receives preimage.png (or one for each image), image.npy and result.json.
+    The folder receives preimage.png (or one for each image), image.npy, result.json and report.html.
 
     \b
     Examples:
@@ -43,15 +44,21 @@ def maximize(phi: Representation, output: Path, quiet: bool, size: int | tuple[i
       unfeature maximize --net vgg-m --weights vgg-m.mat --layer conv3 --mosaic 0,1,2,3,4,5,6,7,8
       unfeature maximize --feature hog --variant dpm --template person.npy
     """
+    from unfeature.display.pictures import glyph
+    from unfeature.display.report import write_report
     from unfeature.features.channel_statistics import Statistics
     from unfeature.inversion.maximize import maximize as find
+    from unfeature.io.images import write_png
 
     known = None if statistics is None else Statistics.load(statistics, phi)
     direction = None if template is None else load_array(template)
     sides = (size, size) if isinstance(size, int) else size
     search = partial(find, phi, direction=direction, statistics=known, size=sides, **settings)
     with searched(lambda progress: search(progress=progress), quiet, output) as (result, place):
+        if direction is not None and direction.ndim == 3:
+            write_png(place / "glyph.png", glyph(phi, direction))
         result.save(place)
+        write_report(place)
     return _report(result, output)
 
 
@@ -61,30 +68,39 @@ def maximize(phi: Representation, output: Path, quiet: bool, size: int | tuple[i
               help="Number of image sizes, from small to large.")
 @click.option("--octave-scale", type=click.FloatRange(1, 1000, min_open=True), default=1.4, show_default=True,
               help="Ratio of one size to the next.")
-@shared("preset", "steps", "data_weight", "seed", "starts", "memory", "size", "output", "quiet",
-        preset="best or ijcv2016 [best].", steps="Gradient evaluations at each size [the preset's].",
+@click.option("--preset", type=PRESET, help="How to search [best].")
+@shared("steps", "data_weight", "seed", "starts", "memory", "snapshots", "size", "output", "quiet",
+        steps="Gradient evaluations at each size [the preset's].",
         seed="Seed of the jitter.", starts="Number of attempts, each under other jitter.",
-        size=f"Longer side to reduce the photograph to [{LONGER_SIDE}].")
+        size=f"Longer side to resize the photograph to, or own [{LONGER_SIDE}, if it is larger].")
 def caricature(photograph: Path, phi: Representation, output: Path, quiet: bool,
-               size: int | tuple[int, int] = LONGER_SIDE, **settings: Any) -> int:
+               size: int | tuple[int, int] | None = None, **settings: Any) -> int:
     """Change a photograph so that the responses of a feature grow.
+
+    The folder receives original.png, preimage.png, image.npy, result.json and report.html.
 
     \b
     Examples:
       unfeature caricature photo.jpg --net squeezenet1_0 --weights w.safetensors --layer fire6
       unfeature caricature photo.jpg --net squeezenet1_0 --weights w.safetensors --layer fire9 --octaves 4
     """
+    from unfeature.display.report import write_report
     from unfeature.inversion.caricature import caricature as find
+    from unfeature.io.images import write_png
 
     image = read_photograph(photograph, phi, size)
     search = partial(find, phi, image, **settings)
-    with searched(lambda progress: search(progress=progress), quiet, output) as (result, place):
+    with searched(lambda progress: search(progress=progress), quiet, output) as (found, place):
+        result = with_photograph(found, photograph, image)
+        write_png(place / "original.png", image)
         result.save(place)
+        write_report(place)
     return _report(result, output)
 
 
 def _report(result: Result, folder: Path) -> int:
     """Print how strongly the images respond; the exit status."""
     responses = ", ".join(f"{response:.4g}" for response in result.provenance["responses"])
-    click.echo(f"response {responses}, {result.provenance['seconds']:.1f} s: {result.status}\n{folder}")
+    click.echo(f"response {responses}, {result.provenance['seconds']:.1f} s: {result.status}\n"
+               f"{folder / 'report.html'}")
     return exit_status(result)

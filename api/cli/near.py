@@ -37,8 +37,9 @@ def _fraction(text: str) -> float:
 @click.option("--weight", type=click.FloatRange(0), help="Weight of the likeness against the code [5].")
 @click.option("--cutoff", type=click.FloatRange(0, min_open=True),
               help="Frequencies up to this many cycles a pixel are held near those of --like [0.03].")
-@shared("preset", "steps", "data_weight", "seed", "starts", "memory", "size", "output", "quiet",
-        preset="best or fast [best].", data_weight="Weight of the code against the priors [the feature's].",
+@click.option("--preset", type=Name(("best", "fast")), help="How to search [best].")
+@shared("steps", "data_weight", "seed", "starts", "memory", "size", "output", "quiet",
+        data_weight="Weight of the code against the priors [the feature's].",
         size=f"Longer side to reduce the photograph to [{LONGER_SIDE}].")
 def metamer(photograph: Path, like: Path, phi: Representation, output: Path, quiet: bool,
             size: int | tuple[int, int] = LONGER_SIDE, **settings: Any) -> int:
@@ -122,8 +123,8 @@ def _target(text: str | None, phi: Representation, original: NDArray[Any]) -> An
 
 def _save(folder: Path, result: Result, **pictures: NDArray[Any]) -> None:
     """Write the result, pictures by name, and the page."""
+    from unfeature.display.report import write_report
     from unfeature.io.images import write_png
-    from unfeature.show.report import write_report
 
     for name, image in pictures.items():
         write_png(folder / f"{name}.png", image)

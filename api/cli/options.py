@@ -14,6 +14,8 @@ from unfeature.catalogue import suggestion
 
 INPUTS = "unfeature.inputs"
 LARGEST, LARGEST_SIDE, LARGEST_FLOAT = 10**6, 2**13, 1e30
+OWN_SIZE = 10**9
+"""A longer side that no photograph has: each keeps its own size."""
 
 
 class Whole(click.types.IntParamType):
@@ -136,6 +138,8 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]
 
 
 def _size(text: str) -> int | tuple[int, ...]:
+    if text.strip() == "own":
+        return OWN_SIZE
     match = re.fullmatch(r"(\d{1,9})(?:[x×,](\d{1,9}))?", text.strip())
     numbers = tuple(int(n) for n in match.groups() if n) if match else ()
     if not numbers or not all(0 < n <= LARGEST_SIDE for n in numbers):
@@ -169,7 +173,6 @@ def _sensible(value: Any) -> Any:
 
 
 SHARED: dict[str, Callable[..., Any]] = {
-    "preset": partial(click.option, "--preset"),
     "steps": partial(click.option, "--steps", type=COUNT, help="Gradient evaluations [the preset's]."),
     "data_weight": partial(click.option, "--data-weight", "--C", "data_weight", type=click.FloatRange(0, min_open=True),
                            help="Weight of the response against the priors [the feature's]."),
@@ -179,6 +182,11 @@ SHARED: dict[str, Callable[..., Any]] = {
                       help="Number of starts, each from other noise."),
     "memory": partial(click.option, "--memory", metavar="AMOUNT", help="Memory budget, as 2GB [all starts at once]."),
     "size": partial(click.option, "--size", type=Parsed("pixels", _size)),
+    "snapshots": partial(click.option, "--snapshots", type=click.IntRange(0), metavar="NUMBER",
+                         help="Images of the way to keep, for the page's slider [0; 24 with --animate]."),
+    "animate": partial(click.option, "--animate", is_flag=True, help="Also write the film of the way, run.gif."),
+    "jobs": partial(click.option, "--jobs", type=click.IntRange(1), metavar="NUMBER",
+                    help="Processes, for several photographs [as many as cores]."),
     "output": partial(click.option, "-o", "--output", type=FILE, default="out", show_default=True,
                       help="Folder of the results."),
     "quiet": partial(click.option, "--quiet", is_flag=True, help="Show no progress bar."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -18,7 +19,9 @@ T = TypeVar("T")
 AnyImage = Any  # an array, a Pillow image, a path, or nested lists of numbers
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
+HEIC = (".heic", ".heif")
 BUNDLED = ("astronaut", "camera", "chelsea", "coffee", "rocket")
+FILMS = (".gif", ".webp", ".png")
 GREY_WEIGHTS = (0.2989, 0.5870, 0.1140)
 
 
@@ -54,6 +57,8 @@ def read_image(path: str | Path, grey: bool = False) -> NDArray[np.float32]:
                 image = _pixels(ImageOps.exif_transpose(opened))
     except Exception as error:  # Pillow's parsers raise errors of any type
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if path.suffix.lower() in HEIC:
+            raise ValueError(f"{path} is a HEIC image, which Pillow cannot read: convert it to JPEG or PNG") from error
         raise ValueError(f"{path} cannot be read as an image, or it is truncated: {reason}") from error
     return to_grey(image) if grey else image
 
@@ -132,13 +137,14 @@ def _pixels(picture: Any) -> NDArray[np.float32]:
     else:
         picture = picture.convert("RGBA") if picture.mode == "P" else picture
         grey = picture.mode in ("1", "L", "LA", "La")
-        a = _floats(picture if picture.mode == "F" else picture.convert("L" if grey else "RGB"))
+        a = as_floats(picture if picture.mode == "F" else picture.convert("L" if grey else "RGB"))
     if not (np.isfinite(a).all() and a.min() >= 0 and a.max() <= 1):
         raise ValueError("its pixels are neither 8 nor 16 bits, nor floats in [0, 1]: convert it first")
     return a
 
 
-def _floats(image: Any) -> NDArray[np.float32]:
+def as_floats(image: Any) -> NDArray[np.float32]:
+    """An image as floats; uint8 and uint16 are divided by their largest value."""
     a = np.asarray(image)
     if a.dtype in (np.uint8, np.uint16):
         return (a / np.float32(np.iinfo(a.dtype).max)).astype(np.float32)
@@ -162,7 +168,7 @@ def to_grey(image: NDArray[Any]) -> NDArray[np.float32]:
     ValueError
         For another number of axes or channels.
     """
-    a = _one_channel_as_grey(_floats(image))
+    a = _one_channel_as_grey(as_floats(image))
     return a if a.ndim == 2 else np.asarray(a @ np.array(GREY_WEIGHTS, dtype=np.float32))
 
 
@@ -173,7 +179,7 @@ def resize_longer(image: NDArray[Any], side: int) -> NDArray[np.float32]:
     """
     if side < 1:
         raise ValueError(f"the longer side must have at least one pixel, got {side}")
-    a = _floats(image)
+    a = as_floats(image)
     if a.ndim not in (2, 3) or a.size == 0:
         raise ValueError(f"an image has shape (H, W) or (H, W, C), got {a.shape}")
     scale = side / max(a.shape[:2])
@@ -216,6 +222,21 @@ def list_images(folder: str | Path) -> list[Path]:
     return found
 
 
+def named_images(*places: str | Path) -> list[tuple[str, Path]]:
+    """Image files and those of folders, with their paths below the places' common folder as names.
+
+    Names are without the ending where that is unambiguous. Errors are those of `list_images` and `existing_file`.
+    """
+    paths = [Path(place) for place in places]
+    found = [list_images(path) if path.is_dir() else [existing_file(path, "image")] for path in paths]
+    files = dict.fromkeys(file for part in found for file in part)
+    base = os.path.commonpath([os.path.abspath(path if path.is_dir() else path.parent) for path in paths])
+    inside = {file: Path(os.path.relpath(os.path.abspath(file), base)) for file in files}
+    stems = Counter(name.with_suffix("") for name in inside.values())
+    return [((name if stems[name.with_suffix("")] > 1 else name.with_suffix("")).as_posix(), path)
+            for path, name in inside.items()]
+
+
 def _visible_files(folder: Path) -> tuple[list[Path], int]:
     """The files below a folder, sorted, and the number of folders."""
 
@@ -248,12 +269,43 @@ def write_png(path: str | Path, image: NDArray[Any]) -> None:
 
 def encode_png(image: NDArray[Any]) -> bytes:
     """The bytes of `write_png`'s file."""
+    stream = BytesIO()
+    _picture(image).save(stream, format="PNG", optimize=True)
+    return stream.getvalue()
+
+
+def encode_webp(image: NDArray[Any], side: int = 256, quality: int = 82) -> bytes:
+    """An image in [0, 1] as a WebP file, its longer side reduced to `side` pixels if it is larger."""
+    picture = _picture(image)
+    picture.thumbnail((side, side))
+    stream = BytesIO()
+    picture.save(stream, format="WEBP", quality=quality, method=4)
+    return stream.getvalue()
+
+
+def write_film(path: str | Path, images: Sequence[NDArray[Any]] | NDArray[Any], seconds: float) -> Path:
+    """Write images (H, W) or (H, W, 3) in [0, 1] as an endless .gif, .webp or .png, atomically.
+
+    All together last so many seconds; the last one is shown 1.5 s longer.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in FILMS:
+        raise ValueError(f"a film is a {', '.join(FILMS[:-1])} or {FILMS[-1]} file, got {path.name}")
+    if not 0 < seconds < 3600:
+        raise ValueError(f"the seconds of a film are positive and below an hour, got {seconds}")
+    first, *others = [_picture(image) for image in images]
+    each = max(20, round(1000 * seconds / len(images)))
+    times = [each] * len(others) + [each + 1500]
+    settings = {"lossless": False, "quality": 82} if path.suffix.lower() == ".webp" else {}
+    with atomic(path) as temporary:
+        first.save(temporary, save_all=True, append_images=others, duration=times, loop=0, **settings)
+    return path
+
+
+def _picture(image: NDArray[Any]) -> Any:
     from PIL import Image
 
-    a = _one_channel_as_grey(to_bytes(image))
-    stream = BytesIO()
-    Image.fromarray(np.ascontiguousarray(a)).save(stream, format="PNG", optimize=True)
-    return stream.getvalue()
+    return Image.fromarray(np.ascontiguousarray(_one_channel_as_grey(to_bytes(image))))
 
 
 def _one_channel_as_grey(a: NDArray[Any]) -> NDArray[Any]:

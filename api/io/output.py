@@ -15,7 +15,7 @@ from .interrupts import uninterrupted
 from .locks import UNFINISHED, locked, remove_unfinished
 
 MARK = "result.json"
-SUFFIXES = (".csv", ".html", ".json", ".npy", ".npz", ".png")
+SUFFIXES = (".csv", ".gif", ".html", ".json", ".npy", ".npz", ".png")
 USUAL = ("preimage.png", "original.png", "glyph.png", "image.npy", "code.npy", "report.html", MARK)
 MAGIC = (b"\x93NUM", b"PK\x03\x04")
 SAFETENSORS = b'{"'  # after eight bytes of length

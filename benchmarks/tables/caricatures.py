@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from unfeature.inversion.caricature import caricature
 from unfeature.inversion.recipes import CARICATURE_PRESETS
+from unfeature.io.similarity import measures
 
-from ..measures import likeness
 from ..page import CORRELATION, SECONDS, Metric
 from ..protocol import SIDE, descriptor, image_for
 from ..study import Features, Methods, Side, chosen
@@ -41,5 +41,5 @@ class Caricatures(NetworkPart):
         phi = descriptor(settings, task.inputs).to(task.device)
         result = caricature(phi, image, preset=settings["method"], seed=settings["seed"], steps=settings.get("steps"))
         values = {"response": result.provenance["responses"][0], "seconds": result.provenance["seconds"],
-                  "status": result.status, **likeness(image, result.image)}
+                  "status": result.status, **measures(image, result.image)}
         return Outcome(values, {"image": result.image})

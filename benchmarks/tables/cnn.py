@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from unfeature.display.curves import Series, line_chart
 from unfeature.features.networks.cnn import CNN
-from unfeature.show.curves import Series, line_chart
 
 from ..measures import interval
 from ..page import CORRELATION, ERROR, EUCLIDEAN, NATURALNESS, SECONDS, Metric, Metrics, groups

@@ -17,9 +17,9 @@ from unfeature.features.words.vocabulary import Vocabulary
 from unfeature.inversion import PRESETS
 from unfeature.inversion.result import Result
 from unfeature.io.images import list_images
+from unfeature.io.similarity import measures
 
 from .. import protocol
-from ..measures import likeness
 from ..page import EFFORT, ERRORS, LIKENESS, WITHIN, Metrics
 from ..protocol import SIDE, Problem, descriptor, image_for
 from ..study import Features, Names, Option, Side, Steps, Study, chosen
@@ -159,7 +159,7 @@ def from_keypoints(task: Task) -> Outcome:
     phi = SIFTKeypoints()
     result = Keypoints.load(task.inputs["model"], phi).invert(phi, phi(image))
     facts = {name: result.provenance[name] for name in ("seconds", "keypoints")}
-    return Outcome({**likeness(image, result.image), **facts, "status": result.status}, {"image": result.image})
+    return Outcome({**measures(image, result.image), **facts, "status": result.status}, {"image": result.image})
 
 
 def collection_digest(folders: Iterable[Path]) -> str:

@@ -9,13 +9,13 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from unfeature.display.pictures import glyph
 from unfeature.features.base import code_to_tensor, image_to_tensor
 from unfeature.features.gradients.hog import HOG
 from unfeature.inversion import PRESETS
 from unfeature.inversion.maximize import maximize
 from unfeature.inversion.recipes import recipe_for
-from unfeature.inversion.search import with_contrast
-from unfeature.show.pictures import glyph
+from unfeature.inversion.views import with_contrast
 
 from ..page import EVALUATIONS, SECONDS, Metric, Sheet, Table, every_image, groups
 from ..study import Methods, Study, chosen

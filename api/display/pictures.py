@@ -14,7 +14,8 @@ from unfeature.features.gradients.dsift import DSIFT
 from unfeature.features.gradients.hog import HOG
 from unfeature.features.gradients.phow import PHOW
 from unfeature.features.words.bovw import BoVW
-from unfeature.io.images import to_bytes
+from unfeature.inversion.result import Result
+from unfeature.io.images import image_of, to_bytes
 
 Picture = NDArray[np.float32]
 
@@ -232,6 +233,40 @@ def sheet(
             pen.text(middle, labels[i].translate(DASHES), fill="#222", font=font, anchor="mm")
         bottom += line
     return np.asarray(page)
+
+
+def show(*images: Any, labels: Sequence[str] | None = None, columns: int | None = None, side: int = 256) -> Any:
+    """Images side by side as a Pillow image, which a notebook displays and ``.save(path)`` writes.
+
+    Parameters
+    ----------
+    *images : ndarray (H, W) or (H, W, 3), Pillow image, path, or Result
+        Values in [0, 1], or uint8; a result stands for its images.
+    labels : sequence of str, optional
+        One for each image; by default results have their errors.
+    columns, side : int
+        As for `sheet`; by default four columns at most.
+
+    Returns
+    -------
+    PIL.Image.Image
+
+    Raises
+    ------
+    ValueError
+        If there is no image, or not one label for each.
+    """
+    from PIL import Image
+
+    shown: list[tuple[NDArray[Any], str]] = []
+    for one in images:
+        if isinstance(one, Result):
+            said = ("" if np.isnan(error) else f"error {error:.4f}" for error in one.errors)
+            shown += zip(one.images, said, strict=True)
+        else:
+            shown.append((image_of(one), ""))
+    names = [label for _, label in shown] if labels is None else labels
+    return Image.fromarray(sheet([image for image, _ in shown], names, columns or min(4, max(len(shown), 1)), side))
 
 
 def _fit(image: NDArray[Any], side: int) -> Any:
