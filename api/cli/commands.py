@@ -56,7 +56,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit status. A mistake is said in one line, and so is what nobody foresaw."""
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
+            warnings.showwarning = _show_warning  # type: ignore[assignment]
             given = sys.argv[1:] if arguments is None else arguments
             return cli.main(given, prog_name="unfeature", standalone_mode=False, obj=command_line(given)) or 0
     except (click.Abort, KeyboardInterrupt):

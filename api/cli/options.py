@@ -47,7 +47,7 @@ class File(click.Path):
         """The path, or a usage error."""
         if not str(value).strip() or "\0" in str(value):
             self.fail("the name is empty, or no name of a file.", param, ctx)
-        path = super().convert(value, param, ctx)
+        path = Path(str(super().convert(value, param, ctx)))
         if param is None or param.name not in ("output", "out"):
             note_input(ctx, path)
         return path

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 from unfeature.inversion.recipes import descent2015
 from unfeature.inversion.schedules import NEIGHBOURHOODS_2015, schedule_for
+from unfeature.io.similarity import min_max_stretch
 
-from ..measures import min_max_stretch
 from ..page import CORRELATION, DEVIATION, ERROR, EUCLIDEAN, NATURALNESS, SECONDS, SQUARED, Metric, Published
 from ..protocol import Problem
 from ..study import Methods, Side, Study
