@@ -104,7 +104,7 @@ class Representation(nn.Module):
         if torch.compiler.is_dynamo_compiling() and not self.traceable:
             from .untraced import untraced
 
-            return untraced(type(self).__call__, self, image, *others)
+            return untraced(type(self).__call__, self, image, *others)  # type: ignore[no-any-return]
         self.check_batch(image)
         with self.limited_threads(image.shape):
             code: Tensor = super().__call__(image, *others)

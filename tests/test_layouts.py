@@ -298,6 +298,22 @@ def test_another_size_tells_the_axes_apart(last):
     assert phi.to_config()["layout"] == ("channels_last" if last else "channels_first")
 
 
+class Between(nn.Module):
+    """The channels lie between rows and columns."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.inner = nn.Conv2d(3, 7, 8, 8), nn.Identity()
+
+    def forward(self, x):
+        return self.inner(self.conv(x).transpose(1, 2))
+
+
+def test_rows_are_not_taken_for_channels():
+    with pytest.raises(ValueError, match=r"gives shape \(1, 8, 7, 12\), whose channels are not recognised"):
+        CNN(Between().eval(), "inner", **COLOURS)
+
+
 class Fixed(Odd):
     """It takes images of one size."""
 

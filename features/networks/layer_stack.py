@@ -153,12 +153,12 @@ class LayerStack(nn.Module):
 
     @torch.no_grad()
     def _recognise(self, path: str, shape: tuple[int, ...], size: tuple[int, int]) -> Layout | None:
-        """The layout of a layer, by its shape for an image or, if several suit that, by its shape for a wider one."""
+        """The layout of a layer, by its shape for an image or, if several suit that, by its shape for a larger one."""
         layout = self._arrangement.recognise(self.model.get_submodule(path), shape, size)
         if layout is None:
             with suppress(Exception):  # a user's network may raise anything for another size
-                wider = self._run(self._grey(size[0], 2 * size[1]))[self.paths.index(path)]
-                return unchanged_axis(shape[1:], tuple(wider.shape[1:]))
+                larger = self._run(self._grey(2 * size[0], 2 * size[1]))[self.paths.index(path)]
+                return unchanged_axis(shape[1:], tuple(larger.shape[1:]))
         return layout
 
     def layout_of(self, layer: str) -> Layout | None:
