@@ -78,6 +78,34 @@ def test_tokens_are_the_grid_of_patches(name, layer):
     assert phi.to_config()["layout"] == "tokens"
 
 
+class SequenceFirst(nn.Module):
+    """Blocks on (T, N, D), as in torch's own transformers and OpenAI's CLIP."""
+
+    def __init__(self):
+        super().__init__()
+        self.patch_embed, self.token = nn.Conv2d(3, 12, 8, 8), nn.Parameter(torch.zeros(1, 1, 12))
+        self.block, self.norm = nn.TransformerEncoderLayer(12, 2, 16, 0.0), nn.LayerNorm(12)
+        randomise(self, seed=9)
+        self.eval()
+
+    def forward(self, x):
+        patches = self.patch_embed(x).flatten(2).permute(2, 0, 1)
+        x = self.block(torch.cat([self.token.expand(-1, x.shape[0], -1), patches]))
+        return self.norm(x.transpose(0, 1))
+
+
+@pytest.mark.parametrize("batch", [1, 2, 97])
+def test_sequences_may_come_first(batch):
+    network, x = SequenceFirst(), images(batch)
+    expected = output(network, "block", x).transpose(0, 1)
+    for layout, wanted in (("tokens", expected[:, 1:].mT.unflatten(2, (8, 12))), ("class_token", expected[:, 0])):
+        phi = CNN(network, "block", **COLOURS, layout=None if layout == "tokens" else layout)
+        torch.testing.assert_close(phi(x), wanted)
+        assert phi.to_config()["layout"] == layout
+        stack = LayerStack(network, ["norm", "block"], layout=layout, preprocessing=phi.layer_stack.preprocessing)
+        torch.testing.assert_close(stack(x)["block"], wanted)
+
+
 def test_the_class_token_is_a_code_of_its_own():
     network, x = ViT(registers=2), images(2)
     phi = CNN(network, "norm", **COLOURS, layout="class_token")
@@ -268,6 +296,22 @@ def test_another_size_tells_the_axes_apart(last):
     x = images(1, 48, 48)
     torch.testing.assert_close(phi(x), nn.functional.avg_pool2d(x, 8).repeat(1, 2, 1, 1))
     assert phi.to_config()["layout"] == ("channels_last" if last else "channels_first")
+
+
+class Between(nn.Module):
+    """The channels lie between rows and columns."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.inner = nn.Conv2d(3, 7, 8, 8), nn.Identity()
+
+    def forward(self, x):
+        return self.inner(self.conv(x).transpose(1, 2))
+
+
+def test_rows_are_not_taken_for_channels():
+    with pytest.raises(ValueError, match=r"gives shape \(1, 8, 7, 12\), whose channels are not recognised"):
+        CNN(Between().eval(), "inner", **COLOURS)
 
 
 class Fixed(Odd):

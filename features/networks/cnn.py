@@ -164,8 +164,9 @@ class CNN(NetworkCode):
     -----
     Shape: x (N, 3, H, W) or (N, 1, H, W) in [0, 1] → (N, D, h, w), or (N, D) for layers without positions.
     Tokens of patches are laid out in their grid, without those before them (class and register tokens); with
-    "class_token" the code is (N, D). A layout is recognised by the modules in the layer, the grid of patches, the shape
-    of the image and, if those leave a choice, by the shape for a wider image; else the layer is refused.
+    "class_token" the code is (N, D). Sequences may come first, (T, N, D). A layout is recognised by the modules in the
+    layer, the grid of patches, the shape of the image and, if those leave a choice, by the shape for a larger image;
+    else the layer is refused.
     Fully connected layers of the published networks are convolutions over the whole map: their codes are (N, D, 1, 1)
     at the size that the network was trained with and have more positions for larger images.
     The module is never changed: a frozen copy in evaluation mode shares its parameters. Do not change those in place

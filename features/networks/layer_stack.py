@@ -70,6 +70,7 @@ class LayerStack(nn.Module):
         self._arrangement = Arrangement(module, len(self.preprocessing.mean),
                                         layout or ("channels_first" if published else None))
         self._layouts: dict[str, Layout | None] = {}
+        self._sequences: list[bool] | None = None
         whole = module if published else frozen(module, own_buffers=True)
         self.__dict__["network"] = None if published else whole  # not registered: the part that runs is
         part = whole if call else _truncated(whole, self.paths)
@@ -138,20 +139,26 @@ class LayerStack(nn.Module):
         return codes
 
     def _run(self, x: Tensor) -> list[Tensor]:
-        """What the layers give for images."""
+        """What the layers give for images; sequences (T, N, D), which one image tells from (N, T, D), as (N, T, D)."""
+        if self._sequences is None and x.shape[0] > 1:
+            with torch.no_grad():
+                self._run(x[:1])
         x = self.preprocessing(x.expand(-1, len(self.preprocessing.mean), -1, -1))
         mixed = torch.autocast(x.device.type, torch.bfloat16, enabled=self.precision is not None)
         with mixed, self._copies.lend(x) as model:
-            return run(model, self.paths, x, self.call, self.output)
+            tensors = run(model, self.paths, x, self.call, self.output)
+        if self._sequences is None:
+            self._sequences = [t.ndim == 3 and t.shape[0] > 1 == t.shape[1] for t in tensors]
+        return [t.transpose(0, 1) if turn else t for t, turn in zip(tensors, self._sequences, strict=True)]
 
     @torch.no_grad()
     def _recognise(self, path: str, shape: tuple[int, ...], size: tuple[int, int]) -> Layout | None:
-        """The layout of a layer, by its shape for an image or, if several suit that, by its shape for a wider one."""
+        """The layout of a layer, by its shape for an image or, if several suit that, by its shape for a larger one."""
         layout = self._arrangement.recognise(self.model.get_submodule(path), shape, size)
         if layout is None:
             with suppress(Exception):  # a user's network may raise anything for another size
-                wider = self._run(self._grey(size[0], 2 * size[1]))[self.paths.index(path)]
-                return unchanged_axis(shape[1:], tuple(wider.shape[1:]))
+                larger = self._run(self._grey(2 * size[0], 2 * size[1]))[self.paths.index(path)]
+                return unchanged_axis(shape[1:], tuple(larger.shape[1:]))
         return layout
 
     def layout_of(self, layer: str) -> Layout | None:

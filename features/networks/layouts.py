@@ -162,13 +162,13 @@ class Arrangement:
         yield from ((size[0] // side, size[1] // side) for side in range(1, min(size) + 1))
 
 
-def unchanged_axis(shape: tuple[int, ...], wider: tuple[int, ...]) -> Layout | None:
-    """The layout of a layer whose codes have these shapes for an image and for a wider one."""
-    if len(shape) != len(wider):
+def unchanged_axis(shape: tuple[int, ...], larger: tuple[int, ...]) -> Layout | None:
+    """The layout of a layer whose codes have these shapes for an image and for a higher and wider one."""
+    if len(shape) != len(larger):
         return None
-    changed = [axis for axis, (a, b) in enumerate(zip(shape, wider, strict=True)) if a != b]
-    layouts: dict[tuple[int, int], Layout] = {(3, 2): "channels_first", (3, 1): "channels_last", (2, 0): "tokens"}
-    return layouts.get((len(shape), changed[0])) if len(changed) == 1 else None
+    same = [axis for axis, (a, b) in enumerate(zip(shape, larger, strict=True)) if a == b]
+    layouts: dict[tuple[int, int], Layout] = {(3, 0): "channels_first", (3, 2): "channels_last", (2, 1): "tokens"}
+    return layouts.get((len(shape), same[0])) if len(same) == 1 else None
 
 
 def _advice(ndim: int) -> str:
