@@ -85,7 +85,8 @@ def table_csv(table: Table) -> str:
 def markdown(folders: Sequence[Path]) -> str:
     """The summaries of several runs as one Markdown page; each folder holds what `write` wrote."""
     opening = ("Written by `unfeature bench tables`; do not edit. How they are made: benchmarks.md. A machine may have "
-               "been busy with other work as well: compare the processor’s seconds. They hold the whole task.")
+               "been busy with other work as well: compare the processor’s seconds. They hold the whole task. Errors "
+               "in different measures are not comparable: differences.md.")
     parts = ["# Tables", "", opening, ""]
     for folder in folders:
         path = Path(folder) / "results.json"

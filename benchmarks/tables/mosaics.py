@@ -28,7 +28,7 @@ class Mosaics(CodeStudy):
         "each from several starts. Z is the channel’s largest response over the test photographs."
     )
     by: ClassVar = {"feature": "layer", "method": "method", "what": "of"}
-    metrics = (Metric("response", "response over Z", 3), EVALUATIONS, SECONDS)
+    metrics = (Metric("response", "⟨Φ(x), Φ₀⟩ / Z", 3), EVALUATIONS, SECONDS)
     across = ("method", "what")
     network_only = True
 
