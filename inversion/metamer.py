@@ -69,7 +69,7 @@ def metamer(
     Notes
     -----
     Source: Tatu, Lauze, Nielsen & Kimia 2011, who change one photograph until its HOG is that of another. Differs: only
-    low frequencies are held, which gradients hardly tell; the contrast is left as found.
+    low frequencies are held, and the contrast is left as found.
     """
     target = as_codes(code) if isinstance(code, Tensor) else as_codes(code).to(phi.device)
     wanted = in_channels_of(phi, like)
