@@ -4,7 +4,7 @@ import unfeature
 
 project, author, copyright = "unfeature", "unfeature contributors", "2026, unfeature contributors"
 version = release = unfeature.__version__
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.mathjax", "numpydoc", "myst_parser",
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc", "myst_parser",
               "sphinx_gallery.gen_gallery"]
 exclude_patterns = ["examples"]
 suppress_warnings = ["myst.xref_missing"]  # links from the pages to files of the repository, which are no pages
@@ -13,7 +13,6 @@ html_title = "unfeature"
 html_show_sourcelink = False
 html_theme_options = {"navigation_with_keys": False, "show_prev_next": False, "secondary_sidebar_items": ["page-toc"]}
 html_context = {"default_mode": "auto"}
-mathjax_path = ""
 autosummary_generate = True
 autodoc_typehints = "none"
 numpydoc_show_inherited_class_members = False
@@ -31,3 +30,12 @@ sphinx_gallery_conf = {
     "thumbnail_size": (400, 280),
     "within_subsection_order": "FileNameSortKey",
 }
+
+
+def setup(app):
+    """Keep |x| in docstrings an absolute value: reStructuredText would replace it."""
+    app.connect("autodoc-process-docstring", lambda _, kind, name, obj, options, lines: _escape(lines))
+
+
+def _escape(lines):
+    lines[:] = [line.replace("|", r"\|") for line in lines]

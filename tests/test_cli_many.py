@@ -9,11 +9,14 @@ import subprocess
 import sys
 import time
 
+import numba
 import numpy as np
 import pytest
 
 import unfeature as uf
 from unfeature.cli import main
+from unfeature.cli.bench import announced
+from unfeature.cli.common import compilation_said
 from unfeature.features.code import load_code
 from unfeature.io.files import read_json
 from unfeature.io.images import bundled, named_images, resize_longer, write_png
@@ -22,6 +25,8 @@ HOG = ("--feature", "hog", "--cell-size", "5")
 EARLY = """
 import sys
 from unfeature.cli import main
+from unfeature.cli.bench import announced
+from unfeature.cli.common import compilation_said
 try:
     main(sys.argv[1:])
 except SystemExit as stop:
@@ -187,3 +192,21 @@ def test_a_heic_file_gets_a_sentence(call, tmp_path):
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic")
     status, _, said = call("invert", tmp_path / "a.heic", "--feature", "hog")
     assert status == 2 and "is a HEIC image, which Pillow cannot read: convert it to JPEG or PNG" in said
+
+
+def test_a_command_says_once_that_it_compiles(capsys, monkeypatch):
+    for terminal, lines in ((True, 1), (False, 0)):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda terminal=terminal: terminal)
+        with compilation_said():
+            for _ in range(2):
+                numba.njit(lambda x: x + 1)(1)
+        assert capsys.readouterr().err.count("compiling, once") == lines
+
+
+def test_tables_announce_how_many_tasks_there_are(capsys):
+    told = []
+    tell = announced(lambda *state: told.append(state), quiet=False)
+    for state in ((2, 7, 0), (3, 7, 0), (0, 4, 0)):
+        tell(*state)
+    assert told == [(2, 7, 0), (3, 7, 0), (0, 4, 0)]
+    assert capsys.readouterr().err == "7 tasks, 2 done before\n4 tasks, 0 done before\n"

@@ -66,7 +66,7 @@ def table_command(name: str, table: type[Any]) -> click.Command:
         from unfeature.benchmarks.runner import bench as make
 
         with progress_bar("task", quiet) as progress:
-            page, failures = make(name, jobs, scheduler, _announced(progress, quiet), **options)
+            page, failures = make(name, jobs, scheduler, announced(progress, quiet), **options)
         for key, reason in failures.items():
             click.echo(f"{key}: {reason}", err=True)
         click.echo(page)
@@ -79,7 +79,7 @@ def table_command(name: str, table: type[Any]) -> click.Command:
     return made
 
 
-def _announced(progress: Callable[..., None], quiet: bool) -> Callable[[int, int, int], None]:
+def announced(progress: Callable[..., None], quiet: bool) -> Callable[[int, int, int], None]:
     """A callback that says how many tasks there are before the first one begins."""
     known: list[int] = []
 

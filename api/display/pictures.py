@@ -21,7 +21,7 @@ Picture = NDArray[np.float32]
 
 LONGEST_SIDE = 768
 GAP = 8
-DASHES = {0x2013: "-", 0x2014: "-", 0x2212: "-"}
+PLAIN = {0x2013: "-", 0x2014: "-", 0x2212: "-", 0xD7: "x"}  # what the font of the sheets lacks
 
 
 def glyph(phi: Representation, code: NDArray[Any]) -> Picture:
@@ -230,7 +230,7 @@ def sheet(
             x = margin + column * (side + margin)
             page.paste(places[i], (x + (side - places[i].width) // 2, bottom - places[i].height))
             middle = (x + side / 2, bottom + line / 2 - margin / 4)
-            pen.text(middle, labels[i].translate(DASHES), fill="#222", font=font, anchor="mm")
+            pen.text(middle, labels[i].translate(PLAIN), fill="#222", font=font, anchor="mm")
         bottom += line
     return np.asarray(page)
 

@@ -12,7 +12,7 @@ import unfeature as uf
 photograph = uf.resize_longer(uf.to_grey(uf.bundled("camera")), 128)
 
 phi = uf.HOG(cell_size=8)
-result = uf.invert(phi, phi(photograph), start="noise", snapshots=8)
+result = uf.invert(phi, phi(photograph), preset="fast", start="noise", steps=40, snapshots=8)
 labels = [f"after {step}" for step in result.snapshot_steps]
 
 # %%
