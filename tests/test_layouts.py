@@ -362,6 +362,7 @@ def test_attention_in_windows_is_no_code():
      "gives 91 tokens for a 64×96 image, which are no grid of patches"),
     (lambda: CNN(Repeating(), "conv", **COLOURS, call=3), "no call 3: the forward pass of Repeating runs conv 3 times"),
     (lambda: CNN(Repeating(), "conv", **COLOURS, call=-4), "no call -4: .* runs conv 3 times"),
+    (lambda: CNN(Repeating(), "conv", **COLOURS, call="1"), "call is a whole number, 0 for the first call or -1"),
     (lambda: CNN(Repeating(), "idle", **COLOURS, call=1), "does not run the layers idle"),
     (lambda: CNN(tiny(), "fire3", layout="tokens"), "does not describe: give layout='channels_last'"),
 ])

@@ -62,6 +62,8 @@ class LayerStack(nn.Module):
             raise ValueError(f"precision is 'bfloat16', or None for that of the images, got {precision!r}")
         if not (math.isfinite(leak) and 0 <= leak <= 1):
             raise ValueError(f"leak is a slope from 0 to 1, got {leak}")
+        if not isinstance(call, int):
+            raise ValueError(f"call is a whole number, 0 for the first call or -1 for the last, got {call!r}")
         module = load_module(network, weights)
         self.layers, self.precision, self.leak, self.output, self.call = tuple(layers), precision, leak, output, call
         self.paths = [resolve(module, layer) for layer in self.layers]
