@@ -133,7 +133,7 @@ def in_processes(jobs: int, tasks: Sequence[Task]) -> Iterator[Record]:
                 with suppress(BrokenPipeError):  # its death is seen below
                     worker.connection.send(task)
             for connection in wait(list(busy)):
-                worker, task = busy.pop(connection)  # type: ignore[arg-type]
+                worker, task = busy.pop(connection)  # type: ignore[call-overload]
                 try:
                     record = worker.connection.recv()
                 except (EOFError, ConnectionResetError):

@@ -54,7 +54,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit status. A mistake is said in one line, and so is what nobody foresaw."""
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
+            warnings.showwarning = _show_warning  # type: ignore[assignment]
             return cli.main(arguments, prog_name="unfeature", standalone_mode=False) or 0
     except (click.Abort, KeyboardInterrupt):
         return STOPPED

@@ -47,7 +47,7 @@ class File(click.Path):
             self.fail("the name is empty, or no name of a file.", param, ctx)
         path = super().convert(value, param, ctx)
         if param is None or param.name not in ("output", "out"):
-            note_input(ctx, path)
+            note_input(ctx, Path(str(path)))
         return path
 
 
