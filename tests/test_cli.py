@@ -213,7 +213,7 @@ def place(tmp_path):
         ("invert PHOTO --feature hog --size 99999", "up to 8192 pixels"),
         (f"invert PHOTO --feature hog --steps {10**30}", "is not in the range 1<=x<=1000000"),
         (f"features PHOTO --feature hog --cell-size {10**30} -o a.npy", "it is not between -1000000 and 1000000"),
-        ("features PHOTO --feature hog --orientations 1000 -o a.npy", "--orientations is a whole number of at most 360"),
+        ("features PHOTO --feature hog --orientations 1000 -o a.npy", "--orientations is a whole number of at most"),
         ("features PHOTO --feature dsift --scale 1e300 -o a.npy", "'1e300' is not a finite number"),
         ("features PHOTO --feature dsift --scale nan -o a.npy", "'nan' is not a finite number"),
         ("features PHOTO --feature hog -o EMPTY", "'--output': the name is empty"),
