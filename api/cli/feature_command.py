@@ -35,13 +35,13 @@ class FeatureCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Look for ``--feature NAME`` first, then parse with that feature's options."""
-        found = re.search(r"^--feature[=\n](.+)", "\n".join(args), re.MULTILINE)
-        name = found[1] if found else self.usual
+        found = re.findall(r"^--feature[=\n](.+)", "\n".join(args), re.MULTILINE)
+        name = found[-1] if found else self.usual
         if name is not None:
             entry = DESCRIPTORS[self.feature.type.convert(name, self.feature, ctx)]
             taken = {*SHARED, *(p.name for p in self.params)}
             ctx.meta[CHOSEN] = name, options_of(entry.__init__, entry.__mro__, taken)
-        if found is None:
+        if not found:
             example = "dsift" if self.usual == "hog" else "hog"
             self.epilog = f"`{ctx.command_path} --feature {example} --help` lists {example}'s options."
         try:
@@ -51,7 +51,9 @@ class FeatureCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Build the descriptor and call the function."""
-        name, options = ctx.params.pop("feature"), _chosen(ctx)[1]
+        name, options = _chosen(ctx)
+        if ctx.params.pop("feature") != name:
+            raise ValueError(f"is {name!r} the feature, or the value of another option? Give --feature NAME once")
         given = take_values(options, ctx.params, name)
         flags = {option.parameter: option.opts[0] for option in options}
         try:
