@@ -211,7 +211,7 @@ def place(tmp_path):
         ("invert PHOTO --feature hog -o text.jpg", "text.jpg: a file of that name is in the way"),
         ("invert PHOTO --feature hog -o text.jpg/out", "cannot make the folder text.jpg/out"),
         ("invert PHOTO --feature hog --feature lbp --cell-size 4 --points 99", "points on the circle"),
-        ("maximize -o --feature hog", "or the value of another option"),
+        ("caricature -o --feature hog", "or the value of another option"),
         ("invert PHOTO --feature hog --size 99999", "up to 8192 pixels"),
         (f"invert PHOTO --feature hog --steps {10**30}", "is not in the range 1<=x<=1000000"),
         (f"features PHOTO --feature hog --cell-size {10**30} -o a.npy", "it is not between -1000000 and 1000000"),
