@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -36,16 +35,14 @@ QUICK = {"upconv": ["--crop", "32", "--crops", "1", "--width", "16", "--steps", 
 
 
 @st.composite
-def calls(draw: Any, corpus: Path, place: Path) -> list[str]:
-    """The arguments of a command, most of them sensible."""
-    files = [*(str(path) for path in sorted(corpus.rglob("*")) if path.is_file()), str(corpus), str(place), "", ".",
-             "missing.png", "n" * 300, "caf\udce9.png"]
+def calls(draw: Any, names: tuple[str, ...]) -> list[str]:
+    """The arguments of a command, most of them sensible, in a folder of files of these names."""
+    files = [*names, "", ".", "missing.png", "n" * 300, "caf\udce9.png"]
     path, command = draw(st.sampled_from(_commands()))
-    arguments, params = [*path, *_sensible(path, corpus, place)], command.params
+    arguments, params = [*path, *_sensible(path)], command.params
     if isinstance(command, FeatureCommand):
         feature = draw(st.sampled_from([*DESCRIPTORS, "hog", "hog"]))
-        arguments += ["--feature", feature, *(str(corpus / part) if "." in part else part
-                                              for part in FEATURES.get(feature, []))]
+        arguments += ["--feature", feature, *FEATURES.get(feature, [])]
         taken = {*SHARED, *(p.name for p in params)}
         entry = DESCRIPTORS[feature]
         params = [*params, *options_of(entry.__init__, entry.__mro__, taken)]
@@ -71,18 +68,18 @@ def _commands() -> list[tuple[tuple[str, ...], click.Command]]:
     return found
 
 
-def _sensible(path: tuple[str, ...], corpus: Path, place: Path) -> list[str]:
+def _sensible(path: tuple[str, ...]) -> list[str]:
     """Arguments with which a command does its work in a moment."""
-    picture, out = str(corpus / "photographs" / "camera.png"), str(place / "out")
+    picture, out = "photographs/camera.png", "new"
     if path[0] == "learn":
-        return [str(corpus / "photographs"), "-o", f"{out}.npz", *QUICK.get(path[1], [])]
+        return ["photographs", "-o", f"{out}.npz", *QUICK.get(path[1], [])]
     if path == ("bench", "tables"):
-        return [str(corpus), "-o", f"{out}.md"]
+        return [".", "-o", f"{out}.md"]
     if path[0] == "bench":
         quick = ["--steps", "1", "--side", "32"] if path[1] not in ("speed", "templates") else []
-        return ["--images", str(corpus / "photographs"), "--out", out, "--count", "1", "--jobs", "1", *quick]
-    return {"features": [picture, "--size", "24", "-o", f"{out}.npy"], "report": [str(corpus / "out")],
-            "keypoints": [picture, "--model", str(corpus / "keypoints.npz"), "-o", out, "--size", "48"],
+        return ["--images", "photographs", "--out", out, "--count", "1", "--jobs", "1", *quick]
+    return {"features": [picture, "--size", "24", "-o", f"{out}.npy"], "report": ["out"],
+            "keypoints": [picture, "--model", "keypoints.npz", "-o", out, "--size", "48"],
             "maximize": ["--channel", "0", "--size", "32", "--steps", "1", "-o", out],
             "caricature": [picture, "--size", "32", "--steps", "1", "-o", out],
             "invert": [picture, "--size", "32", "--steps", "1", "-o", out]}[path[0]]

@@ -261,6 +261,46 @@ def test_mistakes_are_answered_in_one_line(arguments, message, photographs, tmp_
     assert stop.value.code == 2 and message in error and error.count("\n") == 1
 
 
+def test_pages_replace_nothing_of_others_and_stand_outside_the_photographs(photographs, tmp_path):
+    short = {"jobs": 1, "images": photographs, "features": ("hog",), "count": 1, "side": 32, "steps": 1}
+    (tmp_path / "report.html").write_text("mine")
+    with pytest.raises(ValueError, match=r"report\.html would be overwritten"):
+        runner.bench("hog", **short, methods=("best",), out=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+    with pytest.raises(ValueError, match="whose photographs are read"):
+        runner.bench("hog", **short, methods=("best",), out=photographs / "out")
+    (tmp_path / "report.html").unlink()
+    for _ in range(2):
+        page, failures = runner.bench("hog", **short, methods=("best",), out=tmp_path)
+    assert failures == {} and page.exists()
+    assert set(json.loads((tmp_path / "results.json").read_text())["files"]) == {
+        path.name for path in tmp_path.iterdir() if path.is_file()}
+
+
+def test_a_changed_row_is_measured_again(tmp_path):
+    store, pool, (task,) = Store(tmp_path), Recording(), some_tasks("a")
+    runner.run([task], store, pool)
+    path = store.place(task) / "row.json"
+    path.write_text(path.read_text().replace('"n": 1', '"n": 2'))
+    assert store.load(task) is None
+    runner.run([task], store, pool)
+    assert pool.done == ["a"] * 2 and store.load(task).values == {"n": 1}
+
+
+def test_names_are_no_markup(tmp_path):
+    assert report.escaped("a|b_c *d* [e](f)\n`<i>` _g_") == r"a\|b_c \*d\* \[e\](f) \`\<i\>\` \_g\_"
+    table = {"name": "t", "title": "T", "columns": ["name"], "rows": [[{"text": "x|*y*\nz"}]], "note": ""}
+    facts = {"table": "hog", "title": "T", "lead": "", "settings": {"command": "c", "images": "a*b*"},
+             "failures": {"k|": "no *file*"}, "tables": [table], "rows": [], "files": []}
+    (tmp_path / "results.json").write_text(json.dumps(facts))
+    page = report.markdown([tmp_path])
+    for text in (r"x\|\*y\* z", r"a\*b\*", r"k\|: no \*file\*"):
+        assert text in page
+    (tmp_path / "results.json").write_text(json.dumps({**facts, "tables": [{"name": 3}]}))
+    with pytest.raises(ValueError, match="damaged"):
+        report.markdown([tmp_path])
+
+
 def test_pictures_are_small_web_files(tmp_path):
     (tmp_path / "a.webp").write_bytes(encode_webp(np.linspace(0, 1, 600 * 4).reshape(600, 4)))
     assert read_image(tmp_path / "a.webp").shape[0] == 256

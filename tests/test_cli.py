@@ -210,6 +210,20 @@ def place(tmp_path):
         (f"invert {'n' * 300} --feature hog", "nnn: File name too long"),
         ("invert PHOTO --feature hog -o text.jpg", "text.jpg: a file of that name is in the way"),
         ("invert PHOTO --feature hog -o text.jpg/out", "cannot make the folder text.jpg/out"),
+        ("invert PHOTO --feature hog --feature lbp --cell-size 4 --points 99", "points on the circle"),
+        ("caricature -o --feature hog", "or the value of another option"),
+        ("invert PHOTO --feature hog --size 99999", "up to 8192 pixels"),
+        (f"invert PHOTO --feature hog --steps {10**30}", "is not in the range 1<=x<=1000000"),
+        (f"features PHOTO --feature hog --cell-size {10**30} -o a.npy", "it is not between -1000000 and 1000000"),
+        ("features PHOTO --feature hog --orientations 1000 -o a.npy", "--orientations is a whole number of at most"),
+        ("features PHOTO --feature dsift --scale 1e300 -o a.npy", "'1e300' is not a finite number"),
+        ("features PHOTO --feature dsift --scale nan -o a.npy", "'nan' is not a finite number"),
+        ("features PHOTO --feature hog -o EMPTY", "'--output': the name is empty"),
+        ("invert PHOTO --feature hog --preset EMPTY", "unknown preset ''"),
+        ("invert EMPTY --feature hog", "the name is empty"),
+        ("bench hog --images . --out b --methods ,", "',' is not a list of names"),
+        ("bench hog --images . --out b --features EMPTY", "'' is not a list of names"),
+        ("learn upconv . --device tpu -o a.npz", "torch cannot compute on 'tpu' here"),
         ("invert PHOTO", "Missing option '--feature'"),
         ("features PHOTO --feature hog -o .", "it is a folder"),
         ("report .", "no result.json"),
@@ -219,7 +233,8 @@ def place(tmp_path):
 def test_mistakes_get_one_clear_line(call, place, monkeypatch, arguments, message):
     monkeypatch.chdir(place)
     before = sorted(p.name for p in place.rglob("*"))
-    status, text, line = call(*(str(bundled_path("camera")) if a == "PHOTO" else a for a in arguments.split()))
+    words = {"PHOTO": str(bundled_path("camera")), "EMPTY": ""}
+    status, text, line = call(*(words.get(a, a) for a in arguments.split()))
     assert status == 2
     assert text == ""
     assert message in line

@@ -37,6 +37,9 @@ def test_words_are_learned_and_inverted(call, folder, tmp_path):
     assert learned == (0, f"{path}\n", "")
     vocabulary = uf.Vocabulary.load(path)
     assert vocabulary.words.shape == (12, 128) and vocabulary.phi.bin_size == 4
+    before = path.read_bytes()
+    status, _, line = call("features", bundled_path("camera"), "--feature", "bovw", "--words", path, "-o", path)
+    assert status == 2 and "is an input" in line and path.read_bytes() == before
     status, text, _ = call("invert", bundled_path("camera"), "--feature", "bovw", "--words", path, "--levels", "1",
                            "--size", 48, "--steps", 5, "-o", tmp_path / "out")
     assert status == 0 and text.startswith("relative error")

@@ -55,7 +55,7 @@ class FeatureCommand(click.Command):
             entry = DESCRIPTORS[self.feature.type.convert(name, self.feature, ctx)]
             taken = {*SHARED, *(p.name for p in self.params)}
             ctx.meta[CHOSEN] = name, options_of(entry.__init__, entry.__mro__, taken)
-        if found is None:
+        if not found:
             example = "dsift" if self.usual == "hog" else "hog"
             self.epilog = f"`{ctx.command_path} --feature {example} --help` lists {example}'s options."
         try:
@@ -83,11 +83,13 @@ class FeatureCommand(click.Command):
 
     def _descriptor(self, ctx: click.Context) -> Representation:
         """The descriptor that the parameters tell, which are taken out of them."""
-        name, options = ctx.params.pop("feature"), _chosen(ctx)[1]
-        if name is None:
+        named, (name, options) = ctx.params.pop("feature"), _chosen(ctx)
+        if named is None:
             if self.implied is None or (phi := self.implied(ctx.params)) is None:
                 raise click.MissingParameter(ctx=ctx, param=self.feature)
             return phi
+        if named != name:
+            raise ValueError(f"is {named!r} the feature, or the value of another option? Give --feature NAME once")
         given = take_values(options, ctx.params, name)
         flags = {option.parameter: option.opts[0] for option in options}
         try:
@@ -118,9 +120,9 @@ class FeatureCommand(click.Command):
 
 
 def _given(option: str, args: list[str]) -> str | None:
-    """The value of an option on a command line that is not parsed yet."""
-    found = re.search(rf"^{option}[=\n](.+)", "\n".join(args), re.MULTILINE)
-    return found[1] if found else None
+    """The value of an option, the last one, on a command line that is not parsed yet."""
+    found = re.findall(rf"^{option}[=\n](.+)", "\n".join(args), re.MULTILINE)
+    return found[-1] if found else None
 
 
 def _chosen(ctx: click.Context) -> tuple[str, list[ParameterOption]]:

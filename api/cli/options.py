@@ -49,7 +49,7 @@ class File(click.Path):
             self.fail("the name is empty, or no name of a file.", param, ctx)
         path = Path(str(super().convert(value, param, ctx)))
         if param is None or param.name not in ("output", "out"):
-            note_input(ctx, path)
+            note_input(ctx, Path(str(path)))
         return path
 
 
