@@ -94,7 +94,6 @@ SOFT_BOVW = replace(WORDS, softness=((60, 0.5), (80, 0.25), (100, 0.1), (60, 0.0
 FISHER = replace(
     WORDS, quick_softness=((30, 1.0), (30, 0.5), (30, 0.25), (30, 0.1)),
     softness=((50, 1.0), (60, 0.7), (80, 0.5), (80, 0.35), (80, 0.25), (80, 0.15), (80, 0.1), (80, 0.05), (40, 0.02)))
-BILINEAR_HOG = Schedule(tv_weight=0.5, near=(25.0, 0.5, 0.2))
 LBP = Schedule(
     softness=((40, 0.2), (60, 0.1), (60, 0.05), (80, 0.025), (100, 0.0125), (100, 0.006), (60, 0.003)),
     quick_softness=((20, 0.2), (20, 0.05), (20, 0.0125)))
@@ -120,7 +119,7 @@ def _cnn(phi: Representation) -> Schedule:
 
 
 SCHEDULES: dict[str, Callable[[Any], Schedule]] = {
-    "HOG": lambda phi: BILINEAR_HOG if phi.bilinear else Schedule(near=(25.0, 0.5, 0.1)),
+    "HOG": lambda phi: Schedule(tv_weight=0.5 if phi.bilinear else 1.0, near=(25.0, 0.5, 0.1)),
     "DSIFT": lambda phi: Schedule(init_std=0.03),
     "LBP": lambda phi: LBP,
     "WordCode": lambda phi: WORDS,
