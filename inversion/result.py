@@ -61,7 +61,8 @@ class Result(Shown):
         The images that a decoder predicted and that guided the search; not saved.
     uncertainties : ndarray (N, H, W), or None
         Standard deviation of each pixel, of colours the root mean square: of the photograph about the decoder's image,
-        as the decoder predicts it, else of the starts at the same code, if there are several.
+        as a network beside the decoder predicts it, else of the starts at the same code, if there are several. Starts
+        agree on more than the code tells: see docs/near.md.
     snapshots : ndarray (S, N, H, W) or (S, N, H, W, C), or None
         Images of the way, float32, the last of which are `images`.
     snapshot_steps : tuple of int (S,)
