@@ -45,7 +45,7 @@ def read_photograph(path: Path, phi: Encoder, size: int | tuple[int, int] | None
     own = max(image.shape[:2])
     if size != OWN_SIZE and (size is not None or own > LONGER_SIDE):
         image = resize_longer(image, size or LONGER_SIDE)
-    check = getattr(phi, "output_shape", None)
+    check = getattr(phi, "output_shape", None) if size != OWN_SIZE else None
     try:
         if check is not None:
             check(*image.shape[:2])

@@ -68,7 +68,8 @@ class FeatureCommand(click.Command):
         for option in self.params:
             if isinstance(option.type, Name) and (given := _given(option.opts[0], args)) is not None:
                 option.type.convert(given, option, ctx)
-        for path in takewhile(lambda text: not text.startswith("-"), args):
+        takes_images = any(isinstance(p, click.Argument) and p.name in ("sources", "photograph") for p in self.params)
+        for path in takewhile(lambda text: takes_images and not text.startswith("-"), args):
             with suppress(PermissionError):
                 if not Path(path).exists():
                     kind = "file" if path.endswith((".npy", ".npz")) else "image"
