@@ -133,7 +133,7 @@ def summary(name: str, title: str, rows: Sequence[Row], by: Mapping[str, str], m
             for (mean, extent), metric in zip(means, metrics, strict=True))))
     if published is not None:
         titles = [f"published: {published.metric.title}", *titles]
-        note = f"{note} Published: {published.source}."
+        note = f"{note} Published: {published.source}.".strip()
     note = f"Mean ± {margin} over the photographs. {note}".strip()
     return Table(name, title, (*by.values(), "images", *titles), tuple(lines), note)
 

@@ -10,7 +10,7 @@ from unfeature.inversion.recipes import descent2015
 from unfeature.inversion.schedules import NEIGHBOURHOODS_2015, schedule_for
 from unfeature.io.similarity import min_max_stretch
 
-from ..page import CORRELATION, DEVIATION, ERROR, EUCLIDEAN, NATURALNESS, SECONDS, SQUARED, Metric, Published
+from ..page import CORRELATION, DEVIATION, ERROR, EUCLIDEAN, NATURALNESS, PROCESSOR, SECONDS, SQUARED, Metric, Published
 from ..protocol import Problem
 from ..study import Methods, Side, Study
 from ..tasks import Outcome, Row, Settings, Task
@@ -31,7 +31,7 @@ class Descriptors2015(Descriptors):
         "is the paper’s measure; the others are not comparable with its figures. Photographs are grey and of their own "
         "size; dense SIFT has bins of 5 pixels; the paired dictionary of HOGgles works on DPM’s HOG."
     )
-    metrics = (EUCLIDEAN, SQUARED, ERROR, SECONDS)
+    metrics = (EUCLIDEAN, SQUARED, ERROR, PROCESSOR)
     margin = DEVIATION
     published = Published(EUCLIDEAN, "Mahendran & Vedaldi 2015, on the first 100 photographs of ILSVRC-2012 val", {
         ("hog", "cvpr2015"): "28.10 ± 7.9", ("hogb", "cvpr2015"): "10.67 ± 5.2", ("dsift-5", "cvpr2015"): "10.89 ± 7.5",

@@ -9,7 +9,7 @@ import numpy as np
 from unfeature.io.images import resize_longer
 
 from ..measures import Image
-from ..page import CENTRED, CORRELATION, ERROR, SECONDS, SSIM, Metric, Published
+from ..page import CENTRED, CORRELATION, ERROR, PROCESSOR, SSIM, Metric, Published
 from ..protocol import MULTIPLE, Problem, photograph
 from ..study import Features, Names, Side
 from ..tasks import Outcome, Task
@@ -31,7 +31,7 @@ class Hoggles(Descriptors):
         "photograph, as published and here. They used windows of objects in PASCAL VOC; here a window is the middle of "
         "a photograph, three quarters of its height and width."
     )
-    metrics = (CORRELATION, SSIM, ERROR, CENTRED, SECONDS)
+    metrics = (CORRELATION, SSIM, ERROR, CENTRED, PROCESSOR)
     published = Published(Metric("rank", "rank by correlation"), "Vondrick et al., ICCV 2013",
                           {("dpm", method): rank for method, rank in RANKS.items()})
 

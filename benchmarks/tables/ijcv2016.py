@@ -11,7 +11,7 @@ from unfeature.features.gradients.hog import HOG
 from unfeature.inversion.measures import relative
 from unfeature.inversion.result import encode
 
-from ..page import CENTRED, CORRELATION, ERROR, NATURALNESS, SECONDS, SSIM, Metric
+from ..page import CENTRED, CORRELATION, ERROR, NATURALNESS, PROCESSOR, SECONDS, SSIM, Metric
 from ..protocol import image_for
 from ..study import DataWeights, Methods, Option, Side, Study
 from ..tasks import Outcome, Task
@@ -39,7 +39,7 @@ class Descriptors2016(Descriptors):
         "with its own. Photographs are grey and of their own size; bins have 8 pixels. We have no published figures in "
         "this measure."
     )
-    metrics = (SCORED, ERROR, CENTRED, CORRELATION, SSIM, SECONDS)
+    metrics = (SCORED, ERROR, CENTRED, CORRELATION, SSIM, PROCESSOR)
 
     side: Side = 0
 
