@@ -84,7 +84,7 @@ def announced(progress: Callable[..., None], quiet: bool) -> Callable[[int, int,
     known: list[int] = []
 
     def tell(done: int, total: int, failed: int) -> None:
-        if not quiet and total not in known:
+        if not quiet and total and total not in known:
             click.echo(f"{total} tasks, {done} done before", err=True)
         known.append(total)
         progress(done, total, failed)

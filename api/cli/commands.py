@@ -57,6 +57,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning  # type: ignore[assignment]
+            warnings.simplefilter("always", UserWarning)
             given = sys.argv[1:] if arguments is None else arguments
             return cli.main(given, prog_name="unfeature", standalone_mode=False, obj=command_line(given)) or 0
     except (click.Abort, KeyboardInterrupt):
