@@ -19,7 +19,7 @@ from unfeature.features.code import image_size_of
 from unfeature.inversion.decoder import none_ships
 from unfeature.inversion.result import Result
 from unfeature.io.files import load_arrays, save_arrays
-from unfeature.io.schema import Schema, Value, check_fields, check_shapes
+from unfeature.io.schema import Field, Schema, Value, check_fields, check_shapes
 
 from .stream import Encoder, Floats, Images, Progress, Size, Stream
 from .windows import Windows
@@ -184,7 +184,9 @@ class Baseline:
         if meta["version"] != cls.version:
             raise ValueError(f"{path} has version {meta['version']} of the {cls.method} model, "
                              f"this release reads version {cls.version}: learn it again")
-        single = {name: array.astype(np.float32) for name, array in arrays.items() if array.dtype == np.float16}
+        kept = [name for name, field in cls.schema.items() if isinstance(field, Field) and field.dtype == "float16"]
+        single = {name: array.astype(np.float32) for name, array in arrays.items()
+                  if array.dtype == np.float16 and name not in kept}
         values = {**meta["fields"], **arrays, **single}
         if set(values) != {field.name for field in fields(cls)}:
             raise ValueError(f"{path} is damaged: it holds {', '.join(sorted(values))}; learn the model again")

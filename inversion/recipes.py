@@ -188,17 +188,16 @@ def fast(phi: Representation) -> Recipe:
 
 def _sharpened(name: str, phi: Representation, schedule: Schedule, softness: Softness, tv_weight: float,
                parameterization: MakeParameterization, solver: MakeSolver,
-               near: tuple[float, float, float]) -> Recipe:
+               near: tuple[float, float, float] | None) -> Recipe:
     """Stages of ever sharper surrogates, less and less guided; one stage for a descriptor that needs no surrogate."""
     if phi.exact:
         softness = ((sum(steps for steps, _ in softness), 0.0),)
-    weight, cutoff, last = near
-    fading = np.geomspace(1, last, len(softness)).tolist()
+    fading = np.geomspace(1, near[2], len(softness)).tolist() if near else [1.0] * len(softness)
     stages = tuple(Stage(steps, softness=value or None, guidance=guidance)
                    for (steps, value), guidance in zip(softness, fading, strict=True))
     priors = (BoundedRange(), TotalVariation(weight=tv_weight))
     return Recipe(name, parameterization, solver, priors, stages, schedule.data_weight, flat_regions=True, contrast=0.2,
-                  near=(weight, cutoff))
+                  near=near and near[:2])
 
 
 def _network(name: str, phi: Representation, schedule: Schedule, steps: tuple[int, int, int, int, int],

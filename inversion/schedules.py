@@ -55,9 +55,9 @@ class Schedule:
         T, for networks: the published settings show Φ windows at T × T random offsets. None for other codes.
     cvpr2015 : Descent2015
         Steps and λ_TV of the preset `cvpr2015`.
-    near : tuple of float
+    near : tuple of float, optional
         Where a decoder guides `best`: weight and cutoff of the `Near` prior, and the share of the weight that is left
-        in the last stage.
+        in the last stage. None where a decoder would lose more than it brings.
     """
 
     softness: Softness = ((60, 0.5), (60, 0.2), (60, 0.1), (60, 0.05), (60, 0.025))
@@ -67,7 +67,7 @@ class Schedule:
     data_weight: float = 100.0
     jitter: int | None = None
     cvpr2015: Descent2015 = DESCRIPTORS_2015
-    near: tuple[float, float, float] = (7.0, 0.2, 0.05)
+    near: tuple[float, float, float] | None = (7.0, 0.2, 0.05)
 
 
 @singledispatch
@@ -120,7 +120,7 @@ def _cnn(phi: Representation) -> Schedule:
 
 SCHEDULES: dict[str, Callable[[Any], Schedule]] = {
     "HOG": lambda phi: Schedule(tv_weight=0.5 if phi.bilinear else 1.0, near=(25.0, 0.5, 0.1)),
-    "DSIFT": lambda phi: Schedule(init_std=0.03),
+    "DSIFT": lambda phi: Schedule(init_std=0.03, near=None),
     "LBP": lambda phi: LBP,
     "WordCode": lambda phi: WORDS,
     "BoVW": lambda phi: HARD_BOVW if phi.assignment in ("hard", "straight-through") else SOFT_BOVW,
