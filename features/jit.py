@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,8 @@ from typing import Any
 from numba import njit
 from numba.core import event
 from numba.core.caching import FunctionCache
+
+from .compilation import listening
 
 OPTIONS = {"nogil": True, "error_model": "numpy"}
 STEP = {**OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
@@ -33,37 +34,21 @@ def kernel(function: Callable[..., None]) -> Any:
     return dispatcher
 
 
-class Compilation(event.Listener):
-    """What is compiled while this listens: `seconds` so far; `begin` is called before, `end` with the seconds after."""
-
-    def __init__(self, begin: Callable[[], None] | None, end: Callable[[float], None] | None) -> None:
-        self.begin, self.end, self.seconds = begin, end, 0.0
-        self.under_way, self.since = 0, 0.0
+class _Heard(event.Listener):
+    """Tells those that listen of what Numba compiles."""
 
     def on_start(self, event: Any) -> None:
-        """Compilation begins; that of a step is inside that of its kernel."""
-        self.under_way += 1
-        if self.under_way == 1:
-            self.since = time.perf_counter()
-            if self.begin is not None:
-                self.begin()
+        """Compilation begins."""
+        for listener in tuple(listening):
+            listener.started()
 
     def on_end(self, event: Any) -> None:
         """Compilation ends."""
-        self.under_way = max(self.under_way - 1, 0)  # one that another thread began before is not counted
-        if self.under_way == 0 and self.since:
-            seconds, self.since = time.perf_counter() - self.since, 0.0
-            self.seconds += seconds
-            if self.end is not None:
-                self.end(seconds)
+        for listener in tuple(listening):
+            listener.ended()
 
 
-@contextmanager
-def compilation(begin: Callable[[], None] | None = None, end: Callable[[float], None] | None = None
-                ) -> Iterator[Compilation]:
-    """Listen to what Numba compiles inside the block, in any thread."""
-    with event.install_listener("numba:compile", Compilation(begin, end)) as listener:
-        yield listener
+event.register("numba:compile", _Heard())
 
 
 class _Cache(FunctionCache):

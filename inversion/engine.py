@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from unfeature.features.base import Representation
-from unfeature.features.jit import compilation
+from unfeature.features.compilation import compilation
 
 from .objectives import Objective
 from .parameterizations import FlatRegions, ImageSpec, Parameterization

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from unfeature.features.jit import compilation
+from unfeature.features.compilation import compilation
 
 from .engine import Progress, Report
 

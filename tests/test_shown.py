@@ -9,14 +9,14 @@ import sys
 import time
 from io import BytesIO, StringIO
 
-import numba
 import numpy as np
 import pytest
 from PIL import Image
 from tqdm import tqdm
 
 import unfeature as uf
-from unfeature.features.jit import compilation
+from unfeature.features import jit
+from unfeature.features.compilation import compilation
 from unfeature.inversion.engine import Progress
 from unfeature.inversion.progress import noted
 
@@ -186,7 +186,7 @@ def test_progress_can_be_a_bar(phi, codes, capsys):
 def compile_something():
     """Compile a function that was never compiled before; the seconds that it took."""
     begin = time.perf_counter()
-    numba.njit(lambda x: x + 1)(1)
+    jit.njit(lambda x: x + 1)(1)
     return time.perf_counter() - begin
 
 
@@ -218,9 +218,9 @@ def test_a_bar_says_that_code_is_compiled_and_does_not_count_it():
 def test_compilation_inside_compilation_counts_once():
     told = []
     with compilation(lambda: told.append("begin"), told.append) as found:
-        found.on_start(None)
-        found.on_start(None)
-        found.on_end(None)
-        found.on_end(None)
-        found.on_end(None)
+        found.started()
+        found.started()
+        found.ended()
+        found.ended()
+        found.ended()
     assert told == ["begin", found.seconds] and found.seconds > 0

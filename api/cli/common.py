@@ -117,7 +117,7 @@ def exit_status(result: Result) -> int:
 @contextmanager
 def compilation_said() -> Iterator[None]:
     """Say on a terminal, once, that code is compiled."""
-    from unfeature.features.jit import compilation
+    from unfeature.features.compilation import compilation
 
     said = not sys.stderr.isatty()
 
