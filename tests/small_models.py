@@ -84,8 +84,8 @@ def descriptor(name):
 
 
 def learn(name, images, **more):
-    """Learn a method of `OPTIONS`, small."""
-    return baselines.find(name).learn(images, descriptor(name), **{**OPTIONS[name], **more})
+    """Learn a method, small where `OPTIONS` says how."""
+    return baselines.find(name).learn(images, descriptor(name), **{**OPTIONS.get(name, {}), **more})
 
 
 def invert(name, model, image):
