@@ -82,6 +82,9 @@ def _sensible(path: tuple[str, ...]) -> list[str]:
             "keypoints": [picture, "--model", "keypoints.npz", "-o", out, "--size", "48"],
             "maximize": ["--channel", "0", "--size", "32", "--steps", "1", "-o", out],
             "caricature": [picture, "--size", "32", "--steps", "1", "-o", out],
+            "metamer": [picture, "--like", "photographs/coffee.png", "--size", "32", "--steps", "1", "-o", out],
+            "adversarial": [picture, "--feature", "hog", "--size", "32", "--target", "photographs/coffee.png",
+                            "--bound", "0.1", "--steps", "1", "-o", out],
             "invert": [picture, "--size", "32", "--steps", "1", "-o", out]}[path[0]]
 
 

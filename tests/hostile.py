@@ -23,7 +23,7 @@ from unfeature import baselines
 from unfeature.baselines.base import Baseline
 from unfeature.baselines.keypoints import KeypointSet, SIFTKeypoints
 from unfeature.baselines.ridge import Ridge
-from unfeature.benchmarks.report import markdown
+from unfeature.benchmarks.report import MACHINE, markdown
 from unfeature.benchmarks.study import picture
 from unfeature.benchmarks.tasks import Record, Store, Task
 from unfeature.features.base import code_to_tensor
@@ -183,7 +183,9 @@ def _results(folder: Path) -> dict[str, Kind]:
     store.save(Record(task, {"error": 0.5}, {"version": "1"}, {"a": b"picture"}))
     table = {"name": "summary", "title": "t", "columns": ["a"], "rows": [[{"text": "b", "value": 1.0}]], "note": "n"}
     (folder / "results.json").write_text(json.dumps({
-        "table": "hog", "title": "t", "lead": "l", "settings": {"command": "c"}, "failures": {"k": "no"},
+        "table": "hog", "title": "t", "lead": "l",
+        "settings": dict.fromkeys(("command", "photographs", "date", *MACHINE), "1"),
+        "failures": {"k": "no"},
         "tables": [table], "rows": [], "files": []}))
 
     def loaded(name: str) -> Callable[[Path], Any]:

@@ -67,7 +67,8 @@ def page(tmp_path_factory) -> Path:
     table = Descriptors(images=folder, out=folder)
     chart = by_layer([with_values(r, data_weight=1.0) for r in rows], ERROR)
     made = replace(table.page(rows, originals), charts=(chart,))
-    return report.write("descriptors", made, {"a task": "ValueError: <no>"}, table)
+    report.write("descriptors", made, {"a task": "ValueError: <no>"}, table, folder)
+    return folder / "report.html"
 
 
 def test_the_page_works_in_a_browser(page, tmp_path):

@@ -35,8 +35,8 @@ def learning(photographs, out):
 
 
 def measuring(photographs, out):
-    return [START, "bench", "hog", "--images", photographs, "--out", out, "--features", "hog", "--methods", "best,fast",
-            "--side", 48, "--steps", 20, "--jobs", 2]
+    return [START, "bench", "descriptors", "--images", photographs, "--out", out, "--features", "hog",
+            "--methods", "best,fast", "--side", 48, "--steps", 20, "--jobs", 2]
 
 
 def learned(out):

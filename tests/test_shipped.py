@@ -48,7 +48,7 @@ def test_a_card_describes_its_file(path):
 
 def test_all_models_together_are_small():
     folders = {path.parent for path in (*DECODERS, *BASELINES)}
-    files = [path for folder in folders for path in folder.iterdir()]
+    files = [path for folder in folders for path in folder.rglob("*.*")]
     assert {path.suffix for path in files} == {".safetensors", ".npz", ".json"}
     assert sum(path.stat().st_size for path in files) <= 20e6
 

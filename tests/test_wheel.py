@@ -50,7 +50,8 @@ def test_models_work_from_the_wheel(wheel, tmp_path):
         archive.extractall(tmp_path / "installed")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "installed")}
     script = ("import unfeature, sys; print(unfeature.__file__); from unfeature.cli import main; "
-              "main(['invert', str(unfeature.io.images.bundled_path('camera')), *sys.argv[1:]])")
+              "from unfeature.io.images import bundled_path; "
+              "main(['invert', str(bundled_path('camera')), *sys.argv[1:]])")
     options = ("--method", "paired-dictionary", "--size", "96", "-o", tmp_path / "out")
     done = subprocess.run([sys.executable, "-c", script, *options], cwd=tmp_path, env=environment, capture_output=True,
                           text=True, timeout=300)

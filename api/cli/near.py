@@ -16,7 +16,7 @@ from unfeature.io.output import USUAL
 
 from .common import LONGER_SIDE, exit_status, filling, read_photograph, searched, with_photograph
 from .feature_command import FeatureCommand
-from .options import FILE, Name, Parsed, note_input, shared
+from .options import FILE, OWN_SIZE, Name, Parsed, note_input, shared
 
 if TYPE_CHECKING:
     from unfeature.features.base import Representation
@@ -40,9 +40,9 @@ def _fraction(text: str) -> float:
 @click.option("--preset", type=Name(("best", "fast")), help="How to search [best].")
 @shared("steps", "data_weight", "seed", "starts", "memory", "size", "output", "quiet",
         data_weight="Weight of the code against the priors [the feature's].",
-        size=f"Longer side to reduce the photograph to [{LONGER_SIDE}].")
+        size=f"Longer side to resize the photograph to, or own [{LONGER_SIDE}, if it is larger].")
 def metamer(photograph: Path, like: Path, phi: Representation, output: Path, quiet: bool,
-            size: int | tuple[int, int] = LONGER_SIDE, **settings: Any) -> int:
+            size: int | tuple[int, int] | None = None, **settings: Any) -> int:
     """Find an image that has the feature of one photograph and looks like another.
 
     The folder receives preimage.png, image.npy, code.npy, original.png (the photograph), like.png, result.json and
@@ -56,7 +56,7 @@ def metamer(photograph: Path, like: Path, phi: Representation, output: Path, qui
     from unfeature.inversion.metamer import metamer as find
 
     original = read_photograph(photograph, phi, size)
-    wanted = filling(read_photograph(like, phi, None), (original.shape[0], original.shape[1]))
+    wanted = filling(read_photograph(like, phi, OWN_SIZE), (original.shape[0], original.shape[1]))
     search = partial(find, phi, phi(original), like=wanted, **settings)
     with searched(lambda progress: search(progress=progress), quiet, output, (*USUAL, "like.png")) as (found, place):
         result = with_photograph(found, photograph, original)
@@ -77,9 +77,9 @@ def metamer(photograph: Path, like: Path, phi: Representation, output: Path, qui
 @click.option("--tolerance", type=click.FloatRange(0, min_open=True),
               help="Relative error of a feature that counts as reached [0.3].")
 @shared("steps", "size", "output", "quiet", steps="Gradient evaluations for each bound that is tried [40].",
-        size=f"Longer side to reduce the photograph to [{LONGER_SIDE}].")
+        size=f"Longer side to resize the photograph to, or own [{LONGER_SIDE}, if it is larger].")
 def adversarial(photograph: Path, phi: Representation, output: Path, quiet: bool, target: str | None = None,
-                size: int | tuple[int, int] = LONGER_SIDE, **settings: Any) -> int:
+                size: int | tuple[int, int] | None = None, **settings: Any) -> int:
     """Change a photograph as little as possible so that it gets another label, or another feature.
 
     The folder receives preimage.png, image.npy, original.png, change.png (enlarged, about grey), result.json and
@@ -118,7 +118,7 @@ def _target(text: str | None, phi: Representation, original: NDArray[Any]) -> An
     note_input(click.get_current_context(), path)
     if path.suffix == ".npy":
         return load_array(path)
-    return phi(filling(read_photograph(path, phi, None), (original.shape[0], original.shape[1])))
+    return phi(filling(read_photograph(path, phi, OWN_SIZE), (original.shape[0], original.shape[1])))
 
 
 def _save(folder: Path, result: Result, **pictures: NDArray[Any]) -> None:
