@@ -34,6 +34,14 @@ PHIS = {"hog": lambda: HOG(cell_size=6, orientations=5, bilinear=True), "cnn": l
         "tokens": lambda: CNN(ViT(), "blocks.0", **COLOURS)}
 
 
+@pytest.fixture(autouse=True)
+def seeded():
+    """Starts of the tools, which come from torch's own generator."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+
+
 @pytest.fixture(params=PHIS)
 def phi(request):
     return PHIS[request.param]()
@@ -77,7 +85,7 @@ def test_maximum_differentiation(phi):
 def test_eigendistortions_are_singular_vectors_of_the_jacobian(phi):
     x = image(phi, dtype=torch.float64)
     distortion = plenoptic.Eigendistortion(x, phi)
-    distortion.synthesize(method="power", max_iter=60)
+    distortion.synthesize(method="power", max_iter=400)
     jacobian = torch.func.jacrev(phi)(x).reshape(-1, x.numel())
     strongest = float(torch.linalg.matrix_norm(jacobian, 2) ** 2)
     assert float(distortion.eigenvalues[0]) == pytest.approx(strongest, rel=0.02)
