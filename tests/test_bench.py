@@ -23,7 +23,7 @@ from unfeature.baselines.base import Baseline
 from unfeature.benchmarks import TABLES, measures, report, runner, study
 from unfeature.benchmarks.page import DEVIATION, ERROR, EUCLIDEAN, summary
 from unfeature.benchmarks.tables.cvpr2015 import Descriptors2015
-from unfeature.benchmarks.tables.descriptors import Descriptors, collection_digest
+from unfeature.benchmarks.tables.descriptors import Descriptors
 from unfeature.benchmarks.tables.speed import interleaved
 from unfeature.benchmarks.tables.starts import over_starts
 from unfeature.benchmarks.tasks import Outcome, Plan, Record, Row, Store, Task, execute, facts
@@ -31,7 +31,7 @@ from unfeature.cli import main
 from unfeature.features import DESCRIPTORS
 from unfeature.features.base import Representation
 from unfeature.inversion import PRESETS
-from unfeature.io.images import bundled, encode_webp, read_image, resize_longer, write_png
+from unfeature.io.images import bundled, resize_longer, write_png
 
 SHORT = ("--features", "hog,hogb", "--methods", "best,ijcv2016", "--side", 64, "--steps", 30)
 NOT_THE_SAME = ("seconds", "task_seconds", "cpu_seconds")
@@ -288,26 +288,6 @@ def test_a_changed_row_is_measured_again(tmp_path):
     assert pool.done == ["a"] * 2 and store.load(task).values == {"n": 1}
 
 
-def test_names_are_no_markup(tmp_path):
-    assert report.escaped("a|b_c *d* [e](f)\n`<i>` _g_") == r"a\|b_c \*d\* \[e\](f) \`\<i\>\` \_g\_"
-    table = {"name": "t", "title": "T", "columns": ["name"], "rows": [[{"text": "x|*y*\nz"}]], "note": ""}
-    facts = {"table": "hog", "title": "T", "lead": "", "settings": {"command": "c", "photographs": "a*b*",
-             **dict.fromkeys(("date", *report.MACHINE), "1")}, "failures": {"k|": "no *file*"}, "tables": [table],
-             "rows": [], "files": []}
-    (tmp_path / "results.json").write_text(json.dumps(facts))
-    page = report.markdown([tmp_path])
-    for text in (r"x\|\*y\* z", r"a\*b\*", r"k\|: no \*file\*"):
-        assert text in page
-    (tmp_path / "results.json").write_text(json.dumps({**facts, "tables": [{"name": 3}]}))
-    with pytest.raises(ValueError, match="damaged"):
-        report.markdown([tmp_path])
-
-
-def test_pictures_are_small_web_files(tmp_path):
-    (tmp_path / "a.webp").write_bytes(encode_webp(np.linspace(0, 1, 600 * 4).reshape(600, 4)))
-    assert read_image(tmp_path / "a.webp").shape[0] == 256
-
-
 def test_tables_are_csv_with_margins_apart():
     table = summary("t", "T", [row(error=1.0), row(error=2.0)], {"feature": "descriptor"}, (ERROR,))
     assert report.table_csv(table) == "descriptor,images,relative error,relative error ±\n–,2,1.5,0.9800\n"
@@ -405,22 +385,3 @@ def test_a_table_added_at_run_time_has_a_command(photographs, tmp_path, monkeypa
         main(["bench", "counting", "--images", str(photographs), "--out", str(tmp_path), "--jobs", "1"])
     assert stop.value.code == 0 and capsys.readouterr().out.strip() == str(tmp_path / "report.html")
     assert (tmp_path / "summary.csv").read_text() == "name,images,relative error\nall,1,3.0\n"
-
-
-def test_photographs_of_equal_names_are_told_apart(tmp_path, monkeypatch):
-    monkeypatch.setattr("unfeature.io.images.list_images", lambda folder: sorted(folder.rglob("*.*")))
-    for i, name in enumerate(("a/one.png", "b/one.png", "b/two.png", "b/two.jpg")):
-        write_png(tmp_path / "images" / name, np.full((8, 8 + (i < 2)), 0.5, dtype=np.float32))
-    table = Descriptors(images=tmp_path / "images", out=tmp_path, side=64)
-    assert [one.name for one in table.photographs] == ["a/one", "b/one", "b/two.jpg", "b/two.png"]
-    tasks = table.tasks({"method": "best"}, {}, 64)
-    assert len({task.key for task in tasks}) == len({task.inputs["image"] for task in tasks}) == 4
-    assert all(Path(Store(tmp_path).place(task)).parent == tmp_path / "tasks" for task in tasks)
-
-
-def test_training_folders_with_equal_names_differ(tmp_path, monkeypatch):
-    monkeypatch.setattr("unfeature.benchmarks.tables.descriptors.list_images",
-                        lambda folder: sorted(folder.rglob("*.png")))
-    for name in ("one/a/x.png", "two/b/x.png"):
-        write_png(tmp_path / name, np.full((8, 8), 0.5, dtype=np.float32))
-    assert collection_digest([tmp_path / "one"]) != collection_digest([tmp_path / "two"])
