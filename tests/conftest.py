@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from unfeature.cli import main
 from unfeature.io.images import bundled, resize_longer, to_grey
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -91,3 +92,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             terminalreporter.write_line(reason, red=True)
     if importlib.util.find_spec("cyvlfeat") is None:
         terminalreporter.section("parity with VLFeat was NOT tested: cyvlfeat is missing", red=True, bold=True)
+
+
+@pytest.fixture
+def call(capsys):
+    """Run a command in this process: exit status, standard output and error."""
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as stop:
+            main([str(a) for a in arguments])
+        return stop.value.code, *capsys.readouterr()
+
+    return call

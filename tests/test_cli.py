@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 
 from unfeature import HOG, Result, invert, read_image
-from unfeature.cli import main
 from unfeature.io.images import bundled, bundled_path, resize_longer, to_grey, write_png
 
 UNFEATURE = [sys.executable, "-m", "unfeature"]
@@ -27,18 +26,6 @@ INTERRUPTIBLE = "import signal as s; s.signal(s.SIGINT, s.default_int_handler); 
 
 def run(*arguments):
     return subprocess.run([*UNFEATURE, *map(str, arguments)], capture_output=True, text=True, timeout=120)
-
-
-@pytest.fixture
-def call(capsys):
-    """Run in this process: exit status, standard output and error."""
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            main([str(a) for a in arguments])
-        return stop.value.code, *capsys.readouterr()
-
-    return call
 
 
 def test_a_photograph_becomes_a_picture_and_a_page(tmp_path):

@@ -18,7 +18,6 @@ from click.testing import CliRunner
 import unfeature as uf
 from unfeature.baselines import METHODS
 from unfeature.baselines.base import Baseline
-from unfeature.cli import main
 from unfeature.cli.commands import cli
 from unfeature.cli.options import values
 from unfeature.cli.signatures import SPELLING, first_sentences, option_type, options_of
@@ -44,16 +43,6 @@ def photograph(tmp_path, monkeypatch):
     """The photograph a.png, in the current folder."""
     monkeypatch.chdir(tmp_path)
     write_png("a.png", np.zeros((8, 8)))
-
-
-@pytest.fixture
-def call(capsys):
-    def call(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            main([str(a) for a in arguments])
-        return stop.value.code, *capsys.readouterr()
-
-    return call
 
 
 @pytest.fixture

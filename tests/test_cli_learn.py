@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import unfeature as uf
-from unfeature.cli import main
 from unfeature.features.channel_statistics import Statistics
 from unfeature.io.images import BUNDLED, bundled_path, resize_longer, to_grey, write_png
 
@@ -20,16 +19,6 @@ def folder(tmp_path_factory):
     for name in BUNDLED:
         write_png(folder / f"{name}.png", resize_longer(to_grey(uf.bundled(name)), 96))
     return folder
-
-
-@pytest.fixture
-def call(capsys):
-    def call(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            main([str(a) for a in arguments])
-        return stop.value.code, *capsys.readouterr()
-
-    return call
 
 
 def test_words_are_learned_and_inverted(call, folder, tmp_path):

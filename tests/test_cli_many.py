@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 import unfeature as uf
-from unfeature.cli import main
 from unfeature.cli.bench import announced
 from unfeature.cli.common import compilation_said
 from unfeature.features.code import load_code
@@ -44,16 +43,6 @@ def tree(tmp_path_factory):
     write_png(folder / "more" / "camera.png", resize_longer(bundled("camera"), 44))
     write_png(folder / "more" / "rocket.jpg", resize_longer(bundled("rocket"), 40))
     return folder
-
-
-@pytest.fixture
-def call(capsys):
-    def call(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            main([str(a) for a in arguments])
-        return stop.value.code, *capsys.readouterr()
-
-    return call
 
 
 def contents(folder):

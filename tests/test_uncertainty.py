@@ -169,12 +169,7 @@ def test_something_ships_and_only_for_its_decoder():
     assert SHIPPED and uncertainties.uncertainty_of("0123456789abcdef") is None
 
 
-def test_the_page_shows_the_map(tmp_path, capsys):
-    def call(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            main([str(a) for a in arguments])
-        return stop.value.code, *capsys.readouterr()
-
+def test_the_page_shows_the_map(tmp_path, call):
     out = tmp_path / "out"
     assert call("invert", bundled_path("camera"), "--feature", "hog", "--size", 64, "--steps", 2, "-o", out)[0] == 0
     page = (out / "report.html").read_text(encoding="utf-8")
