@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unfeature.features.base import Representation, described, differences
-from unfeature.io.files import atomic, existing_file
 from unfeature.io.schema import Field, Schema, Value, check_fields
+from unfeature.io.tensors import save_tensors, stored_header
 
 CONTRAST = 0.2
 COARSEST_ENTRY = 8
@@ -218,8 +217,6 @@ class DecoderModel:
 
     def save(self, path: str | Path) -> None:
         """Write to one safetensors file, with the weights in half precision."""
-        from safetensors.torch import save
-
         tensors = {name: value.half() for name, value in self.network.state_dict().items()}
         for k, (mean, scale) in enumerate(zip(self.code_means, self.code_scales, strict=True)):
             tensors |= {f"code_mean.{k}": mean, f"code_scale.{k}": scale}
@@ -230,9 +227,7 @@ class DecoderModel:
                  "width": network.width}
         header = {"kind": KIND, "version": VERSION, "descriptors": self.descriptors, "network": shape,
                   "centred": self.centred, "facts": self.facts}
-        contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-        with atomic(path) as temporary:
-            temporary.write_bytes(save(contiguous, {"unfeature": json.dumps(header, sort_keys=True)}))
+        save_tensors(path, header, tensors)
 
     @classmethod
     def load(cls, path: str | Path) -> DecoderModel:
@@ -277,14 +272,7 @@ def _read_grid(depth: Any, stride: Any, centre: Any) -> Grid:
 
 def read_header(path: str | Path) -> dict[str, Any]:
     """What a file of `DecoderModel.save` says of itself."""
-    from safetensors import SafetensorError, safe_open
-
-    path = existing_file(path)
-    try:
-        with safe_open(str(path), "numpy") as opened:
-            header: dict[str, Any] = json.loads((opened.metadata() or {})["unfeature"])
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
-        raise ValueError(f"{path} is not a whole {KIND} file of unfeature: {error}") from error
+    header = stored_header(path, KIND)
     if header.get("kind") != KIND:
         raise ValueError(f"{path} is a file of kind {header.get('kind')!r}: give one of kind {KIND!r}")
     return header

@@ -6,7 +6,6 @@ decoder, which stays as it is, and has a file of its own.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -17,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unfeature.features.base import Representation
-from unfeature.io.files import atomic, existing_file
 from unfeature.io.schema import Field, Schema, Value, check_fields
+from unfeature.io.tensors import save_tensors, stored_header
 
 from .decoder import CONTRAST, WEIGHTS, DecoderModel
 
@@ -81,14 +80,10 @@ class Uncertainty:
 
     def save(self, path: str | Path) -> None:
         """Write to one safetensors file, in half precision."""
-        from safetensors.torch import save
-
         network = self.network
         header = {"kind": KIND, "version": VERSION, "decoder": self.decoder, "width": network.first.in_channels,
                   "cell": round(network.second.out_channels**0.5), "facts": self.facts}
-        tensors = {name: value.detach().half().cpu().contiguous() for name, value in network.state_dict().items()}
-        with atomic(path) as temporary:
-            temporary.write_bytes(save(tensors, {"unfeature": json.dumps(header, sort_keys=True)}))
+        save_tensors(path, header, {name: value.half() for name, value in network.state_dict().items()})
 
     @classmethod
     def load(cls, path: str | Path) -> Uncertainty:
@@ -110,14 +105,7 @@ class Uncertainty:
 
 def read_header(path: str | Path) -> dict[str, Any]:
     """What a file of `Uncertainty.save` says of itself."""
-    from safetensors import SafetensorError, safe_open
-
-    path = existing_file(path)
-    try:
-        with safe_open(str(path), "numpy") as opened:
-            header: dict[str, Any] = json.loads((opened.metadata() or {})["unfeature"])
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
-        raise ValueError(f"{path} is not a whole {KIND} file of unfeature: {error}") from error
+    header = stored_header(path, KIND)
     check_fields(path, header, HEADER)
     return header
 

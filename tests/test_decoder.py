@@ -16,7 +16,6 @@ from unfeature.baselines.decoder import Decoder, _network, _train_further, relat
 from unfeature.baselines.decoder_training import Augmentation, Photographs, residual_spectrum, targets
 from unfeature.baselines.decoder_training import correlation as correlation_of_tensors
 from unfeature.baselines.stream import Stream
-from unfeature.cli import main
 from unfeature.features.gradients.dsift import DSIFT
 from unfeature.features.gradients.hog import HOG
 from unfeature.inversion.decoder import DecoderModel, pretrained
@@ -124,17 +123,12 @@ def test_a_decoder_guides_the_search(model, target):
     assert "Near" not in published.history
 
 
-def test_the_commands_learn_start_from_and_show_a_decoder(images, tmp_path, capsys):
+def test_the_commands_learn_start_from_and_show_a_decoder(images, tmp_path, call):
     for number, image in enumerate(images):
         write_png(tmp_path / "photographs" / f"{number}.png", image)
     path, out = tmp_path / "decoder.safetensors", tmp_path / "out"
     small = [f for name, value in SMALL.items() for f in (f"--{name}", value)]
     hog = ("--feature", "hog", "--cell-size", 6)
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            main([str(a) for a in arguments])
-        return stop.value.code, *capsys.readouterr()
 
     status, text, told = call("learn", "decoder", tmp_path / "photographs", *hog, *small, "--steps", 20, "-o", path)
     assert (status, text) == (0, f"{path}\n") and "step 20: loss" in told and "held-out correlation" in told
@@ -242,3 +236,9 @@ def test_near_refuses_what_it_cannot_use():
         with pytest.raises(ValueError, match=message):
             Near(**{"image": image, **wrong})
     assert float(Near(image, 3.0)(torch.full((1, 1, 4, 4), 0.5), image)) == pytest.approx(0.75)
+
+
+def test_a_header_that_is_no_object_is_refused(tmp_path):
+    save_file({"a": np.zeros(1)}, tmp_path / "list.safetensors", {"unfeature": "[1]"})
+    with pytest.raises(ValueError, match=r"list\.safetensors is not a whole decoder model file .* no JSON object"):
+        DecoderModel.load(tmp_path / "list.safetensors")
