@@ -44,15 +44,17 @@ def within_two(result: Result, original: Image) -> float | None:
     return float((np.abs(image - image.mean() - wanted) <= 2 * result.uncertainty).mean())
 
 
-
-
 def interval(values: Iterable[float | None]) -> tuple[float, float]:
     """Mean and 1.96 standard errors of the finite values; NaN where there are too few."""
-    finite = pandas.Series(list(values), dtype=float).replace([np.inf, -np.inf], np.nan)
+    finite = _finite(values)
     return float(finite.mean()), 1.96 * float(finite.sem())
 
 
 def deviation(values: Iterable[float | None]) -> tuple[float, float]:
     """Mean and standard deviation of the finite values; NaN where there are too few."""
-    finite = pandas.Series(list(values), dtype=float).replace([np.inf, -np.inf], np.nan)
+    finite = _finite(values)
     return float(finite.mean()), float(finite.std())
+
+
+def _finite(values: Iterable[float | None]) -> pandas.Series[float]:
+    return pandas.Series(list(values), dtype=float).replace([np.inf, -np.inf], np.nan)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -17,7 +15,7 @@ from typing import Any
 from unfeature.io.files import make_folder
 from unfeature.io.interrupts import ending_all, inherited_by_none, uninterrupted
 from unfeature.io.output import result_folder
-from unfeature.io.processes import cores
+from unfeature.io.processes import cores, end_with_parent
 
 from . import TABLES
 from .report import FILES, write
@@ -155,14 +153,7 @@ def in_processes(jobs: int, tasks: Sequence[Task]) -> Iterator[Record]:
 
 def serve(connection: Connection) -> None:
     """Execute the tasks that come, until the process that sends them ends, however it does."""
-    parent = multiprocessing.parent_process()
-
-    def end_after() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=end_after, daemon=True).start()
+    end_with_parent()
     with suppress(EOFError, OSError):
         while True:
             connection.send(execute(connection.recv()))

@@ -58,7 +58,7 @@ def features(sources: tuple[Path, ...], phi: Representation, colour: bool, outpu
         return
     photographs = named_images(*sources)
     outputs = Store(output) if output.suffix == ".zarr" else Folder(output, ".npy")
-    work = partial(_encode_some, outputs, phi, size, colour, jobs == 1)
+    work = partial(_encode_some, outputs, phi, size, colour)
     settings = {"descriptor": phi.to_config(), "size": size or LONGER_SIDE, "colour": colour}
     on_each(work, photographs, outputs, settings, jobs, quiet)
 
@@ -67,10 +67,10 @@ def _encoded(path: Path, phi: Representation, size: int | Size | None, colour: b
     return phi(read_photograph(path, phi, size, colour))  # type: ignore[return-value]
 
 
-def _encode_some(outputs: Folder | Store, phi: Representation, size: int | Size | None, colour: bool, alone: bool,
+def _encode_some(outputs: Folder | Store, phi: Representation, size: int | Size | None, colour: bool,
                  photographs: Photographs) -> Failures:
     """Write the codes of some photographs."""
-    return attempt(lambda name, path: outputs.write(name, _encoded(path, phi, size, colour)), photographs, alone)
+    return attempt(lambda name, path: outputs.write(name, _encoded(path, phi, size, colour)), photographs)
 
 
 def _of_method(settings: dict[str, Any]) -> Representation | None:
@@ -127,14 +127,14 @@ def invert(sources: tuple[Path, ...], phi: Representation, output: Path, quiet: 
     photographs = named_images(*sources)
     facts = {"descriptor": phi.to_config(), "size": size or LONGER_SIDE, "colour": colour,
              "settings": {name: str(value) for name, value in sorted(settings.items())}}
-    on_each(partial(_invert_some, one, output, jobs == 1), photographs, Folder(output, "/result.json"), facts, jobs,
+    on_each(partial(_invert_some, one, output), photographs, Folder(output, "/result.json"), facts, jobs,
             quiet, at_once=1)
     return 0
 
 
-def _invert_some(one: Callable[..., Result], output: Path, alone: bool, photographs: Photographs) -> Failures:
+def _invert_some(one: Callable[..., Result], output: Path, photographs: Photographs) -> Failures:
     """Write the results of some photographs."""
-    return attempt(lambda name, path: one(path, output / name, quiet=True), photographs, alone)
+    return attempt(lambda name, path: one(path, output / name, quiet=True), photographs)
 
 
 def _invert_one(source: Path, output: Path, *, phi: Representation, size: int | Size | None, colour: bool,

@@ -168,12 +168,8 @@ def on_each(work: Work, photographs: Photographs, outputs: Outputs, settings: di
                                    "to try them again")
 
 
-def attempt(one: Callable[[str, Path], object], photographs: Photographs, alone: bool = True) -> Failures:
-    """Do the work of some photographs; what can go wrong with one does not end the others. Not alone: one thread."""
-    if not alone:
-        import torch
-
-        torch.set_num_threads(1)
+def attempt(one: Callable[[str, Path], object], photographs: Photographs) -> Failures:
+    """Do the work of some photographs; what can go wrong with one does not end the others."""
     failures = Failures()
     for name, path in photographs:
         try:

@@ -15,13 +15,20 @@ def cores() -> int:
 
 
 def fresh_processes(count: int) -> ProcessPoolExecutor:
-    """Processes that inherit nothing, not even Ctrl-C, which is for this one alone."""
-    return ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), end_with_parent)
+    """Processes with one thread each that inherit nothing, not even Ctrl-C, which is for this one alone."""
+    return ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _begin)
+
+
+def _begin() -> None:
+    import torch
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
+    torch.set_num_threads(1)
 
 
 def end_with_parent() -> None:
-    """Let this process end when the one that started it does, however that ends; Ctrl-C is for that one alone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Let this process end when the one that started it does, however that ends."""
     parent = multiprocessing.parent_process()
 
     def end_after() -> None:

@@ -41,8 +41,7 @@ class Descriptors2015(Descriptors):
 
     def pairs(self) -> dict[str, list[str]]:
         """The paper's methods."""
-        hoggles = {"dpm": ["paired-dictionary"]} if self.train or self.models else {}
-        return {**{name: ["cvpr2015"] for name in ("hog", "hogb", "dsift-5")}, **hoggles}
+        return {**{name: ["cvpr2015"] for name in ("hog", "hogb", "dsift-5")}, **self.hoggles}
 
     @staticmethod
     def work(task: Task) -> Outcome:

@@ -61,6 +61,11 @@ class Descriptors(Study):
         methods = self._methods(features, known)
         return {feature: [method for method in methods if fits(method, feature)] for feature in features}
 
+    @property
+    def hoggles(self) -> dict[str, list[str]]:
+        """HOGgles in the tables of the papers, where its dictionary can be learned or read."""
+        return {"dpm": ["paired-dictionary"]} if self.train or self.models else {}
+
     def plan(self) -> Plan:
         """A row for each descriptor, method and photograph."""
         prepared, rows = self.pictures(self.side), []

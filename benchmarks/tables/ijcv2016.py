@@ -45,8 +45,7 @@ class Descriptors2016(Descriptors):
 
     def pairs(self) -> dict[str, list[str]]:
         """The paper's methods, and our best."""
-        hoggles = {"dpm": ["paired-dictionary"]} if self.train or self.models else {}
-        return {**{name: ["ijcv2016", "best"] for name in ("hog", "hogb", "dsift")}, **hoggles}
+        return {**{name: ["ijcv2016", "best"] for name in ("hog", "hogb", "dsift")}, **self.hoggles}
 
     @staticmethod
     def work(task: Task) -> Outcome:
