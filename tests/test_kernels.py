@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from unfeature.features.backend import BACKENDS, backend, uses_compiled
 from unfeature.features.gradients.bins import Bins
-from unfeature.features.gradients.compiled.autograd import VARIANTS
 from unfeature.features.gradients.dsift import DSIFT
 from unfeature.features.gradients.histograms import oriented_cells
 from unfeature.features.gradients.hog import HOG
 from unfeature.features.gradients.pooling import PoolingMatrix, cell_pooling
 
+VARIANTS = "uoctti", "dpm", "dalal-triggs"
 RULES = [{}, {"linear": True}, {"softness": 0.5}, {"softness": 0.02}, {"cubic": True}, {"decimals": 4},
          {"decimals": 4, "softness": 0.1}]
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)

@@ -201,7 +201,8 @@ class HOG(Representation):
         if uses_compiled(cells):
             from .compiled import autograd
 
-            constants = EPSILON, CLAMP, leak, 0.5, TEXTURE.get(self.variant, 0.0)
+            weight = 1.0 if self.variant == "dalal-triggs" else 0.5
+            constants = EPSILON, CLAMP, leak, weight, TEXTURE.get(self.variant, 0.0)
             return autograd.block_normalised(cells, self.variant, self.dimensions, texture, constants,
                                              partial(self._normalised_in_torch, texture=texture, leak=leak))
         return self._normalised_in_torch(cells, texture, leak)

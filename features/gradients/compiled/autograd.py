@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,25 +20,54 @@ from ...threads import in_parallel
 from ..bins import Bins
 from ..pooling import PoolingMatrix
 from . import normalisation, pooling, running_sums, sift
-from .bin_tables import bin_table
+from .shares import Shares, gradients, shares
 
 Array = NDArray[Any]
 Pair = tuple[int, int]
 InTorch = Callable[[Tensor], Tensor]
-VARIANTS = {"uoctti": normalisation.UOCTTI, "dpm": normalisation.DPM, "dalal-triggs": normalisation.DALAL_TRIGGS}
 
 
 def oriented_cells(x: Tensor, rows: PoolingMatrix, columns: PoolingMatrix, bins: Bins, scale: float,
                    in_torch: InTorch) -> Tensor:
-    """The sums of `histograms.oriented_cells`, in one pass over the pixels, and their gradient in another."""
-    operands = _pooling_operands(x, rows, columns, bins, scale)
+    """The sums of `histograms.oriented_cells`, and their gradient from what they worked out for each pixel."""
+    sums = _Pooling(rows, columns, bins, scale)
+    return _apply(x, sums.value, sums.derivative, _with_rows_first(in_torch))[0].permute(0, 2, 1, 3)
 
-    def value(image: Array) -> tuple[Array]:
-        cells = np.zeros((len(image), rows.rows, 2 * bins.orientations, columns.rows), image.dtype)
-        in_parallel(pooling.pool, len(image), rows.rows, image[:, 0].size, image, *operands, cells)
+
+class _Pooling:
+    """One pass forward, and the pass backward after it."""
+
+    def __init__(self, rows: PoolingMatrix, columns: PoolingMatrix, bins: Bins, scale: float) -> None:
+        self.rows, self.columns, self.bins, self.scale = rows, columns, bins, scale
+        self.kept: tuple[Shares, Array] | None = None
+
+    def value(self, image: Array) -> tuple[Array]:
+        """Cells (N, R, 2O, S) of images (N, C, H, W)."""
+        self.kept = pixels, _ = shares(image, self.bins, self.scale)
+        cells = np.zeros((len(image), self.rows.rows, 2 * self.bins.orientations, self.columns.rows), image.dtype)
+        in_parallel(pooling.pool, len(image), self.rows.rows, image[:, 0].size, pixels.length, pixels.nearest,
+                    pixels.following, pixels.share, self.bins.hard, *self._entries(image.dtype), _flat(cells))
         return (cells,)
 
-    return _apply(x, value, _unpooled(operands), _with_rows_first(in_torch))[0].permute(0, 2, 1, 3)
+    def derivative(self, image: Array, by_cells: Array) -> Array:
+        """The derivative by the images."""
+        pixels, channel = self.kept or shares(image, self.bins, self.scale)
+        samples, _, height, _ = image.shape
+        dx, dy = np.empty_like(pixels.gx), np.empty_like(pixels.gy)
+        in_parallel(pooling.unpool, samples, height, image[:, 0].size, *pixels, self.bins.hard,
+                    image.dtype.type(self.scale), *self._entries(image.dtype), _flat(by_cells), dx, dy, height)
+        out = np.empty_like(image)
+        in_parallel(pooling.image_derivative, samples, height, image[:, 0].size, dx, dy, channel, out, height)
+        return out
+
+    def _entries(self, dtype: np.dtype[Any]) -> tuple[Any, ...]:
+        """Entries of the matrices along y and x, and the number of cells in a row."""
+        entries = ((matrix.start, matrix.row, matrix.weight.astype(dtype)) for matrix in (self.rows, self.columns))
+        return *entries, self.columns.rows
+
+
+def _flat(cells: Array) -> Array:
+    return cells.reshape(*cells.shape[:2], -1)
 
 
 def running_cells(x: Tensor, rows: PoolingMatrix, columns: PoolingMatrix, bins: Bins, scale: float, size: int,
@@ -60,18 +90,21 @@ def running_cells(x: Tensor, rows: PoolingMatrix, columns: PoolingMatrix, bins: 
         The sums without rounding.
     """
     directions = 2 * bins.orientations
-    sharing = np.float32(scale), running_sums.CONSTANTS, bins.orientations / math.pi
+    sharing = running_sums.CONSTANTS, bins.orientations / math.pi
 
     def value(image: Array) -> tuple[Array]:
-        count, _, _, width = image.shape
+        count, width = len(image), image.shape[3]
+        differences = np.empty((2, *image[:, 0].shape), np.float32)
+        gradients(image, scale, differences.reshape(2, -1, width), np.empty((image[..., 0].size, width), np.int32))
         between = np.empty((count, width, rows.rows, directions), np.float32)
         cells = np.empty((count, rows.rows, directions, columns.rows), np.float32)
-        in_parallel(running_sums.filter_down, count, width, image.size, image[:, 0], *sharing, size, places[0], between)
+        in_parallel(running_sums.filter_down, count, width, image.size, *differences, *sharing, size, places[0],
+                    between)
         in_parallel(running_sums.filter_across, count, rows.rows * directions, image.size, between, size, places[1],
                     cells)
         return (cells,)
 
-    derivative = _unpooled(_pooling_operands(x, rows, columns, bins, scale))
+    derivative = _Pooling(rows, columns, bins, scale).derivative
     return _apply(x, value, derivative, _with_rows_first(in_torch))[0].permute(0, 2, 1, 3)
 
 
@@ -80,44 +113,44 @@ def _with_rows_first(in_torch: InTorch) -> Callable[[Tensor], tuple[Tensor]]:
     return lambda x: (in_torch(x).permute(0, 2, 1, 3),)
 
 
-def _pooling_operands(x: Tensor, rows: PoolingMatrix, columns: PoolingMatrix, bins: Bins,
-                      scale: float) -> tuple[Any, ...]:
-    (factor,) = scalars(x, scale)
-    entries = ((matrix.start, matrix.row, matrix.weight.astype(factor.dtype)) for matrix in (rows, columns))
-    return bin_table(bins, factor.dtype), factor, *entries
-
-
-def _unpooled(operands: tuple[Any, ...]) -> Callable[[Array, Array], Array]:
-    """The derivative of pooling by the image, given that by the cells."""
-
-    def derivative(image: Array, by_cells: Array) -> Array:
-        out = np.empty_like(image)
-        in_parallel(pooling.unpool, len(image), image.shape[2], image[:, 0].size, image, *operands, by_cells, out)
-        return out
-
-    return derivative
-
-
 def block_normalised(cells: Tensor, variant: str, dimensions: int, texture: bool,
                      constants: tuple[float, ...], in_torch: InTorch) -> Tensor:
     """The code (N, dimensions, h, w) of `hog.HOG` from directed histograms of cells, (N, 2O, R, S).
 
     The constants are ε, the clamp, the slope beyond it, the weight of a block, and that of its texture.
     """
-    options = VARIANTS[variant], texture, tuple(scalars(cells, *constants))
-    trim = 2 if variant == "dpm" else 0
+    epsilon, *numbers = scalars(cells, *constants)
+    targets = _targets(variant, cells.shape[1] // 2, texture)
+    parts, trim = targets.shape[1], 1 if variant == "dpm" else 0
+    options = targets, tuple(numbers), trim
+
+    operands = np.empty(0), np.empty(0)
 
     def value(h: Array) -> tuple[Array]:
-        code = np.zeros((len(h), dimensions, h.shape[1] - trim, h.shape[3] - trim), h.dtype)
-        in_parallel(normalisation.normalise, len(h), 1, h.size, h, *options, code)
+        nonlocal operands
+        operands = normalisation.planes_and_factors(h, parts, epsilon)
+        code = np.zeros((len(h), dimensions, h.shape[1] - 2 * trim, h.shape[3] - 2 * trim), h.dtype)
+        in_parallel(normalisation.add_blocks, len(h), 1, h.size, *operands, *options, code)
         return (code,)
 
     def derivative(h: Array, by_code: Array) -> Array:
-        out = np.empty_like(h)
-        in_parallel(normalisation.normalise_derivative, len(h), 1, h.size, h, *options, by_code, out)
-        return out
+        by_planes, by_factor = (np.zeros_like(operand) for operand in operands)
+        in_parallel(normalisation.add_blocks_derivative, len(h), 1, h.size, *operands, *options, by_code,
+                    by_planes, by_factor)
+        return normalisation.cells_derivative(*operands, by_planes, by_factor, h.shape[2])
 
     return _apply(cells.permute(0, 2, 1, 3), value, derivative, lambda h: (in_torch(h.permute(0, 2, 1, 3)),))[0]
+
+
+@lru_cache(maxsize=64)
+def _targets(variant: str, orientations: int, texture: bool) -> Array:
+    """Where the parts of each block go, see `compiled.normalisation`."""
+    if variant == "dalal-triggs":
+        return np.array([[(k * orientations, -1)] for k in range(4)])
+    order = (3, 1, 2, 0) if variant == "dpm" else (0, 1, 2, 3)
+    summed = ((0, 1) if variant == "dpm" else (2,)) if texture else ()
+    return np.array([[(p * orientations, 3 * orientations + order[k] if p in summed else -1) for p in range(3)]
+                     for k in range(4)])
 
 
 def descriptors(cells: Tensor, shape: tuple[int, ...], layout: tuple[Pair, Pair], weights: NDArray[np.float64],

@@ -1,161 +1,110 @@
 # mypy: disable-error-code="no-untyped-def"
-"""HOG's block normalisation of one batch of cells, and its derivative, row by row of cells."""
+"""HOG's block normalisation of a batch of cells, and its derivative.
+
+The planes (N, P·O, R, S) of a code are the directed and the undirected histograms, P = 3, or the latter alone, P = 1.
+Blocks k count upper-left, upper-right, lower-left, lower-right. Entry (k, p) of `targets` is the first of the O
+channels that get part p under the factor of block k, and the one that sums these as texture, or −1.
+"""
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ...jit import kernel, step
+from ...jit import kernel
 
-UOCTTI, DPM, DALAL_TRIGGS = range(3)
+Array = NDArray[Any]
 
 
-@step
-def _factor_rows(cells, epsilon, energy, factor):
-    """Energies of cells (R, 2O, S), with the border repeated, and factors of blocks, (R + 1, S + 1)."""
-    count, bins, wide = cells.shape
+def planes_and_factors(cells: Array, parts: int, epsilon: Any) -> tuple[Array, Array]:
+    """Planes of cells (N, R, 2O, S), and the blocks' factors (N, R + 1, S + 1); energies repeat beyond the border."""
+    samples, rows, bins, wide = cells.shape
     half = bins // 2
-    energy[:] = 0
-    for y in range(count):
-        row = energy[y + 1, 1:wide + 1]
-        for o in range(half):
-            first, second = cells[y, o], cells[y, o + half]
-            for i in range(wide):
-                row[i] += (first[i] + second[i]) * (first[i] + second[i])
-        energy[y + 1, 0], energy[y + 1, wide + 1] = row[0], row[wide - 1]
-    for i in range(wide + 2):
-        energy[0, i], energy[count + 1, i] = energy[1, i], energy[count, i]
-    one = epsilon / epsilon
-    for y in range(count + 1):
-        above, below, row = energy[y], energy[y + 1], factor[y]
-        for i in range(wide + 1):
-            row[i] = one / math.sqrt(above[i] + above[i + 1] + below[i] + below[i + 1] + epsilon)
-
-
-@step
-def _texture_channel(variant, half, k):
-    """Where the texture of block k goes; blocks count upper-left, upper-right, lower-left, lower-right."""
-    return 3 * half + (3 - k if variant == DPM and k % 3 == 0 else k)
-
-
-@step
-def _gather_planes(cells, o, planes):
-    """Bins o and o + O of all cells, and their sum, (3, R, S)."""
-    half = cells.shape[1] // 2
-    for y in range(cells.shape[0]):
-        first, second = cells[y, o], cells[y, o + half]
-        for i in range(first.shape[0]):
-            planes[0, y, i], planes[1, y, i], planes[2, y, i] = first[i], second[i], first[i] + second[i]
-
-
-@step
-def _add_clamped(plane, factor, k, clamp, leak, weight, trim, code):
-    below, right = k // 2, k % 2
-    for y in range(trim, plane.shape[0] - trim):
-        for i in range(trim, plane.shape[1] - trim):
-            p = plane[y, i] * factor[y + below, i + right]
-            code[y - trim, i - trim] += weight * (p if p < clamp else clamp + leak * (p - clamp))
+    planes = np.empty((samples, parts * half, rows, wide), cells.dtype)
+    undirected = planes[:, -half:]
+    np.add(cells[:, :, :half].transpose(0, 2, 1, 3), cells[:, :, half:].transpose(0, 2, 1, 3), out=undirected)
+    if parts == 3:
+        planes[:, :bins] = cells.transpose(0, 2, 1, 3)
+    energy = np.zeros((samples, rows + 2, wide + 2), cells.dtype)
+    inner = energy[:, 1:-1, 1:-1]
+    for o in range(half):
+        inner += undirected[:, o] * undirected[:, o]
+    energy[:, :, 0], energy[:, :, -1] = energy[:, :, 1], energy[:, :, -2]
+    energy[:, 0], energy[:, -1] = energy[:, 1], energy[:, -2]
+    total = energy[:, :-1, :-1] + energy[:, :-1, 1:] + energy[:, 1:, :-1] + energy[:, 1:, 1:] + epsilon
+    return planes, 1 / np.sqrt(total)
 
 
 @kernel
-def normalise(cells, variant, texture, constants, code, first, last, bands):
-    """Fill codes (N, D, h, w), which start as zeros, from cells (N, R, 2O, S)."""
-    epsilon, clamp, leak, share, texture_share = constants
-    count, bins, wide = cells.shape[1:]
-    half, trim = bins // 2, 1 if variant == DPM else 0
-    energy, factor = np.empty((count + 2, wide + 2), cells.dtype), np.empty((count + 1, wide + 1), cells.dtype)
-    planes = np.empty((3, count, wide), cells.dtype)
-    one = clamp / clamp
+def add_blocks(planes, factor, targets, numbers, trim, code, first, last, bands):
+    """Add the clamped planes of all blocks to codes (N, D, h, w), which start as zeros."""
+    clamp, leak, share, texture_share = numbers
+    parts = targets.shape[1]
+    half = planes.shape[1] // parts
     for n in range(first, last):
-        _factor_rows(cells[n], epsilon, energy, factor)
         for o in range(half):
-            _gather_planes(cells[n], o, planes)
             for k in range(4):
-                if variant == DALAL_TRIGGS:
-                    _add_clamped(planes[2], factor, k, clamp, leak, one, trim, code[n, k * half + o])
-                    continue
-                for part in range(3):
-                    _add_clamped(planes[part], factor, k, clamp, leak, share, trim, code[n, part * half + o])
-                    if texture and (part < 2) == (variant == DPM):
-                        target = code[n, _texture_channel(variant, half, k)]
-                        _add_clamped(planes[part], factor, k, clamp, leak, texture_share, trim, target)
-
-
-@step
-def _add_derivative(plane, factor, k, clamp, leak, trim, weight, a, texture_weight, b, dplane, dfactor, g):
-    """Add to the derivatives by a plane and by the factors, given a and b, those by the code and by its texture."""
-    below, right = k // 2, k % 2
-    one = clamp / clamp
-    for y in range(trim, plane.shape[0] - trim):
-        for i in range(g.shape[0]):
-            g[i] = weight * a[y - trim, i] + texture_weight * b[y - trim, i]
-        for i in range(g.shape[0]):
-            h, f = plane[y, i + trim], factor[y + below, i + trim + right]
-            passed = g[i] * (one if h * f <= clamp else leak)
-            dplane[y, i + trim] += passed * f
-            dfactor[y + below, i + trim + right] += passed * h
-
-
-@step
-def _energy_derivative(cells, factor, df, denergy, out):
-    """Add what the derivative by the factors means for the cells, through the blocks' energies."""
-    count, bins, wide = cells.shape
-    half = bins // 2
-    denergy[:] = 0
-    for y in range(count + 1):
-        for i in range(wide + 1):
-            d = -factor[y, i] * factor[y, i] * factor[y, i] * df[y, i]
-            denergy[y, i] += d
-            denergy[y, i + 1] += d
-            denergy[y + 1, i] += d
-            denergy[y + 1, i + 1] += d
-    for i in range(wide + 2):
-        denergy[1, i] += denergy[0, i]
-        denergy[count, i] += denergy[count + 1, i]
-    for y in range(count + 2):
-        denergy[y, 1] += denergy[y, 0]
-        denergy[y, wide] += denergy[y, wide + 1]
-    for y in range(count):
-        row = denergy[y + 1, 1:wide + 1]
-        for o in range(half):
-            h1, h2 = cells[y, o], cells[y, o + half]
-            for d in (out[y, o], out[y, o + half]):
-                for i in range(wide):
-                    d[i] += (h1[i] + h2[i]) * row[i]
+                for p in range(parts):
+                    texture = targets[k, p, 1]
+                    for y in range(code.shape[2]):
+                        h, f = planes[n, p * half + o, y + trim], factor[n, y + trim + k // 2, k % 2:]
+                        out = code[n, targets[k, p, 0] + o, y]
+                        for i in range(out.shape[0]):
+                            v = h[i + trim] * f[i + trim]
+                            out[i] += share * (v if v < clamp else clamp + leak * (v - clamp))
+                        if texture >= 0:
+                            out = code[n, texture, y]
+                            for i in range(out.shape[0]):
+                                v = h[i + trim] * f[i + trim]
+                                out[i] += texture_share * (v if v < clamp else clamp + leak * (v - clamp))
 
 
 @kernel
-def normalise_derivative(cells, variant, texture, constants, upstream, out, first, last, bands):
-    """Fill the derivative by the cells (N, R, 2O, S), given that by the codes (N, D, h, w)."""
-    epsilon, clamp, leak, share, texture_share = constants
-    count, bins, wide = cells.shape[1:]
-    half, trim = bins // 2, 1 if variant == DPM else 0
-    energy, denergy = np.empty((count + 2, wide + 2), cells.dtype), np.empty((count + 2, wide + 2), cells.dtype)
-    factor, dfactor = np.empty((count + 1, wide + 1), cells.dtype), np.empty((count + 1, wide + 1), cells.dtype)
-    planes, dplanes = np.empty((3, count, wide), cells.dtype), np.empty((3, count, wide), cells.dtype)
-    g, zero, one = np.empty(wide - 2 * trim, cells.dtype), clamp - clamp, clamp / clamp
+def add_blocks_derivative(planes, factor, targets, numbers, trim, by_code, by_planes, by_factor, first, last, bands):
+    """Add the derivatives by planes and factors, which start as zeros, given those by the codes."""
+    clamp, leak, share, texture_share = numbers
+    one, zero = clamp / clamp, clamp - clamp
+    parts = targets.shape[1]
+    half = planes.shape[1] // parts
+    g = np.empty(by_code.shape[3], planes.dtype)
     for n in range(first, last):
-        _factor_rows(cells[n], epsilon, energy, factor)
-        dfactor[:] = 0
         for o in range(half):
-            _gather_planes(cells[n], o, planes)
-            dplanes[:] = 0
             for k in range(4):
-                if variant == DALAL_TRIGGS:
-                    a = upstream[n, k * half + o]
-                    _add_derivative(planes[2], factor, k, clamp, leak, trim, one, a, zero, a, dplanes[2], dfactor, g)
-                    continue
-                b = upstream[n, _texture_channel(variant, half, k) if texture else 0]
-                for part in range(3):
-                    weight = texture_share if texture and (part < 2) == (variant == DPM) else zero
-                    a = upstream[n, part * half + o]
-                    _add_derivative(planes[part], factor, k, clamp, leak, trim, share, a, weight, b, dplanes[part],
-                                    dfactor, g)
-            for y in range(count):
-                for part in range(2):
-                    target = out[n, y, o + part * half]
-                    for i in range(wide):
-                        target[i] = dplanes[part, y, i] + dplanes[2, y, i]
-        _energy_derivative(cells[n], factor, dfactor, denergy, out[n])
+                for p in range(parts):
+                    texture, target, plane = targets[k, p, 1], targets[k, p, 0] + o, p * half + o
+                    weight = texture_share if texture >= 0 else zero
+                    for y in range(by_code.shape[2]):
+                        a, b = by_code[n, target, y], by_code[n, max(texture, 0), y]
+                        h, dh = planes[n, plane, y + trim], by_planes[n, plane, y + trim]
+                        f, df = factor[n, y + trim + k // 2, k % 2:], by_factor[n, y + trim + k // 2, k % 2:]
+                        for i in range(g.shape[0]):
+                            g[i] = share * a[i] + weight * b[i]
+                        for i in range(g.shape[0]):
+                            u, v = h[i + trim], f[i + trim]
+                            passed = g[i] * (one if u * v <= clamp else leak)
+                            dh[i + trim] += passed * v
+                            df[i + trim] += passed * u
+
+
+def cells_derivative(planes: Array, factor: Array, by_planes: Array, by_factor: Array, bins: int) -> Array:
+    """The derivative by the cells (N, R, 2O, S), given those by planes and factors."""
+    samples, _, rows, wide = planes.shape
+    half, out = bins // 2, np.empty((samples, rows, bins, wide), planes.dtype)
+    energy = np.zeros((samples, rows + 2, wide + 2), planes.dtype)
+    slope = -factor * factor * factor * by_factor
+    for part in (energy[:, 1:, 1:], energy[:, 1:, :-1], energy[:, :-1, 1:], energy[:, :-1, :-1]):
+        part += slope
+    energy[:, 1] += energy[:, 0]
+    energy[:, -2] += energy[:, -1]
+    energy[:, :, 1] += energy[:, :, 0]
+    energy[:, :, -2] += energy[:, :, -1]
+    undirected = planes[:, -half:] * energy[:, None, 1:-1, 1:-1]
+    for first in (0, half):
+        target = out[:, :, first:first + half].transpose(0, 2, 1, 3)
+        target[:] = by_planes[:, -half:]
+        if by_planes.shape[1] > half:
+            target += by_planes[:, first:first + half]
+        target += undirected
+    return out

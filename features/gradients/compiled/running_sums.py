@@ -14,7 +14,6 @@ import numpy as np
 
 from ...jit import kernel, step
 from ..bins import CUBIC, FAST_EPSILON, FAST_LEAST
-from .gradient import difference_row
 
 CONSTANTS = tuple(np.float32(number) for number in (
     *CUBIC, FAST_EPSILON, math.pi / 4, 3 * math.pi / 4, 2 * math.pi, FAST_LEAST**2, 0.5, 1.5, 1.0))
@@ -86,22 +85,23 @@ def _map_rows(nearest, shares, o, bins, out):
 
 
 @kernel
-def filter_down(x, scale, constants, unit, size, place, between, first_task, last_task, bands):
-    """Filter the maps of all orientations along y: images (N, H, W) → (N, W, R, 2O); place = (first row, pitch)."""
-    height, width = x.shape[1:]
+def filter_down(gx, gy, constants, unit, size, place, between, first_task, last_task, bands):
+    """Filter the maps of all orientations along y: gradients (N, H, W) → (N, W, R, 2O); place = (first row, pitch)."""
+    height, width = gx.shape[1:]
     bins = between.shape[3]
     factor = np.float32(1 / (size * size))
-    gradient, length, last = np.zeros((2, LANES), x.dtype), np.empty(LANES, x.dtype), np.empty(LANES, x.dtype)
+    gradient, length, last = np.zeros((2, LANES), gx.dtype), np.empty(LANES, gx.dtype), np.empty(LANES, gx.dtype)
     bits = np.empty(LANES, np.int32)
-    shares, nearest = np.empty((2, height, LANES), x.dtype), np.empty((height, LANES), np.int32)
-    sums = np.empty((height + size, LANES), x.dtype)
+    shares, nearest = np.empty((2, height, LANES), gx.dtype), np.empty((height, LANES), np.int32)
+    sums = np.empty((height + size, LANES), gx.dtype)
     for task in range(first_task, last_task):
         n, band = task // bands, task % bands
         end = (band + 1) * width // bands
         for left in range(band * width // bands, end, LANES):
             lanes = min(LANES, end - left)
             for y in range(height):
-                difference_row(x[n], y, left, scale, gradient[0, :lanes], gradient[1, :lanes])
+                for i in range(lanes):
+                    gradient[0, i], gradient[1, i] = gx[n, y, left + i], gy[n, y, left + i]
                 _share_row(gradient[0], gradient[1], constants, unit, bins, length, bits, nearest[y], shares[0, y],
                            shares[1, y])
             for o in range(bins):
