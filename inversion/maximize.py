@@ -19,7 +19,8 @@ from unfeature.io.images import AnyImage
 
 from .engine import Report
 from .objectives import InnerProduct
-from .parameterizations import Fourier, ImageSpec
+from .parameterizations.base import ImageSpec
+from .parameterizations.fourier import Fourier
 from .recipes import MAXIMIZATION_PRESETS, Recipe, recipe_for
 from .result import Result
 from .search import result_of, search, seeds_for

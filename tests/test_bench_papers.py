@@ -14,7 +14,7 @@ from unfeature import HOG, PHOW
 from unfeature.benchmarks import runner
 from unfeature.benchmarks.tables.hoggles import Hoggles, window
 from unfeature.inversion.measures import Normaliser, euclidean, relative
-from unfeature.inversion.parameterizations import ImageSpec
+from unfeature.inversion.parameterizations.base import ImageSpec
 from unfeature.inversion.recipes import cvpr2015
 from unfeature.inversion.schedules import NEIGHBOURHOODS_2015, SCHEDULES, Descent2015, Schedule, schedule_for
 from unfeature.io.images import bundled, read_image, resize_longer, to_grey, write_png
