@@ -48,7 +48,8 @@ def test_the_page_of_2015(photographs, network, tmp_path):
     assert not failures and set(found) == {f"{part}-summary" for part in (
         "descriptors2015", "tv-weights", "starts2015", "neighbourhoods2015", "halves2015")}
     assert [row["published: euclidean error, %"] for row in found["descriptors2015-summary"]] == [
-        "28.10 ± 7.9", "10.67 ± 5.2", "10.89 ± 7.5"]
+        "28.10 ± 7.9", "10.67 ± 5.2", "10.89 ± 7.5", "66.20 ± 13.7"]
+    assert found["descriptors2015-summary"][-1]["method"] == "paired-dictionary"
     assert {row["λ_TV"] for row in found["tv-weights-summary"]} == {"1", "10", "100"}
     assert all(row["euclidean error, %"] != "–" for row in found["tv-weights-summary"])
     assert page.read_text().count("<img") > 3 * 3 + 6 + 4 and "squeezenet1_0" in results(page)["lead"]

@@ -41,7 +41,7 @@ class Descriptors2015(Descriptors):
 
     def pairs(self) -> dict[str, list[str]]:
         """The paper's methods."""
-        return {**{name: ["cvpr2015"] for name in ("hog", "hogb", "dsift-5")}, **self.hoggles}
+        return {**{name: ["cvpr2015"] for name in ("hog", "hogb", "dsift-5")}, "dpm": ["paired-dictionary"]}
 
     @staticmethod
     def work(task: Task) -> Outcome:

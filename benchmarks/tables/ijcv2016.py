@@ -45,7 +45,7 @@ class Descriptors2016(Descriptors):
 
     def pairs(self) -> dict[str, list[str]]:
         """The paper's methods, and our best."""
-        return {**{name: ["ijcv2016", "best"] for name in ("hog", "hogb", "dsift")}, **self.hoggles}
+        return {**{name: ["ijcv2016", "best"] for name in ("hog", "hogb", "dsift")}, "dpm": ["paired-dictionary"]}
 
     @staticmethod
     def work(task: Task) -> Outcome:
