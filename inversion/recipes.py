@@ -91,6 +91,8 @@ class Recipe:
     near : tuple of float, optional
         Weight and cutoff of the `Near` prior that holds the image near that of a decoder, if one ships for the
         descriptor; None for searches that no decoder guides.
+    guided_start : tuple of float
+        As `Schedule.guided_start`.
     """
 
     name: str
@@ -102,6 +104,7 @@ class Recipe:
     flat_regions: bool = False
     contrast: float | None = None
     near: tuple[float, float] | None = None
+    guided_start: tuple[float, float] = Schedule.guided_start
 
     def __post_init__(self) -> None:
         if not 0 <= self.data_weight <= LARGEST_WEIGHT:
@@ -201,7 +204,7 @@ def _sharpened(name: str, phi: Representation, schedule: Schedule, softness: Sof
                    for (steps, value), guidance in zip(softness, fading, strict=True))
     priors = (BoundedRange(), TotalVariation(weight=tv_weight))
     return Recipe(name, parameterization, solver, priors, stages, schedule.data_weight, flat_regions=True, contrast=0.2,
-                  near=near and near[:2])
+                  near=near and near[:2], guided_start=schedule.guided_start)
 
 
 def _network(name: str, phi: Representation, schedule: Schedule, steps: tuple[int, int, int, int, int],
