@@ -18,7 +18,7 @@ from unfeature.features.base import Representation
 from .engine import Outcome, Progress
 from .invert import as_codes, check_code
 from .objectives import Euclidean, Label, scores, squared_norm
-from .parameterizations import Around
+from .parameterizations.pixels import Around
 from .recipes import Recipe, Stage, with_steps
 from .result import Result
 from .schedules import schedule_for

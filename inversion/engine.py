@@ -18,7 +18,8 @@ from unfeature.features.base import Representation
 from unfeature.features.compilation import compilation
 
 from .objectives import Objective
-from .parameterizations import FlatRegions, ImageSpec, Parameterization
+from .parameterizations.base import ImageSpec, Parameterization
+from .parameterizations.pixels import FlatRegions
 from .recipes import Recipe, Stage
 from .result import DIVERGED, STOPPED, images_of
 from .solvers.first_order import Solver

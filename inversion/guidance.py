@@ -13,7 +13,8 @@ from unfeature.features.base import Representation
 
 from .decoder import CONTRAST, DecoderModel, pretrained
 from .near import Near
-from .parameterizations import Fourier, ImageSpec
+from .parameterizations.base import ImageSpec
+from .parameterizations.fourier import Fourier
 from .recipes import Recipe
 from .result import Result, images_of
 from .uncertainty import uncertainty_of

@@ -51,7 +51,7 @@ def maximize(
         such a code; for a mosaic, as large as it needs; for a channel or class, the size that the code was made for.
     statistics : Statistics, optional
         Of phi, over photographs; see Z below.
-    preset : {"best", "ijcv2016"} or Recipe
+    preset : {"best", "ijcv2016", "yosinski2015", "maco"} or Recipe
     steps, data_weight, starts, seed, start, memory, progress, snapshots
         As for `invert`.
 

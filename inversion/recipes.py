@@ -14,8 +14,12 @@ from unfeature.features.base import Representation
 from unfeature.features.checks import check_count
 
 from . import PRESETS
-from .parameterizations import Colours, Fourier, ImageSpec, Parameterization, Pixels
-from .priors import TYPICAL_COLOUR, BoundedRange, Prior, TotalVariation
+from .parameterizations.base import ImageSpec, Parameterization
+from .parameterizations.fourier import Colours, Fourier
+from .parameterizations.pixels import Pixels
+from .priors.base import TYPICAL_COLOUR, Prior
+from .priors.bounded_range import BoundedRange
+from .priors.variation import TotalVariation
 from .schedules import Descent2015, Schedule, Softness, schedule_for
 from .solvers.first_order import AdaGrad, Adam, Momentum, Solver
 from .solvers.lbfgs import LBFGS

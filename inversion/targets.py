@@ -16,7 +16,8 @@ from unfeature.features.channel_statistics import Statistics
 from unfeature.features.masks import channel_mask
 from unfeature.features.masks import neuron as one_hot
 
-from .parameterizations import Fourier, ImageSpec
+from .parameterizations.base import ImageSpec
+from .parameterizations.fourier import Fourier
 
 Indices = int | Sequence[int]
 Neuron = tuple[int, ...]

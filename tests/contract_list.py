@@ -27,7 +27,9 @@ from unfeature.features.words.super_vector import SuperVector
 from unfeature.features.words.vlad import VLAD
 from unfeature.features.words.vocabulary import Mixture, Vocabulary
 from unfeature.inversion.near import Near
-from unfeature.inversion.priors import BoundedRange, HyperLaplacian, Prior, TotalVariation
+from unfeature.inversion.priors.base import Prior
+from unfeature.inversion.priors.bounded_range import BoundedRange
+from unfeature.inversion.priors.variation import HyperLaplacian, TotalVariation
 from unfeature.inversion.solvers.first_order import AdaGrad, Adam, Momentum, Solver
 from unfeature.inversion.solvers.lbfgs import LBFGS
 

@@ -27,7 +27,9 @@ from unfeature.features.patterns.brief import BRIEF
 from unfeature.inversion.caricature import caricature
 from unfeature.inversion.invert import invert
 from unfeature.inversion.maximize import maximize
-from unfeature.inversion.parameterizations import Colours, FlatRegions, Fourier, ImageSpec, Parameterization, Pixels
+from unfeature.inversion.parameterizations.base import ImageSpec, Parameterization
+from unfeature.inversion.parameterizations.fourier import Colours, Fourier
+from unfeature.inversion.parameterizations.pixels import FlatRegions, Pixels
 from unfeature.inversion.texture import synthesize
 
 PARAMETERIZATIONS: dict[str, Callable[[ImageSpec], Parameterization]] = {

@@ -15,8 +15,9 @@ from unfeature.inversion import PRESETS
 from unfeature.inversion.engine import descend, staged
 from unfeature.inversion.invert import invert
 from unfeature.inversion.objectives import Euclidean, Gram, InnerProduct, Objective
-from unfeature.inversion.parameterizations import Pixels
-from unfeature.inversion.priors import BoundedRange, TotalVariation
+from unfeature.inversion.parameterizations.pixels import Pixels
+from unfeature.inversion.priors.bounded_range import BoundedRange
+from unfeature.inversion.priors.variation import TotalVariation
 from unfeature.inversion.recipes import Stage, ijcv2016, recipe_for
 from unfeature.inversion.schedules import Schedule, schedule_for
 from unfeature.inversion.solvers.first_order import Momentum

@@ -3,7 +3,9 @@
 import pytest
 import torch
 
-from unfeature.inversion.parameterizations import Fourier, ImageSpec, Pixels
+from unfeature.inversion.parameterizations.base import ImageSpec
+from unfeature.inversion.parameterizations.fourier import Fourier
+from unfeature.inversion.parameterizations.pixels import Pixels
 
 
 @pytest.mark.parametrize("size", [(16, 16), (15, 22), (33, 8)])

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from tests.contract_list import PRIORS
 from unfeature.features.backend import backend
-from unfeature.inversion.priors import TYPICAL_GRADIENT, BoundedRange, HyperLaplacian, TotalVariation
+from unfeature.inversion.priors.base import TYPICAL_GRADIENT
+from unfeature.inversion.priors.bounded_range import BoundedRange
+from unfeature.inversion.priors.variation import HyperLaplacian, TotalVariation
 
 CENTRE = torch.full((3, 1, 1), 0.45, dtype=torch.float64)
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from unfeature.inversion.parameterizations import Colours, ImageSpec
+from unfeature.inversion.parameterizations.base import ImageSpec
+from unfeature.inversion.parameterizations.fourier import Colours
 from unfeature.inversion.views import Jitter, Pad, Rotate, Scale, robustness, view
 
 

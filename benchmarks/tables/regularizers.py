@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from unfeature.features.base import Representation
-from unfeature.inversion.priors import BoundedRange, TotalVariation
+from unfeature.inversion.priors.bounded_range import BoundedRange
+from unfeature.inversion.priors.variation import TotalVariation
 from unfeature.inversion.recipes import Recipe, Stage, ijcv2016
 from unfeature.inversion.schedules import schedule_for
 from unfeature.inversion.views import random_shifts
