@@ -28,7 +28,6 @@ from .views import Transform, random_shifts, robustness
 DEEP = 48  # receptive field, in pixels, from which on a network's layer is inverted as a deep one
 SIGMA = 27098.1 / 255  # norm of a typical photograph, Mahendran & Vedaldi 2015
 LARGEST_WEIGHT = 1e20
-MAXIMIZATION_WEIGHT = 2.0
 CARICATURE_WEIGHT = 30.0
 QUICK_NEAR = (4.0, 0.2, 0.05)  # of `fast`; see `Schedule.near`
 PRIORS = (BoundedRange(), TotalVariation())
@@ -242,7 +241,7 @@ def maximization(phi: Representation) -> Recipe:
     transforms = robustness(max(schedule.jitter, 4))
     stages = (Stage(200, transforms=transforms), Stage(56, rate=0.3, transforms=transforms))
     colours, adam = partial(Colours, init_std=0.02), partial(Adam, step=0.03)
-    return Recipe("best", colours, adam, PRIORS, stages, MAXIMIZATION_WEIGHT)
+    return Recipe("best", colours, adam, PRIORS, stages, schedule.response_weight)
 
 
 def _caricature(maximization: Callable[[Representation], Recipe], phi: Representation) -> Recipe:

@@ -51,6 +51,8 @@ class Schedule:
         Standard deviation of the Fourier coefficients of the noise that `best` starts from.
     data_weight : float
         C of the papers, the weight of the code's relative error against the priors.
+    response_weight : float
+        C of `best` when it maximises a response of a network.
     jitter : int, optional
         T, for networks: the published settings show Φ windows at T × T random offsets. None for other codes.
     cvpr2015 : Descent2015
@@ -68,6 +70,7 @@ class Schedule:
     tv_weight: float = 1.0
     init_std: float = 0.3
     data_weight: float = 100.0
+    response_weight: float = 2.0
     jitter: int | None = None
     cvpr2015: Descent2015 = DESCRIPTORS_2015
     near: tuple[float, float, float] | None = (7.0, 0.2, 0.05)
@@ -116,12 +119,16 @@ def _network(phi: Representation) -> Schedule:
 
 
 def _cnn(phi: Representation) -> Schedule:
-    """C by the share of the network's image that a position sees: 300 below half, 100 below the whole, 20 beyond.
+    """C by the share of the network's image that a position sees.
 
-    Mahendran & Vedaldi 2016 sweep 1, 20, 100 and 300, and show shallow layers with 300 and deep ones with less.
+    Inversions take 300 below half, 100 below the whole, 20 beyond: Mahendran & Vedaldi 2016 sweep 1, 20, 100 and 300,
+    and show shallow layers with 300 and deep ones with less. Responses take 100 below three tenths, 300 below the
+    whole: many channels of middle layers respond weakly, and come out grey with less. Beyond, where classes are vivid,
+    they take 2.
     """
     share = phi.receptive_field / max(phi.input_size or UNKNOWN_INPUT_SIZE)
-    return replace(_network(phi), data_weight=300.0 if share < 0.5 else 100.0 if share < 1 else 20.0)
+    return replace(_network(phi), data_weight=300.0 if share < 0.5 else 100.0 if share < 1 else 20.0,
+                   response_weight=100.0 if share < 0.3 else 300.0 if share < 1 else 2.0)
 
 
 SCHEDULES: dict[str, Callable[[Any], Schedule]] = {

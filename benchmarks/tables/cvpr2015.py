@@ -61,7 +61,9 @@ class TvWeights(NetworkPart):
     )
     by: ClassVar = {"feature": "layer", "tv_weight": "λ_TV"}
     metrics = (EUCLIDEAN, ERROR, NATURALNESS, CORRELATION)
-    across = ("tv_weight",)
+    across = ("feature", "tv_weight")
+    sheet_by = "image"
+    line_by = ("image", "tv_weight")
     margin = DEVIATION
     divided = True
 
