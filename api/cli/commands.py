@@ -16,8 +16,9 @@ from .common import command_line
 from .invert import features, invert, keypoints
 from .learn import learn
 from .maximize import caricature, maximize
-from .near import adversarial, metamer
+from .near import adversarial, fooling, metamer
 from .options import FILE, Commands
+from .saliency import saliency
 
 EPILOG = """\b
 Examples:
@@ -48,7 +49,8 @@ def report(folder: Path) -> None:
     click.echo(write_report(folder))
 
 
-for command in (invert, features, keypoints, maximize, caricature, metamer, adversarial, learn, bench):
+for command in (invert, features, keypoints, maximize, caricature, metamer, adversarial, fooling, saliency, learn,
+                bench):
     cli.add_command(command)
 
 
