@@ -36,7 +36,9 @@ class Cnn(CodeStudy):
     )
     by: ClassVar = {"method": "method", "feature": "layer", "data_weight": "C"}
     metrics: ClassVar[Metrics] = (ERROR, EUCLIDEAN, NATURALNESS, CONSISTENCY, CORRELATION, SECONDS)
-    across = ("method", "data_weight")
+    across = ("feature", "method", "data_weight")
+    sheet_by = "image"
+    line_by = ("image", "method", "data_weight")
     divided = network_only = True
 
     features: Features = field(default=(), init=False)

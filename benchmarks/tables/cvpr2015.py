@@ -41,7 +41,7 @@ class Descriptors2015(Descriptors):
 
     def pairs(self) -> dict[str, list[str]]:
         """The paper's methods."""
-        return {**{name: ["cvpr2015"] for name in ("hog", "hogb", "dsift-5")}, **self.hoggles}
+        return {**{name: ["cvpr2015"] for name in ("hog", "hogb", "dsift-5")}, "dpm": ["paired-dictionary"]}
 
     @staticmethod
     def work(task: Task) -> Outcome:
@@ -61,7 +61,9 @@ class TvWeights(NetworkPart):
     )
     by: ClassVar = {"feature": "layer", "tv_weight": "λ_TV"}
     metrics = (EUCLIDEAN, ERROR, NATURALNESS, CORRELATION)
-    across = ("tv_weight",)
+    across = ("feature", "tv_weight")
+    sheet_by = "image"
+    line_by = ("image", "tv_weight")
     margin = DEVIATION
     divided = True
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -63,11 +64,6 @@ class Descriptors(Study):
         methods = self._methods(features, known)
         return {feature: [method for method in methods if fits(method, feature)] for feature in features}
 
-    @property
-    def hoggles(self) -> dict[str, list[str]]:
-        """HOGgles in the tables of the papers, where its dictionary can be learned or read."""
-        return {"dpm": ["paired-dictionary"]} if self.train or self.models else {}
-
     def plan(self) -> Plan:
         """A row for each descriptor, method and photograph."""
         prepared, rows = self.pictures(self.side), []
@@ -82,7 +78,8 @@ class Descriptors(Study):
                 own, files = {**settings, "method": method}, dict(inputs)
                 if learns(method):
                     prepared.append(model := self._model(own, inputs))
-                    own["model"], files["model"] = model.key, model.output or model.inputs["model"]
+                    own["model"] = model.key
+                    files |= {"model": model.output} if model.output else model.inputs
                 rows += self.tasks(own, files, self.side, self.steps if method in PRESETS else None)
         return Plan(tuple(rows), tuple(prepared))
 
@@ -110,10 +107,12 @@ class Descriptors(Study):
         if self.models is not None and (stored := self.models / name).is_file():
             files = {**inputs, "model": str(stored.resolve())}
             return Task("model", learn_model, {**settings, "learned": digest(stored)}, files)
-        if not self.train:
-            raise ValueError(f"{settings['method']} learns from photographs: name a folder of them with --train, or a "
-                             f"folder that holds {name} with --models")
-        return self._learning("model", learn_model, settings, inputs)
+        if self.train:
+            return self._learning("model", learn_model, settings, inputs)
+        if ships(settings["method"], settings["feature"]):
+            return Task("model", learn_model, {**settings, "learned": f"ships with {version('unfeature')}"}, inputs)
+        raise ValueError(f"{settings['method']} learns from photographs: name a folder of them with --train, or a "
+                         f"folder that holds {name} with --models")
 
     def _learning(self, kind: str, work: Work, settings: Settings, inputs: Inputs) -> Task:
         own = {**settings, "train": collection_digest(self.train), "side": self.side, "seed": self.seed}
@@ -136,7 +135,7 @@ def inverted(problem: Problem) -> Result:
     if method in PRESETS:
         return problem.invert(method)
     phi, kind = problem.phi.cpu(), METHODS[method]
-    baseline = kind.load(inputs["model"], phi) if kind.learned else kind.of(phi)
+    baseline = kind.load(inputs["model"], phi) if "model" in inputs else kind.of(phi)
     return baseline.invert(phi, problem.code.cpu(), size=problem.image.shape[:2], seed=problem.task.settings["seed"])
 
 
@@ -161,6 +160,11 @@ def learns(method: str) -> bool:
     return method in METHODS and METHODS[method].learned
 
 
+def ships(method: str, feature: str) -> bool:
+    """Whether a model of a method for a descriptor ships with the package."""
+    return fits(method, feature) and planned(feature).to_config() in METHODS[method].shipped()
+
+
 def from_keypoints(task: Task) -> Outcome:
     """The collage of a photograph's keypoints, which have no code of fixed shape, and so no error."""
     image = image_for(task.settings, task.inputs)
@@ -183,7 +187,7 @@ def learn_model(task: Task) -> Outcome:
     kind = METHODS[settings["method"]]
     phi = SIFTKeypoints() if settings["feature"] == POINTS else descriptor(settings, task.inputs)
     if task.output is None:
-        kind.load(task.inputs["model"], phi)
+        _ = kind.load(task.inputs["model"], phi) if "model" in task.inputs else kind.of(phi)
     else:
         Path(task.output).parent.mkdir(parents=True, exist_ok=True)
         kind.learn(task.inputs["train"].splitlines(), phi, output=task.output, seed=settings["seed"],

@@ -30,6 +30,7 @@ class Mosaics(CodeStudy):
     by: ClassVar = {"feature": "layer", "method": "method", "what": "of"}
     metrics = (Metric("response", "⟨Φ(x), Φ₀⟩ / Z", 3), EVALUATIONS, SECONDS)
     across = ("method", "what")
+    line_by = ("what", "method")
     network_only = True
 
     features: Features = field(default=(), init=False)
