@@ -66,4 +66,4 @@ $(VENV)/docs: $(VENV)/installed
 	@touch $@
 
 clean:
-	rm -rf docs/gallery docs/generated $(VENV) build dist out *.egg-info
+	rm -rf docs/gallery docs/tour docs/generated $(VENV) build dist out *.egg-info

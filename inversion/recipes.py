@@ -30,7 +30,6 @@ from .views import Transform, random_shifts, robustness
 DEEP = 48  # receptive field, in pixels, from which on a network's layer is inverted as a deep one
 SIGMA = 27098.1 / 255  # norm of a typical photograph, Mahendran & Vedaldi 2015
 LARGEST_WEIGHT = 1e20
-MAXIMIZATION_WEIGHT = 2.0
 CARICATURE_WEIGHT = 30.0
 QUICK_NEAR = (4.0, 0.2, 0.05)  # of `fast`; see `Schedule.near`
 PRIORS = (BoundedRange(), TotalVariation())
@@ -93,6 +92,8 @@ class Recipe:
     near : tuple of float, optional
         Weight and cutoff of the `Near` prior that holds the image near that of a decoder, if one ships for the
         descriptor; None for searches that no decoder guides.
+    guided_start : tuple of float
+        As `Schedule.guided_start`.
     """
 
     name: str
@@ -104,6 +105,7 @@ class Recipe:
     flat_regions: bool = False
     contrast: float | None = None
     near: tuple[float, float] | None = None
+    guided_start: tuple[float, float] = Schedule.guided_start
 
     def __post_init__(self) -> None:
         if not 0 <= self.data_weight <= LARGEST_WEIGHT:
@@ -217,7 +219,7 @@ def _sharpened(name: str, phi: Representation, schedule: Schedule, softness: Sof
                    for (steps, value), guidance in zip(softness, fading, strict=True))
     priors = (BoundedRange(), TotalVariation(weight=tv_weight))
     return Recipe(name, parameterization, solver, priors, stages, schedule.data_weight, flat_regions=True, contrast=0.2,
-                  near=near and near[:2])
+                  near=near and near[:2], guided_start=schedule.guided_start)
 
 
 def _network(name: str, phi: Representation, schedule: Schedule, steps: tuple[int, int, int, int, int],
@@ -255,7 +257,7 @@ def maximization(phi: Representation) -> Recipe:
     transforms = robustness(max(schedule.jitter, 4))
     stages = (Stage(200, transforms=transforms), Stage(56, rate=0.3, transforms=transforms))
     colours, adam = partial(Colours, init_std=0.02), partial(Adam, step=0.03)
-    return Recipe("best", colours, adam, PRIORS, stages, MAXIMIZATION_WEIGHT)
+    return Recipe("best", colours, adam, PRIORS, stages, schedule.response_weight)
 
 
 def _caricature(maximization: Callable[[Representation], Recipe], phi: Representation) -> Recipe:

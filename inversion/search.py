@@ -182,7 +182,7 @@ def result_of(phi: Representation, recipe: Recipe, outcome: Outcome, seed: int, 
     provenance = {
         "method": recipe.name, "descriptor": phi.to_config(), "recipe": recipe.describe(), "seed": int(seed),
         "evaluations": outcome.evaluations, "seconds": round(outcome.seconds, 3), "date": now(),
-        "versions": dict(_versions()),
+        "versions": dict(versions()),
         **facts}
     measured = facts.get("responses", 0) if codes is None else errors
     if not (bool(torch.isfinite(outcome.x).all()) and np.isfinite(measured).all()):
@@ -205,7 +205,8 @@ def _std_of_starts(images: NDArray[np.float32], starts: int) -> NDArray[np.float
 
 
 @cache
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """The versions of Python and of the packages that decide a result."""
     return {"python": platform.python_version(), **{p: version(p) for p in ("unfeature", "torch", "numpy")}}
 
 

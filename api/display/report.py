@@ -132,6 +132,13 @@ def _headline(provenance: Facts, count: int) -> Facts:
     if "likeness" in provenance:
         return {"title": f"Metamer of {photograph or 'a photograph'} under {name}",
                 "lead": f"An image with the {name} of one photograph that looks like another."}
+    if "saliency" in provenance:
+        return {"title": f"What the response of {name} to {photograph or 'an image'} depends on",
+                "lead": "The gradient of the response by the pixels, about grey: it depends on bright and dark ones, "
+                        f"with opposite signs. Method: {provenance['saliency']['method']}."}
+    if "noise" in provenance:
+        return {"title": f"Noise, taken for label {provenance['label']['target']} by {name}",
+                "lead": "Noise with the change found that gives it a label with near certainty."}
     if "change" in provenance:
         return {"title": f"{photograph or 'A photograph'}, changed for {name}",
                 "lead": "The photograph with the smallest change found that gives it another label or code."}
