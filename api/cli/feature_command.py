@@ -76,7 +76,7 @@ class FeatureCommand(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         """Build the descriptor and call the function."""
         phi = self._descriptor(ctx)
-        ctx.params = {"phi": phi, **{name: value for name, value in ctx.params.items() if value is not None}}
+        ctx.params = {"phi": phi, **{name: value for name, value in ctx.params.items() if value not in (None, ())}}
         with compilation_said():
             return super().invoke(ctx)
 

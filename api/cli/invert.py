@@ -21,6 +21,7 @@ from .common import LONGER_SIDE, exit_status, given_command, read_photograph, se
 from .feature_command import FeatureCommand
 from .many import Failures, Folder, Photographs, Store, attempt, on_each
 from .options import FILE, LARGEST, OWN_SIZE, PIXELS, Name, inputs, shared
+from .parts import parts, with_given_parts
 
 if TYPE_CHECKING:
     from unfeature.features.base import Representation
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 Size = tuple[int, int]
 FILM, FRAMES = "run.gif", 24
+OF_PREIMAGES = ("preset", "parameterization", "solver", "prior", "steps", "data_weight", "memory", "start", "snapshots")
 
 
 @click.command("features", cls=FeatureCommand)
@@ -91,6 +93,7 @@ def _of_method(settings: dict[str, Any]) -> Representation | None:
 @click.command("invert", cls=FeatureCommand, implied=_of_method)
 @click.argument("sources", metavar="PHOTOGRAPH|CODE.npy...", type=FILE, nargs=-1, required=True)
 @click.option("--preset", type=Name(PRESETS), help="How to search [best].")
+@parts
 @shared("steps", "data_weight", data_weight="Weight of the code against the priors [the feature's].")
 @click.option("--start", "--init", "start", metavar="auto|noise|FILE",
               help="Start from noise, a picture, an image.npy, or a model of `unfeature learn decoder` or `upconv` "
@@ -115,6 +118,7 @@ def invert(sources: tuple[Path, ...], phi: Representation, output: Path, quiet: 
       unfeature invert photo.jpg --feature hog -o out/
       unfeature invert photo.jpg --feature hog --bilinear --preset fast --size 192
       unfeature invert code.npy --feature hog --variant dpm --starts 4
+      unfeature invert photo.jpg --feature hog --prior bounded-range --prior hyper-laplacian,weight=2
       unfeature invert photo.jpg --method paired-dictionary
     """
     one = partial(_invert_one, phi=phi, size=size, colour=colour, animate=animate, settings=settings,
@@ -188,10 +192,11 @@ def _search(phi: Representation, code: NDArray[Any], size: Size | None, seed: in
         from unfeature.inversion.invert import invert as find
 
         start = _start(settings.pop("start", "auto"), phi, code, size, seed)
+        settings = with_given_parts(phi, settings, PRESETS)
         found = partial(find, phi, code, size=size, start=start, starts=starts, seed=seed, **settings)
         return lambda progress: found(progress=progress)
     if settings:
-        first = min(settings, key=["preset", "steps", "data_weight", "memory", "start", "snapshots"].index)
+        first = min(settings, key=OF_PREIMAGES.index)
         raise ValueError(f"--{first.replace('_', '-')} belongs to pre-images: leave it out with --method {method}")
     kind = METHODS[method]
     if kind.learned and model is None and not kind.shipped():
