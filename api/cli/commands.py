@@ -10,6 +10,9 @@ from typing import Any
 
 import click
 
+from unfeature.parameters.kinds import FILE
+from unfeature.parameters.mistakes import sentence_about
+
 from . import STOPPED
 from .bench import bench
 from .common import command_line
@@ -17,7 +20,7 @@ from .invert import features, invert, keypoints
 from .learn import learn
 from .maximize import caricature, maximize
 from .near import adversarial, metamer
-from .options import FILE, Commands
+from .options import Commands
 
 EPILOG = """\b
 Examples:
@@ -79,14 +82,8 @@ def _show_warning(message: Warning | str, category: type[Warning], *place: Any) 
 
 def _message(error: Exception) -> tuple[str, int]:
     """What to say of an error, and the exit status."""
-    if isinstance(error, click.ClickException):
-        return error.format_message(), 2
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename or 'a file'}: {error.strerror}", 2
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate" in str(error)):
-        return "there is not enough memory: take smaller images, or fewer at once", 2
-    if isinstance(error, (OSError, ValueError)):
-        return str(error), 2
+    if (said := sentence_about(error)) is not None:
+        return said, 2
     if sys.flags.dev_mode:
         raise error
     return (f"{type(error).__name__}: {error}. This is a mistake in unfeature: please report it with what "
