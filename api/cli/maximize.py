@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from unfeature.display.folder import with_photograph
 from unfeature.io.files import load_array
+from unfeature.parameters.kinds import FILE, LONGER_SIDE, Name, values
 
-from .common import LONGER_SIDE, exit_status, read_photograph, searched, with_photograph
+from .common import exit_status, read_photograph, searched
 from .feature_command import FeatureCommand
-from .options import FILE, Name, shared, values
+from .options import shared
 
 if TYPE_CHECKING:
     from unfeature.features.base import Representation
@@ -93,7 +95,7 @@ def caricature(photograph: Path, phi: Representation, output: Path, quiet: bool,
     image = read_photograph(photograph, phi, size)
     search = partial(find, phi, image, **settings)
     with searched(lambda progress: search(progress=progress), quiet, output) as (found, place):
-        result = with_photograph(found, photograph, image)
+        result = with_photograph(found, photograph.name, image)
         write_png(place / "original.png", image)
         result.save(place)
         write_report(place)

@@ -14,8 +14,7 @@ from unfeature.catalogue import Catalogue, suggestion
 from unfeature.inversion.parameterizations import PARAMETERIZATIONS
 from unfeature.inversion.priors import PRIORS
 from unfeature.inversion.solvers import SOLVERS
-
-from .signatures import PLAIN, evaluated
+from unfeature.parameters.signatures import PLAIN, evaluated
 
 if TYPE_CHECKING:
     from unfeature.features.base import Representation
