@@ -50,7 +50,7 @@ def saliency(
     -------
     Result
         With one picture of each map, about mid-grey: ``m = (images - 0.5) * 2 * scale``, with the scales, the 99.9th
-        percentile of \|m\|, in ``provenance["saliency"]["scale"]``; ``np.abs(images - 0.5).max(-1)`` is Simonyan et
+        percentile of |m|, in ``provenance["saliency"]["scale"]``; ``np.abs(images - 0.5).max(-1)`` is Simonyan et
         al.'s map. ``provenance["responses"]`` holds r. Errors are NaN, ``codes`` is None.
 
     Raises
