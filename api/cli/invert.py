@@ -94,7 +94,7 @@ def _of_method(settings: dict[str, Any]) -> Representation | None:
 @click.argument("sources", metavar="PHOTOGRAPH|CODE.npy...", type=FILE, nargs=-1, required=True)
 @click.option("--preset", type=Name(PRESETS), help="How to search [best].")
 @parts
-@shared("steps", "data_weight", data_weight="Weight of the code against the priors [the feature's].")
+@shared("steps", "data_weight", data_weight="Weight of the code [the feature's].")
 @click.option("--start", "--init", "start", metavar="auto|noise|FILE",
               help="Start from noise, a picture, an image.npy, or a model of `unfeature learn decoder` or `upconv` "
                    "[auto: the decoder that ships for the feature].")
@@ -118,7 +118,6 @@ def invert(sources: tuple[Path, ...], phi: Representation, output: Path, quiet: 
       unfeature invert photo.jpg --feature hog -o out/
       unfeature invert photo.jpg --feature hog --bilinear --preset fast --size 192
       unfeature invert code.npy --feature hog --variant dpm --starts 4
-      unfeature invert photo.jpg --feature hog --prior bounded-range --prior hyper-laplacian,weight=2
       unfeature invert photo.jpg --method paired-dictionary
     """
     one = partial(_invert_one, phi=phi, size=size, colour=colour, animate=animate, settings=settings,

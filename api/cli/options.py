@@ -179,7 +179,7 @@ SHARED: dict[str, Callable[..., Any]] = {
     "seed": partial(click.option, "--seed", type=SEED, default=0, show_default=True,
                     help="Seed of the noise to start from."),
     "starts": partial(click.option, "--starts", type=click.IntRange(1, 1000), default=1, show_default=True,
-                      help="Number of starts, each from other noise."),
+                      help="Starts, each from other noise."),
     "memory": partial(click.option, "--memory", metavar="AMOUNT", help="Memory budget, as 2GB [all starts at once]."),
     "size": partial(click.option, "--size", type=Parsed("pixels", _size)),
     "snapshots": partial(click.option, "--snapshots", type=click.IntRange(0), metavar="NUMBER",

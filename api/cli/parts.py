@@ -39,8 +39,8 @@ class Part(click.ParamType):  # type: ignore[type-arg]
         self.catalogue, self.none = catalogue, none
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
-        """The names."""
-        return f"[{'|'.join([*self.catalogue, *([NONE] if self.none else [])])}][,SETTING=VALUE]"
+        """``PART``; a wrong name lists the names."""
+        return "PART"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The maker, or a usage error for a name or a setting that there is not."""
@@ -87,10 +87,10 @@ def _kinds(maker: Callable[..., Any]) -> dict[str, click.ParamType]:  # type: ig
 def parts(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--parameterization``, ``--solver`` and ``--prior`` to a command."""
     options = (
-        click.option("--parameterization", type=Part(PARAMETERIZATIONS), help="What to optimise [the preset's]."),
-        click.option("--solver", type=Part(SOLVERS), help="How to descend, in all stages [the preset's]."),
+        click.option("--parameterization", type=Part(PARAMETERIZATIONS), help="What to optimise, as fourier,power=1."),
+        click.option("--solver", type=Part(SOLVERS), help="For all stages, as adam,step=0.02."),
         click.option("--prior", type=Part(PRIORS, none=True), multiple=True,
-                     help="In place of the preset's priors; may be given again [the preset's]."),
+                     help="As hyper-laplacian,weight=2; or again; or none."),
     )
     for option in reversed(options):
         function = option(function)
