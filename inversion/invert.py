@@ -84,6 +84,14 @@ def invert(
     -----
     Source: Mahendran & Vedaldi 2016. A keyboard interrupt returns the best image so far; images of later chunks stay
     where they start.
+
+    Examples
+    --------
+    >>> import unfeature as uf
+    >>> phi = uf.HOG(cell_size=8)
+    >>> photograph = uf.resize_longer(uf.to_grey(uf.bundled("camera")), 48)
+    >>> uf.invert(phi, phi(photograph), preset="fast", steps=10)
+    <Result: 1 image of 48 × 48 pixels, relative error ...>
     """
     target = as_codes(code) if isinstance(code, Tensor) else as_codes(code).to(phi.device)
     seeds = seeds_for(seed, starts, len(target))

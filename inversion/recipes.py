@@ -17,15 +17,17 @@ from . import PRESETS
 from .parameterizations.base import ImageSpec, Parameterization
 from .parameterizations.deep_prior import DeepPrior
 from .parameterizations.fourier import Colours, Fourier
+from .parameterizations.maco import MACO
 from .parameterizations.pixels import Pixels
 from .priors.base import TYPICAL_COLOUR, Prior
 from .priors.bounded_range import BoundedRange
+from .priors.small_pixels import SmallContribution, SmallNorm
 from .priors.variation import TotalVariation
 from .schedules import Descent2015, Schedule, Softness, schedule_for
 from .solvers.base import Solver
 from .solvers.first_order import AdaGrad, Adam, Momentum
 from .solvers.lbfgs import LBFGS
-from .views import Transform, random_shifts, robustness
+from .views import Blur, Transform, random_shifts, robustness
 
 DEEP = 48  # receptive field, in pixels, from which on a network's layer is inverted as a deep one
 SIGMA = 27098.1 / 255  # norm of a typical photograph, Mahendran & Vedaldi 2015
@@ -260,6 +262,29 @@ def maximization(phi: Representation) -> Recipe:
     return Recipe("best", colours, adam, PRIORS, stages, schedule.response_weight)
 
 
+def maximization_maco(phi: Representation) -> Recipe:
+    """Activation maximisation as in Fel et al. 2023: phases alone, without priors.
+
+    The views are those of `best`, as the published crops leave the border of the image to chance.
+    """
+    recipe = maximization(phi)
+    return replace(recipe, name="maco", parameterization=MACO, solver=partial(Adam, step=0.3), priors=(),
+                   data_weight=1.0)
+
+
+def maximization_yosinski2015(phi: Representation) -> Recipe:
+    """Activation maximisation with the regularisers of Yosinski et al. 2015: decay, blur, two kinds of clipping.
+
+    They change the image after each step of plain ascent; here decay and clipping are priors, blur is a view, and the
+    steps are those of Mahendran & Vedaldi 2016.
+    """
+    recipe = maximization_ijcv2016(phi)
+    priors = (SmallContribution(share=0.5), SmallNorm(share=0.5), BoundedRange(alpha=2.0))
+    blurred = tuple(replace(stage, transforms=(Blur(0.5, 1.5), *stage.transforms)) for stage in recipe.stages)
+    return replace(recipe, name="yosinski2015", priors=priors, stages=blurred,
+                   data_weight=schedule_for(phi).response_weight / 10)
+
+
 def _caricature(maximization: Callable[[Representation], Recipe], phi: Representation) -> Recipe:
     return replace(maximization(phi), data_weight=CARICATURE_WEIGHT)
 
@@ -285,8 +310,9 @@ def gatys2015(phi: Representation) -> Recipe:
 Preset = Callable[[Representation], Recipe]
 Presets = Mapping[str, Preset]
 
-MAXIMIZATION_PRESETS: Presets = {"best": maximization, "ijcv2016": maximization_ijcv2016}
-CARICATURE_PRESETS: Presets = {name: partial(_caricature, make) for name, make in MAXIMIZATION_PRESETS.items()}
+MAXIMIZATION_PRESETS: Presets = {"best": maximization, "ijcv2016": maximization_ijcv2016,
+                                 "yosinski2015": maximization_yosinski2015, "maco": maximization_maco}
+CARICATURE_PRESETS: Presets = {name: partial(_caricature, MAXIMIZATION_PRESETS[name]) for name in ("best", "ijcv2016")}
 METAMER_PRESETS: Presets = {"best": partial(_metamer, best), "fast": partial(_metamer, fast)}
 TEXTURE_PRESETS: Presets = {"best": texture, "gatys2015": gatys2015}
 

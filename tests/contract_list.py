@@ -29,6 +29,7 @@ from unfeature.features.words.vocabulary import Mixture, Vocabulary
 from unfeature.inversion.near import Near
 from unfeature.inversion.priors.base import Prior
 from unfeature.inversion.priors.bounded_range import BoundedRange
+from unfeature.inversion.priors.small_pixels import SmallContribution, SmallNorm
 from unfeature.inversion.priors.variation import HyperLaplacian, TotalVariation
 from unfeature.inversion.solvers.base import Solver
 from unfeature.inversion.solvers.first_order import AdaDelta, AdaGrad, Adam, Momentum
@@ -84,6 +85,8 @@ PRIORS: dict[str, Callable[[], Prior]] = {
     "variation-1.5": partial(TotalVariation, beta=1.5),
     "variation-3": partial(TotalVariation, beta=3.0),
     "hyper-laplacian": HyperLaplacian,
+    "small-norm": SmallNorm,
+    "small-contribution": partial(SmallContribution, share=0.6),
     "near": partial(Near, torch.full((1, 1, 1, 1), 0.4), spectrum=((0.05, 3.0), (0.3, 0.2)), cutoff=0.4),
 }
 

@@ -57,3 +57,15 @@ def test_a_label_out_of_reach_ends_at_the_largest_ball(phi):
 def test_mistakes_are_named(phi, settings, words):
     with pytest.raises(ValueError, match=words):
         uf.fooling(phi, **settings)
+
+
+def test_the_command_fools_a_descriptor(call, tmp_path):
+    out = tmp_path / "out"
+    status, text, _ = call("fooling", "--feature", "hog", "--label", 21, "--size", "40x48", "--steps", 9, "--seed", 2,
+                           "--bound", "40/255", "--probability", 0.02, "-o", out)
+    assert status == 0 and "→ 21 (" in text and "not reached" not in text
+    assert {path.name for path in out.iterdir()} == {
+        "preimage.png", "change.png", "image.npy", "result.json", "report.html"}
+    found = uf.fooling(uf.HOG(), 21, size=(40, 48), steps=9, seed=2, bound=40 / 255, probability=0.02)
+    np.testing.assert_array_equal(uf.Result.load(out).images, found.images)
+    assert "taken for label 21" in (out / "report.html").read_text(encoding="utf-8")

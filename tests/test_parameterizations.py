@@ -8,6 +8,7 @@ from unfeature.inversion.parameterizations import PARAMETERIZATIONS
 from unfeature.inversion.parameterizations.base import ImageSpec
 from unfeature.inversion.parameterizations.deep_prior import DeepPrior
 from unfeature.inversion.parameterizations.fourier import Fourier
+from unfeature.inversion.parameterizations.maco import MACO
 from unfeature.inversion.parameterizations.pixels import Pixels
 from unfeature.inversion.solvers.first_order import Adam
 
@@ -114,3 +115,28 @@ def test_pixels_start_as_published_and_stay_in_the_bound():
     assert float(far.norm(dim=1).max()) == pytest.approx(160 / 255, rel=1e-5)
     near = 0.5 * z
     torch.testing.assert_close(pixels.project(near), near)
+
+
+def test_phases_are_free_and_magnitudes_fixed():
+    maco = MACO(ImageSpec(75, 45, torch.full((3, 1, 1), 0.45, dtype=torch.float64)), margin=0, std=0.2)
+    phases = maco.start([0, 1])
+    assert float(phases.abs().max()) <= torch.pi and float(phases.std()) == pytest.approx(torch.pi / 3**0.5, rel=0.02)
+    images = maco.render(phases)
+    assert images.shape == (2, 3, 75, 45) and 0 < float(images.min()) < float(images.max()) < 1
+    spectra, contrasts = [], []
+    for x in images.split(1):
+        y = (torch.logit(x) - maco.grey) / 4
+        y = torch.einsum("ij,njhw->nihw", maco.mixing.inverse(), y)
+        contrasts.append(y.std((2, 3)))
+        spectra.append(torch.fft.rfft2(y).abs()[0, :, 1:30])
+    torch.testing.assert_close(spectra[0], spectra[1])
+    assert torch.allclose(torch.cat(contrasts), torch.full((1,), 0.2, dtype=torch.float64), rtol=0.01)
+    assert float(spectra[0][0, 0, 0] / spectra[0][0, 10, 10]) > 8
+    torch.testing.assert_close(maco.render(maco.coordinates(images)), images, atol=1e-6, rtol=0)
+
+
+def test_gradients_of_phases():
+    maco = MACO(ImageSpec(9, 8, torch.full((1, 1, 1), 0.5, dtype=torch.float64)), margin=2)
+    assert torch.autograd.gradcheck(maco.render, maco.start([3]).requires_grad_())
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        MACO(ImageSpec(9, 8, torch.full((1, 1, 1), 0.5)), std=0)

@@ -11,6 +11,7 @@ import unfeature as uf
 from tests.tiny_networks import Residual, tiny
 from unfeature.features.networks.cnn import CNN
 from unfeature.features.networks.hooks import RectifyingReLU
+from unfeature.io.images import bundled, bundled_path, resize_longer, to_grey
 
 
 @pytest.fixture(scope="module")
@@ -102,3 +103,18 @@ def test_networks_without_relus_are_named(image):
         uf.saliency(plain, image, channel=1, method="guided")
     other = CNN(Residual(), "down", mean=0.5, std=0.25)
     assert uf.saliency(other, image, channel=1, method="guided").images.std() > 0
+
+
+def test_the_command_writes_maps_and_a_page(call, tmp_path):
+    out = tmp_path / "out"
+    status, text, _ = call("saliency", bundled_path("astronaut"), "--feature", "hog", "--size", 48, "--channel", "3,5",
+                           "-o", out)
+    assert status == 0 and text.startswith("response of channel 3: ") and ", 5: " in text
+    assert {path.name for path in out.iterdir()} == {
+        "preimage-00.png", "preimage-01.png", "magnitude.png", "original.png", "image.npy", "result.json",
+        "report.html"}
+    phi = uf.HOG()
+    np.testing.assert_array_equal(
+        np.load(out / "image.npy"), uf.saliency(phi, resize_longer(to_grey(bundled("astronaut")), 48),
+                                                channel=[3, 5]).images)
+    assert "unknown name 'lrp'" in call("saliency", bundled_path("astronaut"), "--feature", "hog", "--method", "lrp")[2]

@@ -17,7 +17,7 @@ import click
 from unfeature.io.files import make_folder, read_json, write_json
 from unfeature.io.processes import cores, fresh_processes, on_cluster
 
-from .common import progress_bar
+from .common import progress_bar, say_warnings
 
 if TYPE_CHECKING:
     from unfeature.features.code import Code
@@ -205,7 +205,7 @@ def _outcomes(work: Work, parts: Sequence[Photographs], jobs: int, scheduler: st
 def _in_processes(work: Work, parts: Sequence[Photographs], jobs: int) -> Iterator[tuple[int, Failures]]:
     """The outcomes as they come; no more parts are under way than the processes need."""
     waiting, under_way = list(reversed(parts)), dict[Future[Failures], int]()
-    pool = fresh_processes(jobs)
+    pool = fresh_processes(jobs, say_warnings)
     try:
         while waiting or under_way:
             while waiting and len(under_way) < 2 * jobs:

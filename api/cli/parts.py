@@ -14,8 +14,7 @@ from unfeature.catalogue import Catalogue, suggestion
 from unfeature.inversion.parameterizations import PARAMETERIZATIONS
 from unfeature.inversion.priors import PRIORS
 from unfeature.inversion.solvers import SOLVERS
-
-from .signatures import PLAIN, evaluated
+from unfeature.parameters.signatures import PLAIN, evaluated
 
 if TYPE_CHECKING:
     from unfeature.features.base import Representation
@@ -39,7 +38,7 @@ class Part(click.ParamType):  # type: ignore[type-arg]
         self.catalogue, self.none = catalogue, none
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
-        """``PART``; a wrong name lists the names."""
+        """What is given; a name that there is not is answered by those that there are."""
         return "PART"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -87,10 +86,10 @@ def _kinds(maker: Callable[..., Any]) -> dict[str, click.ParamType]:  # type: ig
 def parts(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--parameterization``, ``--solver`` and ``--prior`` to a command."""
     options = (
-        click.option("--parameterization", type=Part(PARAMETERIZATIONS), help="What to optimise, as fourier,power=1."),
-        click.option("--solver", type=Part(SOLVERS), help="For all stages, as adam,step=0.02."),
+        click.option("--parameterization", type=Part(PARAMETERIZATIONS), help="What to optimise, as fourier or pixels."),
+        click.option("--solver", type=Part(SOLVERS), help="How to descend, as lbfgs or adam,step=0.02."),
         click.option("--prior", type=Part(PRIORS, none=True), multiple=True,
-                     help="As hyper-laplacian,weight=2; or again; or none."),
+                     help="A prior, as total-variation,weight=2; or none."),
     )
     for option in reversed(options):
         function = option(function)

@@ -20,17 +20,21 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def fresh_processes(count: int) -> ProcessPoolExecutor:
-    """Processes with one thread each that inherit nothing, not even Ctrl-C, which is for this one alone."""
-    return ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _begin)
+def fresh_processes(count: int, begin: Callable[[], None]) -> ProcessPoolExecutor:
+    """Processes with one thread each that call a function first.
+
+    They inherit nothing, not even Ctrl-C, which is for this one alone.
+    """
+    return ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _begin, (begin,))
 
 
-def _begin() -> None:
+def _begin(begin: Callable[[], None]) -> None:
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
     torch.set_num_threads(1)
+    begin()
 
 
 def end_with_parent() -> None:
