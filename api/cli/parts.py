@@ -86,7 +86,8 @@ def _kinds(maker: Callable[..., Any]) -> dict[str, click.ParamType]:  # type: ig
 def parts(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--parameterization``, ``--solver`` and ``--prior`` to a command."""
     options = (
-        click.option("--parameterization", type=Part(PARAMETERIZATIONS), help="What to optimise, as fourier or pixels."),
+        click.option("--parameterization", type=Part(PARAMETERIZATIONS),
+                     help="What to optimise, as fourier or pixels."),
         click.option("--solver", type=Part(SOLVERS), help="How to descend, as lbfgs or adam,step=0.02."),
         click.option("--prior", type=Part(PRIORS, none=True), multiple=True,
                      help="A prior, as total-variation,weight=2; or none."),
