@@ -14,6 +14,7 @@ from unfeature.parameters.kinds import FILE
 from unfeature.parameters.mistakes import sentence_about
 
 from . import STOPPED
+from .app import app
 from .bench import bench
 from .common import command_line
 from .invert import features, invert, keypoints
@@ -51,7 +52,7 @@ def report(folder: Path) -> None:
     click.echo(write_report(folder))
 
 
-for command in (invert, features, keypoints, maximize, caricature, metamer, adversarial, learn, bench):
+for command in (invert, features, keypoints, maximize, caricature, metamer, adversarial, learn, bench, app):
     cli.add_command(command)
 
 
