@@ -282,7 +282,7 @@ def maximization_yosinski2015(phi: Representation) -> Recipe:
     priors = (SmallContribution(share=0.5), SmallNorm(share=0.5), BoundedRange(alpha=2.0))
     blurred = tuple(replace(stage, transforms=(Blur(0.5, 1.5), *stage.transforms)) for stage in recipe.stages)
     return replace(recipe, name="yosinski2015", priors=priors, stages=blurred,
-                   data_weight=schedule_for(phi).response_weight / 10)
+                   data_weight=schedule_for(phi).response_weight / 20)
 
 
 def _caricature(maximization: Callable[[Representation], Recipe], phi: Representation) -> Recipe:

@@ -50,7 +50,7 @@ def saliency(
     -------
     Result
         With one picture of each map, about mid-grey: ``m = (images - 0.5) * 2 * scale``, with the scales, the 99.9th
-        percentile of \|m\|, in ``provenance["saliency"]["scale"]``; ``np.abs(images - 0.5).max(-1)`` is Simonyan et
+        percentile of |m|, in ``provenance["saliency"]["scale"]``; ``np.abs(images - 0.5).max(-1)`` is Simonyan et
         al.'s map. ``provenance["responses"]`` holds r. Errors are NaN, ``codes`` is None.
 
     Raises
@@ -60,10 +60,11 @@ def saliency(
 
     Notes
     -----
-    Max-pooling passes gradients to the position of the maximum, which are the switches of a deconvnet.
+    Max-pooling passes gradients to the position of the maximum, which are the switches of a deconvnet; convolutions and
+    normalisation pass them as they are. Where nothing is left, as often of the mean of a deep layer under "deconvnet",
+    the map is zero.
     Sources: Simonyan, Vedaldi & Zisserman 2014 (gradient); Springenberg et al. 2015 (guided backpropagation); Zeiler &
-    Fergus 2014 (deconvnet). Differs: a deconvnet here adds no bias and keeps the network's own filters, transposed, as
-    theirs does, and passes gradients of other layers, such as normalisation, which theirs leaves out.
+    Fergus 2014 (deconvnet).
     """
     if method not in get_args(Method):
         raise ValueError(f"method is one of {', '.join(get_args(Method))}, got {method!r}")

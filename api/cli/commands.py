@@ -13,6 +13,7 @@ from unfeature.parameters.kinds import FILE
 from unfeature.parameters.mistakes import sentence_about
 
 from . import STOPPED
+from .app import app
 from .bench import bench
 from .common import command_line, say_warnings
 from .invert import features, invert, keypoints
@@ -52,7 +53,7 @@ def report(folder: Path) -> None:
 
 
 for command in (invert, features, keypoints, maximize, caricature, metamer, adversarial, fooling, saliency, learn,
-                bench):
+                bench, app):
     cli.add_command(command)
 
 
