@@ -1,7 +1,10 @@
 """SciPy's L-BFGS-B, told its objective: it is SciPy's own run, and its threads end however the descent ends."""
 
 import gc
+import os
+import signal
 import threading
+import time
 from dataclasses import replace
 from functools import partial
 
@@ -92,6 +95,22 @@ def test_an_error_in_a_run_is_raised_and_ends_the_others(monkeypatch):
     solver.begin(start())
     with pytest.raises(ZeroDivisionError, match="in the thread"):
         solver.tell(*quadratic(0)[0](solver.point))
+    solver.end()
+
+
+def test_ctrl_c_reaches_who_waits_for_a_run(monkeypatch):
+    def slow(objective, z, **options):
+        objective(z)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.2)
+        objective(z)
+
+    monkeypatch.setattr("unfeature.inversion.solvers.lbfgsb.minimize", slow)
+    solver = LBFGSB()
+    solver.begin(start()[:1])
+    with pytest.raises(KeyboardInterrupt):
+        solver.tell(*rosenbrock(solver.point))
+    assert torch.equal(solver.best, start()[:1])
     solver.end()
 
 

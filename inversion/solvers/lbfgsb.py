@@ -107,8 +107,12 @@ class LBFGSB(Solver):
     def _ask(self) -> None:
         """Move each sample to where its run needs the objective; one that is done, to its best iterate."""
         found = [run.ask() for run in self.runs]
-        self.point = torch.stack([best if new is None else torch.from_numpy(new).to(best).view_as(best)
-                                  for new, best in zip(found, self.iterate, strict=True)])
+        nowhere = np.zeros(self.iterate[0].numel())
+        points = np.stack([nowhere if point is None else point for point in found])
+        self.point = torch.from_numpy(points).to(self.iterate).view_as(self.iterate)
+        if any(run.done for run in self.runs):
+            done = torch.tensor([run.done for run in self.runs]).to(self.iterate.device)
+            self.point = torch.where(done.view(-1, *[1] * (self.point.ndim - 1)), self.iterate, self.point)
 
 
 class _Run:
