@@ -222,7 +222,7 @@ def _network(name: str, phi: Representation, schedule: Schedule, steps: tuple[in
 def maximization_ijcv2016(phi: Representation) -> Recipe:
     """Activation maximisation as in Mahendran & Vedaldi 2016: AdaGrad on pixels, 300 steps with jitter.
 
-    The C of their experiments on networks is 1, for caricatures too.
+    The C of their experiments on networks is 1.
     """
     recipe = replace(ijcv2016(phi), stages=ijcv2016(phi).stages[:1])
     return recipe if schedule_for(phi).jitter is None else replace(recipe, data_weight=1.0)
@@ -242,8 +242,7 @@ def maximization(phi: Representation) -> Recipe:
     return Recipe("best", colours, adam, PRIORS, stages, MAXIMIZATION_WEIGHT)
 
 
-def caricature(phi: Representation) -> Recipe:
-    """Ours: as the maximisation, with a larger C."""
+def _caricature(maximization: Callable[[Representation], Recipe], phi: Representation) -> Recipe:
     return replace(maximization(phi), data_weight=CARICATURE_WEIGHT)
 
 
@@ -269,7 +268,7 @@ Preset = Callable[[Representation], Recipe]
 Presets = Mapping[str, Preset]
 
 MAXIMIZATION_PRESETS: Presets = {"best": maximization, "ijcv2016": maximization_ijcv2016}
-CARICATURE_PRESETS: Presets = {"best": caricature, "ijcv2016": maximization_ijcv2016}
+CARICATURE_PRESETS: Presets = {name: partial(_caricature, make) for name, make in MAXIMIZATION_PRESETS.items()}
 METAMER_PRESETS: Presets = {"best": partial(_metamer, best), "fast": partial(_metamer, fast)}
 TEXTURE_PRESETS: Presets = {"best": texture, "gatys2015": gatys2015}
 

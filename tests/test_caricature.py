@@ -24,7 +24,7 @@ def short(phi, preset="best", steps=15):
 @pytest.mark.parametrize("preset", ["best", "ijcv2016"])
 def test_what_is_there_becomes_stronger(phi, photograph, preset):
     image = photograph(side=40, grey=False)
-    result = caricature(phi, image, preset=short(phi, preset), data_weight=30.0)
+    result = caricature(phi, image, preset=short(phi, preset))
     own = np.maximum(phi(image), 0)
     response = float((phi(result.image) * own).sum() / (own**2).sum())
     assert response > 1.1
