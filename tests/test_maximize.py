@@ -130,7 +130,8 @@ def test_networks_are_maximised_under_random_views_and_other_codes_are_not(phi, 
     assert [(stage.steps, stage.rate, stage.transforms) for stage in recipe.stages] == [
         (200, 1.0, robustness(4)), (56, 0.3, robustness(4))]
     assert MAXIMIZATION_PRESETS["best"](HOG()).describe() == best(HOG()).describe()
-    assert [stage.steps for stage in recipe_for(phi, "ijcv2016", MAXIMIZATION_PRESETS).stages] == [300]
+    published = recipe_for(phi, "ijcv2016", MAXIMIZATION_PRESETS)
+    assert [stage.steps for stage in published.stages] == [300] and published.data_weight == 1
     seen = []
     forward = type(phi).forward
     monkeypatch.setattr(type(phi), "forward", lambda self, x: seen.append(x.detach().clone()) or forward(self, x))
