@@ -6,7 +6,7 @@ project, author, copyright = "unfeature", "unfeature contributors", "2026, unfea
 version = release = unfeature.__version__
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc", "myst_parser",
               "sphinx_gallery.gen_gallery"]
-exclude_patterns = ["examples"]
+exclude_patterns = ["examples", "notebooks"]
 suppress_warnings = ["myst.xref_missing"]  # links from the pages to files of the repository, which are no pages
 html_theme = "pydata_sphinx_theme"
 html_title = "unfeature"
@@ -20,8 +20,8 @@ numpydoc_class_members_toctree = False
 numpydoc_show_class_members = False
 myst_heading_anchors = 3
 sphinx_gallery_conf = {
-    "examples_dirs": "examples",
-    "gallery_dirs": "gallery",
+    "examples_dirs": ["notebooks", "examples"],
+    "gallery_dirs": ["tour", "gallery"],
     "filename_pattern": r"/plot_",
     "download_all_examples": False,
     "show_memory": False,

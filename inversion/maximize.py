@@ -75,6 +75,15 @@ def maximize(
     response of any channel to eight fixed images of 1/f noise of standard deviation 0.2: deep channels hardly respond
     to noise, but alike. A template has Z = ‖Φ₀‖ times the mean norm of the codes of that noise.
     Source: Mahendran & Vedaldi 2016, §6. Differs: M without statistics.
+
+    Examples
+    --------
+    >>> import unfeature as uf
+    >>> phi = uf.HOG(cell_size=8)
+    >>> template = phi(uf.resize_longer(uf.to_grey(uf.bundled("camera")), 48))
+    >>> result = uf.maximize(phi, direction=template, steps=3)
+    >>> result.image.shape, len(result.provenance["responses"])
+    ((48, 48), 1)
     """
     wanted = {"channel": channel, "neuron": neuron, "class_": class_, "direction": direction, "mosaic": mosaic}
     directions, scale, size = target_of(phi, wanted, size, statistics)

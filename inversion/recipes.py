@@ -15,6 +15,7 @@ from unfeature.features.checks import check_count
 
 from . import PRESETS
 from .parameterizations.base import ImageSpec, Parameterization
+from .parameterizations.deep_prior import DeepPrior
 from .parameterizations.fourier import Colours, Fourier
 from .parameterizations.maco import MACO
 from .parameterizations.pixels import Pixels
@@ -23,7 +24,8 @@ from .priors.bounded_range import BoundedRange
 from .priors.small_pixels import SmallContribution, SmallNorm
 from .priors.variation import TotalVariation
 from .schedules import Descent2015, Schedule, Softness, schedule_for
-from .solvers.first_order import AdaGrad, Adam, Momentum, Solver
+from .solvers.base import Solver
+from .solvers.first_order import AdaGrad, Adam, Momentum
 from .solvers.lbfgs import LBFGS
 from .views import Blur, Transform, random_shifts, robustness
 
@@ -92,6 +94,8 @@ class Recipe:
     near : tuple of float, optional
         Weight and cutoff of the `Near` prior that holds the image near that of a decoder, if one ships for the
         descriptor; None for searches that no decoder guides.
+    guided_start : tuple of float
+        As `Schedule.guided_start`.
     """
 
     name: str
@@ -103,6 +107,7 @@ class Recipe:
     flat_regions: bool = False
     contrast: float | None = None
     near: tuple[float, float] | None = None
+    guided_start: tuple[float, float] = Schedule.guided_start
 
     def __post_init__(self) -> None:
         if not 0 <= self.data_weight <= LARGEST_WEIGHT:
@@ -191,6 +196,20 @@ def fast(phi: Representation) -> Recipe:
                       QUICK_NEAR)
 
 
+def deep_prior(phi: Representation) -> Recipe:
+    """The deep image prior of Ulyanov et al. 2018, without other priors: Adam on the weights of an untrained network.
+
+    Surrogates of descriptors are sharpened as in `best`, in four times as many evaluations, of lower rate in the end.
+    """
+    schedule = schedule_for(phi)
+    softness = schedule.softness if schedule.jitter is None else ((300, 0.0),)
+    recipe = _sharpened("deep-prior", phi, schedule, softness, 0.0, DeepPrior, partial(Adam, step=0.02), None)
+    rates = np.geomspace(1, 0.15, len(recipe.stages)).tolist()
+    stages = tuple(replace(stage, steps=4 * stage.steps, rate=rate)
+                   for stage, rate in zip(recipe.stages, rates, strict=True))
+    return replace(recipe, priors=(), stages=stages, flat_regions=False)
+
+
 def _sharpened(name: str, phi: Representation, schedule: Schedule, softness: Softness, tv_weight: float,
                parameterization: MakeParameterization, solver: MakeSolver,
                near: tuple[float, float, float] | None) -> Recipe:
@@ -202,7 +221,7 @@ def _sharpened(name: str, phi: Representation, schedule: Schedule, softness: Sof
                    for (steps, value), guidance in zip(softness, fading, strict=True))
     priors = (BoundedRange(), TotalVariation(weight=tv_weight))
     return Recipe(name, parameterization, solver, priors, stages, schedule.data_weight, flat_regions=True, contrast=0.2,
-                  near=near and near[:2])
+                  near=near and near[:2], guided_start=schedule.guided_start)
 
 
 def _network(name: str, phi: Representation, schedule: Schedule, steps: tuple[int, int, int, int, int],
@@ -315,6 +334,20 @@ def with_steps(recipe: Recipe, steps: int) -> Recipe:
     counts = np.diff(ends, prepend=0).tolist()
     stages = tuple(replace(stage, steps=count) for stage, count in zip(recipe.stages, counts, strict=True) if count)
     return replace(recipe, stages=stages)
+
+
+def with_parts(recipe: Recipe, parameterization: MakeParameterization | None = None, solver: MakeSolver | None = None,
+               priors: tuple[Prior, ...] | None = None) -> Recipe:
+    """A recipe with another parameterization, another solver in all stages, or other priors; None keeps its own.
+
+    No decoder guides the search where the parameterization cannot draw its image.
+    """
+    if solver is not None:
+        recipe = replace(recipe, solver=solver, stages=tuple(replace(stage, solver=None) for stage in recipe.stages))
+    if parameterization is not None:
+        drawn = getattr(getattr(parameterization, "func", parameterization), "draws_any", True)
+        recipe = replace(recipe, parameterization=parameterization, near=recipe.near if drawn else None)
+    return recipe if priors is None else replace(recipe, priors=priors)
 
 
 def without_steps(recipe: Recipe) -> Recipe:

@@ -60,6 +60,9 @@ class Schedule:
     near : tuple of float, optional
         Where a decoder guides `best`: weight and cutoff of the `Near` prior, and the share of the weight that is left
         in the last stage. None where a decoder would lose more than it brings.
+    guided_start : tuple of float
+        Standard deviations of the decoder's image that `best` and `fast` start from, if the descriptor is blind to
+        contrast, and of the noise added to it. From little contrast, edges form in fewer steps.
     """
 
     softness: Softness = ((60, 0.5), (60, 0.2), (60, 0.1), (60, 0.05), (60, 0.025))
@@ -71,6 +74,7 @@ class Schedule:
     jitter: int | None = None
     cvpr2015: Descent2015 = DESCRIPTORS_2015
     near: tuple[float, float, float] | None = (7.0, 0.2, 0.05)
+    guided_start: tuple[float, float] = (0.2, 0.06)
 
 
 @singledispatch
@@ -89,6 +93,8 @@ def schedule_for(phi: Representation) -> Schedule:
     return next((SCHEDULES[name](phi) for name in names if name in SCHEDULES), Schedule())
 
 
+HARD_HOG = Schedule(near=(25.0, 0.5, 0.1))
+BILINEAR_HOG = Schedule(tv_weight=0.5, near=(25.0, 0.5, 0.02))
 WORDS = Schedule(
     softness=((60, 0.5), (100, 0.35), (100, 0.25), (100, 0.18), (80, 0.12), (60, 0.08), (60, 0.0)),
     quick_softness=((30, 0.5), (30, 0.3), (30, 0.15), (10, 0.08)), init_std=0.01, data_weight=1e4)
@@ -126,8 +132,8 @@ def _cnn(phi: Representation) -> Schedule:
 
 
 SCHEDULES: dict[str, Callable[[Any], Schedule]] = {
-    "HOG": lambda phi: Schedule(tv_weight=0.5 if phi.bilinear else 1.0, near=(25.0, 0.5, 0.1)),
-    "DSIFT": lambda phi: Schedule(init_std=0.03, near=None),
+    "HOG": lambda phi: BILINEAR_HOG if phi.bilinear else HARD_HOG,
+    "DSIFT": lambda phi: Schedule(init_std=0.03, near=(4.0, 0.2, 0.005), guided_start=(0.03, 0.003)),
     "LBP": lambda phi: LBP,
     "WordCode": lambda phi: WORDS,
     "BoVW": lambda phi: HARD_BOVW if phi.assignment in ("hard", "straight-through") else SOFT_BOVW,

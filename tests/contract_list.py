@@ -31,8 +31,10 @@ from unfeature.inversion.priors.base import Prior
 from unfeature.inversion.priors.bounded_range import BoundedRange
 from unfeature.inversion.priors.small_pixels import SmallContribution, SmallNorm
 from unfeature.inversion.priors.variation import HyperLaplacian, TotalVariation
-from unfeature.inversion.solvers.first_order import AdaGrad, Adam, Momentum, Solver
+from unfeature.inversion.solvers.base import Solver
+from unfeature.inversion.solvers.first_order import AdaDelta, AdaGrad, Adam, Momentum
 from unfeature.inversion.solvers.lbfgs import LBFGS
+from unfeature.inversion.solvers.lbfgsb import LBFGSB
 
 PATCHES = BRIEF(bits=6, patch_size=8, step=3, softness=1.0)
 GENERATOR = np.random.default_rng(0)
@@ -92,5 +94,7 @@ SOLVERS: dict[str, Callable[[], Solver]] = {
     "momentum": partial(Momentum, step=3e-5),
     "adagrad": partial(AdaGrad, step=0.02, damping=1.0),
     "adam": partial(Adam, step=0.05),
+    "adadelta": partial(AdaDelta, damping=1e-4),
     "lbfgs": partial(LBFGS, history=8),
+    "lbfgsb": partial(LBFGSB, history=8),
 }

@@ -29,11 +29,12 @@ from unfeature.inversion.invert import invert
 from unfeature.inversion.maximize import maximize
 from unfeature.inversion.parameterizations.base import ImageSpec, Parameterization
 from unfeature.inversion.parameterizations.fourier import Colours, Fourier
+from unfeature.inversion.parameterizations.maco import MACO
 from unfeature.inversion.parameterizations.pixels import FlatRegions, Pixels
 from unfeature.inversion.texture import synthesize
 
 PARAMETERIZATIONS: dict[str, Callable[[ImageSpec], Parameterization]] = {
-    "pixels": Pixels, "fourier": Fourier, "colours": Colours}
+    "pixels": Pixels, "fourier": Fourier, "colours": Colours, "maco": MACO}
 PRESETS = ("cvpr2015", "ijcv2016", "best", "fast")
 STEPS, MOST_WAITS = 4, 6
 IMAGE = np.random.default_rng(0).random((40, 40, 3), dtype=np.float32)

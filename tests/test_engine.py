@@ -168,6 +168,10 @@ def test_the_start_is_where_a_run_begins(photograph, preset):
     phi = HOG(bilinear=True)
     image = photograph(side=64)
     nothing = replace(short(preset, phi, 0), stages=(Stage(0),), contrast=None)
+    if preset == "deep-prior":
+        with pytest.raises(ValueError, match="DeepPrior cannot start from an image"):
+            invert(phi, phi(image), preset=nothing, size=image.shape, start=image)
+        return
     result = invert(phi, phi(image), preset=nothing, size=image.shape, start=image)
     np.testing.assert_allclose(result.image, image, atol=1e-5)
     assert result.error < 1e-3
@@ -211,10 +215,10 @@ def test_history_tells_every_term(preset):
     recipe = short(preset, phi, 3)
     result = invert(phi, phi(image), preset=recipe, start="noise")
     steps = recipe.steps
-    assert {k: v.shape for k, v in result.history.items()} == dict.fromkeys(
-        ("objective", "data", "BoundedRange", "TotalVariation", "error"), (steps,)
-    )
-    parts = sum(result.history[k] for k in ("data", "BoundedRange", "TotalVariation"))
+    terms = ("data", *(type(prior).__name__ for prior in recipe.priors))
+    assert len(terms) == (1 if preset == "deep-prior" else 3)
+    assert {k: v.shape for k, v in result.history.items()} == dict.fromkeys(("objective", *terms, "error"), (steps,))
+    parts = sum(result.history[k] for k in terms)
     np.testing.assert_allclose(parts, result.history["objective"], rtol=1e-5)
     assert result.history["error"][-1] == pytest.approx(result.error, rel=1e-4)
     assert result.status == f"step limit reached: all {steps} gradient evaluations are used"

@@ -13,7 +13,7 @@ import click
 from unfeature.catalogue import summary_of
 
 from .common import progress_bar
-from .options import FILE, LARGEST, Commands, values
+from .options import FILE, LARGEST, Commands, shared, values
 from .signatures import option_type
 
 FLAGS = {"data_weights": ("--data-weights", "--C")}
@@ -60,8 +60,7 @@ def table_command(name: str, table: type[Any]) -> click.Command:
     """The command of a table: its options are the fields of the class."""
 
     @click.option("--jobs", type=click.IntRange(1, 1000), help="Processes; 1 is this one [as many as cores].")
-    @click.option("--scheduler", metavar="tcp://HOST:PORT", help="Run on a Dask cluster with the same files.")
-    @click.option("--quiet", is_flag=True, help="No progress bar.")
+    @shared("scheduler", "quiet")
     def command(jobs: int | None, scheduler: str | None, quiet: bool, **options: Any) -> None:
         from unfeature.benchmarks.runner import bench as make
 

@@ -6,13 +6,12 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
 from . import STOPPED
 from .bench import bench
-from .common import command_line
+from .common import command_line, say_warnings
 from .invert import features, invert, keypoints
 from .learn import learn
 from .maximize import caricature, maximize
@@ -58,8 +57,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit status. A mistake is said in one line, and so is what nobody foresaw."""
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _show_warning  # type: ignore[assignment]
-            warnings.simplefilter("always", UserWarning)
+            say_warnings()
             given = sys.argv[1:] if arguments is None else arguments
             return cli.main(given, prog_name="unfeature", standalone_mode=False, obj=command_line(given)) or 0
     except (click.Abort, KeyboardInterrupt):
@@ -71,12 +69,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
         message, status = _message(error)
         click.echo(f"unfeature: {' '.join(message.split())}", err=True)
         return status
-
-
-def _show_warning(message: Warning | str, category: type[Warning], *place: Any) -> None:
-    """Say what concerns the user in one line; warnings to programmers are none of theirs."""
-    if category is UserWarning:
-        click.echo(f"unfeature: {' '.join(str(message).split())}", err=True)
 
 
 def _message(error: Exception) -> tuple[str, int]:

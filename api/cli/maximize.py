@@ -31,6 +31,7 @@ INDICES, PRESETS = values(), ("best", "ijcv2016", "yosinski2015", "maco")
               help="Statistics of the channels, from `unfeature learn statistics` [responses to noise].")
 @click.option("--preset", type=Name(PRESETS), help="How to search [best].")
 @shared("steps", "data_weight", "seed", "starts", "memory", "snapshots", "size", "output", "quiet",
+        snapshots="Images of the way to keep, for the page's slider [0].",
         size="Side of the image, or HEIGHTxWIDTH [as large as the response needs].")
 def maximize(phi: Representation, output: Path, quiet: bool, size: int | tuple[int, int] | None = None,
              statistics: Path | None = None, template: Path | None = None, **settings: Any) -> int:
@@ -70,6 +71,7 @@ def maximize(phi: Representation, output: Path, quiet: bool, size: int | tuple[i
               help="Ratio of one size to the next.")
 @click.option("--preset", type=Name(PRESETS[:2]), help="How to search [best].")
 @shared("steps", "data_weight", "seed", "starts", "memory", "snapshots", "size", "output", "quiet",
+        snapshots="Images of the way to keep, for the page's slider [0].",
         steps="Gradient evaluations at each size [the preset's].",
         seed="Seed of the jitter.", starts="Number of attempts, each under other jitter.",
         size=f"Longer side to resize the photograph to, or own [{LONGER_SIDE}, if it is larger].")

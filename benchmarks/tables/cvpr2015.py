@@ -29,7 +29,7 @@ class Descriptors2015(Descriptors):
     lead = (
         "What to see: bilinear bins (hogb) and dense SIFT have a third of the error of hard bins. The euclidean error "
         "is the paper’s measure; the others are not comparable with its figures. Photographs are grey and of their own "
-        "size; dense SIFT has bins of 5 pixels; the paired dictionary of HOGgles works on DPM’s HOG."
+        "size; dense SIFT has bins of 5 pixels; HOGgles, a paired dictionary, inverts DPM’s HOG and is scored by it."
     )
     metrics = (EUCLIDEAN, SQUARED, ERROR, PROCESSOR)
     margin = DEVIATION

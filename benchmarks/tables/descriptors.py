@@ -26,6 +26,8 @@ from ..protocol import SIDE, Problem, descriptor, image_for
 from ..study import Features, Names, Option, Side, Steps, Study, chosen
 from ..tasks import Inputs, Outcome, Plan, Settings, Task, Work, digest
 
+SLOW = ("deep-prior",)
+"""Presets that take minutes a photograph, and are run only where they are named."""
 POINTS = "keypoints"
 """SIFT at interest points: a descriptor and a baseline in one."""
 
@@ -49,7 +51,7 @@ class Descriptors(Study):
     metrics: ClassVar[Metrics] = (*ERRORS, *LIKENESS, WITHIN, *EFFORT)
 
     features: Features = ("hog", "hogb", "dsift")
-    methods: Annotated[Names | None, Option("Presets and baselines [all that apply].")] = None
+    methods: Annotated[Names | None, Option("Presets and baselines [all that apply but deep-prior].")] = None
     train: Annotated[tuple[Path, ...], Option("Folder of photographs to learn from; may be given again.")] = ()
     models: Annotated[Path | None, Option("Folder of models learned before, METHOD-FEATURE.npz.")] = None
     side: Side = SIDE
@@ -85,7 +87,8 @@ class Descriptors(Study):
         """The methods; ValueError for a given one that inverts none of the descriptors."""
         everything = (*PRESETS, *METHODS)
         if self.methods is None:
-            return tuple(method for method in everything if self.train or self.models or not learns(method))
+            return tuple(method for method in everything if method not in SLOW
+                         and (self.train or self.models or not learns(method)))
         for method in chosen(self.methods, everything, "method"):
             if not any(fits(method, feature) for feature in features):
                 wanted = next((feature for feature in known if fits(method, feature)), "")

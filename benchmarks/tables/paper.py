@@ -43,7 +43,7 @@ class Paper(Study):
     by = {}  # noqa: RUF012
     metrics = ()
 
-    train: Annotated[tuple[Path, ...], Option("Folder that HOGgles learns from; may be given again.")] = ()
+    train: Annotated[tuple[Path, ...], Option("Folder that HOGgles learns from; may be given again [it ships].")] = ()
     models: Annotated[Path | None, Option("Folder with paired-dictionary-dpm.npz, learned before.")] = None
     net: Network = "squeezenet1_0"
     weights: Weights = None

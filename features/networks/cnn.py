@@ -189,6 +189,14 @@ class CNN(NetworkCode):
     ----------
     Mahendran & Vedaldi, "Visualizing Deep Convolutional Neural Networks Using Natural Pre-images", IJCV 120(3), 2016.
     The papers subtract the mean image of the training set; we subtract its spatial mean, as their code does.
+
+    Examples
+    --------
+    >>> import torch, unfeature as uf
+    >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 5, stride=2), torch.nn.ReLU())
+    >>> phi = uf.CNN(network, "1", mean=0.5, std=1.0)
+    >>> phi.stride, phi.receptive_field, phi(uf.resize_longer(uf.bundled("coffee"), 64)).shape
+    (2, 5, (20, 30, 8))
     """
 
     def __init__(self, network: str | nn.Module, layer: str, weights: str | Path | None = None, *,

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..solvers.base import Projection
+
 
 class ImageSpec(NamedTuple):
     """The image that a parameterization renders: its size, and its centre (C, 1, 1), which sets dtype and device."""
@@ -22,9 +24,11 @@ class Parameterization(ABC):
     """A map from coordinates z (N, ...) to images x (N, C, H, W), differentiable by autograd.
 
     ``bounded`` says whether `project` moves anything; solvers that cannot project refuse such a parameterization.
+    ``draws_any`` says whether there are coordinates of every image, so that a search may start from one.
     """
 
     bounded: bool = False
+    draws_any: bool = True
 
     def __init__(self, spec: ImageSpec):
         self.spec = spec
@@ -44,6 +48,11 @@ class Parameterization(ABC):
     def project(self, z: Tensor) -> Tensor:
         """The nearest coordinates inside the bound."""
         return z
+
+    @property
+    def constraint(self) -> Projection | None:
+        """What a solver projects with: a `Box` where the bound is one; None without a bound."""
+        return self.project if self.bounded else None
 
     def _noise(self, seeds: Sequence[int], shape: tuple[int, ...], uniform: bool = False) -> Tensor:
         draw = torch.rand if uniform else torch.randn

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..priors.base import TYPICAL_COLOUR
+from ..solvers.base import Box, Projection
 from .base import ImageSpec, Parameterization
 
 LARGEST_STD = 1.5 * TYPICAL_COLOUR
@@ -67,6 +68,38 @@ class Pixels(Parameterization):
         norm = torch.linalg.vector_norm(z, dim=1, keepdim=True)
         bounded: Tensor = z * (self.bound / norm.clamp_min(self.bound))
         return bounded
+
+    @property
+    def constraint(self) -> Projection | None:
+        """The hard bound: of grey images a box."""
+        if self.bound is None or self.spec.centre.shape[0] > 1:
+            return super().constraint
+        side = torch.full_like(self.spec.centre, self.bound)
+        return Box(-side, side)
+
+
+class BoxedPixels(Pixels):
+    """The pixels, about the centre, each value in [0, 1]; they start as `Pixels` do, inside the box.
+
+    Parameters
+    ----------
+    spec : ImageSpec
+    """
+
+    bounded = True
+
+    def __init__(self, spec: ImageSpec):
+        super().__init__(spec)
+        self.box = Box(-spec.centre, 1 - spec.centre)
+
+    def project(self, z: Tensor) -> Tensor:
+        """The values in [0, 1]."""
+        return self.box(z)
+
+    @property
+    def constraint(self) -> Box:
+        """The box."""
+        return self.box
 
 
 class Around(Parameterization):
