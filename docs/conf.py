@@ -1,6 +1,11 @@
 """The documentation site: ``make docs``. No page needs the network to be built."""
 
+import sys
+from pathlib import Path
+
 import unfeature
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 project, author, copyright = "unfeature", "unfeature contributors", "2026, unfeature contributors"
 version = release = unfeature.__version__
@@ -22,6 +27,8 @@ myst_heading_anchors = 3
 sphinx_gallery_conf = {
     "examples_dirs": ["notebooks", "examples"],
     "gallery_dirs": ["tour", "gallery"],
+    "image_scrapers": ("matplotlib", "scraper.pictures"),
+    "capture_repr": ("_repr_html_",),
     "filename_pattern": r"/plot_",
     "download_all_examples": False,
     "show_memory": False,

@@ -61,7 +61,7 @@ def test_every_preset_inverts_hog_better_than_noise(preset, photograph):
     phi = HOG(texture=False)
     image = photograph(side=64)
     code = phi(image)
-    result = invert(phi, code, preset=short(preset, phi, 40), size=image.shape)
+    result = invert(phi, code, preset=short(preset, phi, 12 if preset == "deep-prior" else 40), size=image.shape)
     noise = phi(np.random.default_rng(0).random(image.shape))
     assert result.error < 0.8 * np.linalg.norm(noise - code) / np.linalg.norm(code)
     np.testing.assert_allclose(result.error, np.linalg.norm(phi(result.image) - code) / np.linalg.norm(code), rtol=1e-5)
@@ -85,7 +85,8 @@ def test_a_batch_runs_as_its_samples_would_alone(photograph, preset):
     names = ("astronaut", "camera", "chelsea", "coffee")
     crops = [photograph(name, 96)[i : i + 32, :40] for name in names for i in (0, 9)]
     codes = [phi(crop) for crop in crops]
-    recipe = short(preset, phi, 60 // len(recipe_for(phi, preset).stages))
+    steps = 15 if preset == "deep-prior" else 60
+    recipe = short(preset, phi, steps // len(recipe_for(phi, preset).stages))
     together = invert(phi, codes, preset=recipe, size=(32, 40), seed=3)
     assert len(together) == 8
     for i, code in enumerate(codes):

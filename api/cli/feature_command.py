@@ -13,10 +13,11 @@ import click
 
 from unfeature.catalogue import suggestion
 from unfeature.features import DESCRIPTORS
+from unfeature.parameters.kinds import Name
+from unfeature.parameters.signatures import ParameterOption, options_of, take_values
 
 from .common import compilation_said
-from .options import SHARED, Name
-from .signatures import ParameterOption, options_of, take_values
+from .options import SHARED
 
 if TYPE_CHECKING:
     from unfeature.features.base import Representation

@@ -11,12 +11,14 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from unfeature.display.folder import with_photograph
 from unfeature.io.files import load_array
 from unfeature.io.output import USUAL
+from unfeature.parameters.kinds import FILE, LONGER_SIDE, OWN_SIZE, Name, Parsed, note_input
 
-from .common import LONGER_SIDE, exit_status, filling, read_photograph, searched, with_photograph
+from .common import exit_status, filling, read_photograph, searched
 from .feature_command import FeatureCommand
-from .options import FILE, OWN_SIZE, Name, Parsed, note_input, shared
+from .options import shared
 
 if TYPE_CHECKING:
     from unfeature.features.base import Representation
@@ -61,7 +63,7 @@ def metamer(photograph: Path, like: Path, phi: Representation, output: Path, qui
     wanted = filling(read_photograph(like, phi, OWN_SIZE), (original.shape[0], original.shape[1]))
     search = partial(find, phi, phi(original), like=wanted, **settings)
     with searched(lambda progress: search(progress=progress), quiet, output, (*USUAL, "like.png")) as (found, place):
-        result = with_photograph(found, photograph, original)
+        result = with_photograph(found, photograph.name, original)
         _save(place, result, original=original, like=wanted)
     likeness = ", ".join(f"{one:.3f}" for one in result.provenance["likeness"])
     click.echo(f"relative error {result.error:.4f}, likeness {likeness}, {result.provenance['seconds']:.1f} s: "
@@ -100,7 +102,7 @@ def adversarial(photograph: Path, phi: Representation, output: Path, quiet: bool
     original = read_photograph(photograph, phi, size)
     search = partial(find, phi, original, _target(target, phi, original), **settings)
     with searched(lambda progress: search(progress=progress), quiet, output, (*USUAL, "change.png")) as (found, place):
-        result = with_photograph(found, photograph, original)
+        result = with_photograph(found, photograph.name, original)
         _save(place, result, original=original, change=_enlarged(result.image - original))
     return _said(result, output, "bound" not in settings)
 

@@ -14,8 +14,7 @@ from unfeature.catalogue import Catalogue, suggestion
 from unfeature.inversion.parameterizations import PARAMETERIZATIONS
 from unfeature.inversion.priors import PRIORS
 from unfeature.inversion.solvers import SOLVERS
-
-from .signatures import PLAIN, evaluated
+from unfeature.parameters.signatures import PLAIN, evaluated
 
 if TYPE_CHECKING:
     from unfeature.features.base import Representation
@@ -39,8 +38,8 @@ class Part(click.ParamType):  # type: ignore[type-arg]
         self.catalogue, self.none = catalogue, none
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
-        """The names."""
-        return f"[{'|'.join([*self.catalogue, *([NONE] if self.none else [])])}][,SETTING=VALUE]"
+        """What is given; a name that there is not is answered by those that there are."""
+        return "PART"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The maker, or a usage error for a name or a setting that there is not."""
@@ -87,10 +86,11 @@ def _kinds(maker: Callable[..., Any]) -> dict[str, click.ParamType]:  # type: ig
 def parts(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--parameterization``, ``--solver`` and ``--prior`` to a command."""
     options = (
-        click.option("--parameterization", type=Part(PARAMETERIZATIONS), help="What to optimise [the preset's]."),
-        click.option("--solver", type=Part(SOLVERS), help="How to descend, in all stages [the preset's]."),
+        click.option("--parameterization", type=Part(PARAMETERIZATIONS),
+                     help="What to optimise, as fourier or pixels."),
+        click.option("--solver", type=Part(SOLVERS), help="How to descend, as lbfgs or adam,step=0.02."),
         click.option("--prior", type=Part(PRIORS, none=True), multiple=True,
-                     help="In place of the preset's priors; may be given again [the preset's]."),
+                     help="A prior, as total-variation,weight=2; or none."),
     )
     for option in reversed(options):
         function = option(function)

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
+from unfeature.display.folder import with_photograph
 from unfeature.io.output import USUAL
+from unfeature.parameters.kinds import FILE, LONGER_SIDE, Name, values
 
-from .common import LONGER_SIDE, read_photograph, searched, with_photograph
+from .common import read_photograph, searched
 from .feature_command import FeatureCommand
-from .options import FILE, Name, shared, values
+from .options import shared
 
 if TYPE_CHECKING:
     from unfeature.features.base import Representation
@@ -48,7 +50,7 @@ def saliency(photograph: Path, phi: Representation, output: Path, size: int | tu
     image = read_photograph(photograph, phi, size)
     names = (*USUAL, "magnitude.png")
     with searched(lambda progress: find(phi, image, **settings), True, output, names) as (found, place):
-        result = with_photograph(found, photograph, image)
+        result = with_photograph(found, photograph.name, image)
         write_png(place / "original.png", image)
         largest = 2 * np.abs(result.images[0] - 0.5)
         write_png(place / "magnitude.png", largest.max(-1) if largest.ndim == 3 else largest)

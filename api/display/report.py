@@ -68,11 +68,11 @@ def write_report(folder: str | Path) -> Path:
     return folder / "report.html"
 
 
-def render(template: str, **contents: Any) -> str:
-    """Fill one of the package's page templates; text is escaped."""
+def render(template: str, package: str = "unfeature.display", **contents: Any) -> str:
+    """Fill a template of a package; text is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    loader = PackageLoader("unfeature.display")
+    loader = PackageLoader(package)
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     return environment.get_template(template).render(**contents)
 

@@ -33,10 +33,10 @@ uf.show(uf.glyph(phi, code))
 
 # %% [markdown]
 # Now the way back: among all images, ``uf.invert`` looks for a natural one whose code is the given one. It sees the
-# code alone, never the photograph. A notebook shows the result as a picture.
+# code alone, never the photograph. A notebook shows the result as a picture; ``progress=True`` shows a bar.
 
 # %%
-result = uf.invert(phi, code, steps=steps, seed=0, progress=True)
+result = uf.invert(phi, code, steps=steps, seed=0)
 result
 
 # %% [markdown]
