@@ -21,8 +21,10 @@ from unfeature.features.gradients.phow import PHOW
 from unfeature.features.networks.cnn import CNN, Layers
 from unfeature.features.patterns.brief import BRIEF
 from unfeature.features.patterns.lbp import LBP
+from unfeature.features.textures.filter_bank import FilterBank
 from unfeature.features.words.bovw import BoVW
 from unfeature.features.words.fisher import Fisher
+from unfeature.features.words.scspm import ScSPM
 from unfeature.features.words.super_vector import SuperVector
 from unfeature.features.words.vlad import VLAD
 from unfeature.features.words.vocabulary import Mixture, Vocabulary
@@ -67,11 +69,14 @@ REPRESENTATIONS: dict[str, Callable[[], Representation]] = {
     "bovw-hard": lambda: BoVW(WORDS),
     "bovw-soft": lambda: BoVW(WORDS, "soft", neighbours=3, levels=(1, (3, 1)), normalisation="power"),
     "bovw-llc": lambda: BoVW(WORDS, "llc", pooling="max", normalisation="l2"),
+    "scspm": lambda: ScSPM(WORDS, levels=(1, 2)),
     "vlad": lambda: VLAD(WORDS, normalise_components=True),
     "super-vector": lambda: SuperVector(WORDS),
     "fisher": lambda: Fisher(MIXTURE),
     "lbp": lambda: LBP(cell_size=4),
     "lbp-turned": lambda: LBP(points=4, cell_size=4, rotation_invariant=False),
+    "filter-bank-responses": lambda: FilterBank("schmid", bins=0),
+    "filter-bank-mr8": lambda: FilterBank("mr8", bins=5),
     "brief": lambda: BRIEF(bits=32, patch_size=12, step=4),
 }
 
