@@ -244,8 +244,12 @@ def _network(name: str, phi: Representation, schedule: Schedule, steps: tuple[in
 
 
 def maximization_ijcv2016(phi: Representation) -> Recipe:
-    """Activation maximisation as in Mahendran & Vedaldi 2016: AdaGrad on pixels, 300 steps with jitter."""
-    return replace(ijcv2016(phi), stages=ijcv2016(phi).stages[:1])
+    """Activation maximisation as in Mahendran & Vedaldi 2016: AdaGrad on pixels, 300 steps with jitter.
+
+    The C of their experiments on networks is 1.
+    """
+    recipe = replace(ijcv2016(phi), stages=ijcv2016(phi).stages[:1])
+    return recipe if schedule_for(phi).jitter is None else replace(recipe, data_weight=1.0)
 
 
 def maximization(phi: Representation) -> Recipe:

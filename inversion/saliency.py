@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any, Literal, get_args
 
@@ -80,8 +81,10 @@ def saliency(
         value = [_placed(code, indices(what, place)) for place in (value if np.ndim(value[0]) else [value])]
     directions, channels = units(phi, what, value, (x.shape[2], x.shape[3]))
     maps = torch.cat([_gradient(_passing(phi, method), x, direction) for direction in directions])
-    scale = maps.abs().flatten(1).quantile(SHOWN, dim=1).clamp_min(1e-12)
-    facts = {"method": method, what: value, "channels": channels, "scale": scale.tolist()}
+    rank = math.ceil(SHOWN * maps[0].numel())
+    scale = maps.abs().flatten(1).kthvalue(rank, dim=1).values.clamp_min(1e-12)
+    told = list(value) if isinstance(value, range) else value
+    facts = {"method": method, what: told, "channels": channels, "scale": scale.tolist()}
     provenance = {
         "method": "saliency", "descriptor": phi.to_config(), "saliency": facts,
         "responses": (code * directions).flatten(1).sum(1).tolist(),

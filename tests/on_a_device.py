@@ -30,11 +30,12 @@ from unfeature.inversion.maximize import maximize
 from unfeature.inversion.parameterizations.base import ImageSpec, Parameterization
 from unfeature.inversion.parameterizations.deep_prior import DeepPrior
 from unfeature.inversion.parameterizations.fourier import Colours, Fourier
+from unfeature.inversion.parameterizations.maco import MACO
 from unfeature.inversion.parameterizations.pixels import BoxedPixels, FlatRegions, Pixels
 from unfeature.inversion.texture import synthesize
 
 PARAMETERIZATIONS: dict[str, Callable[[ImageSpec], Parameterization]] = {
-    "pixels": Pixels, "boxed-pixels": BoxedPixels, "fourier": Fourier, "colours": Colours,
+    "pixels": Pixels, "boxed-pixels": BoxedPixels, "fourier": Fourier, "colours": Colours, "maco": MACO,
     "deep-prior": partial(DeepPrior, channels=(4, 4))}
 PRESETS = ("cvpr2015", "ijcv2016", "best", "fast")
 STEPS, MOST_WAITS = 4, 6

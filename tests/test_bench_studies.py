@@ -42,6 +42,11 @@ def test_variants_of_the_published_recipe():
     assert bare.priors == () and bare.extra_pixels == 0
     assert [type(prior).__name__ for prior in jittered.priors] == ["BoundedRange", "TotalVariation"]
     assert "beta=1.5" in repr(jittered.priors[1]) and jittered.extra_pixels == 1
+    phi = CNN(tiny(), "fire3")
+    phi.stride = 16
+    deep, still = (regularizers.variant(phi, 1.0, jitter) for jitter in (True, False))
+    assert [len(stage.transforms) for stage in deep.stages] == [1, 0] and deep.extra_pixels == 3
+    assert not any(stage.transforms for stage in still.stages)
 
 
 def test_priors_cost_accuracy_and_a_larger_weight_gives_it_back(options):

@@ -19,7 +19,8 @@ DESCRIPTOR_NAMES = {"BoVW": "bag of visual words", "Fisher": "Fisher vector", "C
 NORMAL_ENDS = ("step limit reached", "converged", "finished")
 FILM_SIDE = 384
 TERMS = {"data": "data term", "BoundedRange": "bounded range", "TotalVariation": "total variation",
-         "HyperLaplacian": "hyper-Laplacian", "Near": "distance from the decoder’s image"}
+         "HyperLaplacian": "hyper-Laplacian", "Near": "distance from the decoder’s image",
+         "SmallNorm": "small norms", "SmallContribution": "small contributions"}
 SURROGATE_NOTE = (
     "The line is what the run minimises: the error of a smooth surrogate of the descriptor, which comes nearer to the "
     "descriptor from stage to stage. The dots are the error of the descriptor itself, measured at the end of each "

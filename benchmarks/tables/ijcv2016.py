@@ -100,9 +100,10 @@ class Ablations2016(NetworkPart, Regularizers):
     heading = "β and jitter"
     lead = (
         "What to see: without priors the error is least and the image least natural; β = 1 leaves spikes. Jitter is a "
-        "quarter of the stride, T = 1 or none where that is below 6 pixels."
+        "quarter of the stride, and none where that is below 6 pixels. C is 20, as in the paper."
     )
     metrics = (ERROR, NATURALNESS, CORRELATION, SECONDS)
+    prior_weight = 20.0
 
     data_weights: DataWeights = field(default=(), init=False)
 

@@ -30,8 +30,8 @@ def distance(phi, image):
 # Contrast and brightness
 # -----------------------
 #
-# Each cell is divided by the energy of its neighbourhood. The photograph at a third of its contrast has the same code;
-# blurred or shuffled, it has another.
+# Each cell is divided by the energy of its neighbourhood. The photograph at a third of its contrast has the same code.
+# A gradient of light changes the code far less than turning the photograph upside down does.
 
 # %%
 changed = {

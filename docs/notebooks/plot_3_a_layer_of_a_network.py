@@ -72,7 +72,7 @@ uf.show(photograph, *(result.image for result in results), columns=4, side=230,
 
 # %% [markdown]
 # What single channels respond to: ``uf.maximize`` finds an image for each. ``leak`` lets a gradient through units that
-# are off.
+# are off. These channels have learned colours, for colours alone tell the four photographs apart.
 
 # %%
 deep = layers[2].replace(leak=0.05)
@@ -81,7 +81,7 @@ responses = uf.maximize(deep, channel=channels, size=(64, 64), steps=steps)
 uf.show(*responses.images, columns=6, side=160, labels=[f"channel {channel}" for channel in channels])
 
 # %% [markdown]
-# What a layer sees in a photograph, exaggerated.
+# What a layer sees in a photograph, exaggerated: again its colours.
 
 # %%
 exaggerated = uf.caricature(layers[1], photograph, octaves=2, steps=steps // 2)
