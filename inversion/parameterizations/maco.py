@@ -34,6 +34,8 @@ class MACO(Colours):
     photographs in place of the mean over ImageNet, and opposite borders need not match.
     """
 
+    draws_any = False
+
     def __init__(self, spec: ImageSpec, power: float = 1.0, margin: int = 16, std: float = 0.25):
         super().__init__(spec, power, margin)
         if not 0 < std < 1:
