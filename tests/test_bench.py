@@ -249,7 +249,7 @@ def test_markdown_holds_the_summaries_and_no_paths(finished, tmp_path, capsys):
     (("caricatures",), "name a network with --net"),
     (("mosaics",), "name a network with --net"),
     (("mosaics", "--net", "squeezenet1_0", "--weights", __file__, "--classes", "dog"), "classes are whole numbers"),
-    (("hoggles",), "elda learns from photographs"),
+    (("hoggles",), "direct learns from photographs"),
     (("templates",), "holds no .npz files"),
     (("descriptors", "--scheduler", "tcp://127.0.0.1:9"), "no Dask scheduler at tcp://127.0.0.1:9"),
 ])
