@@ -58,9 +58,10 @@ def calls(draw: Any, names: tuple[str, ...]) -> list[str]:
 
 
 def _commands() -> list[tuple[tuple[str, ...], click.Command]]:
+    """All commands but the app, which serves until it is told to end."""
     context = click.Context(cli)
     found: list[tuple[tuple[str, ...], click.Command]] = []
-    for name in cli.list_commands(context):
+    for name in sorted({*cli.list_commands(context)} - {"app"}):
         command = cli.get_command(context, name)
         if isinstance(command, click.Group):
             found += [((name, inner), command.get_command(context, inner)) for inner in command.list_commands(context)]

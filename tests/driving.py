@@ -14,7 +14,7 @@ import pytest
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
          "about:blank")
-SECONDS = 240  # on a machine that does much else
+SECONDS = 150  # on a machine that does much else
 
 
 @contextmanager

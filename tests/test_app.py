@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 import zipfile
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -66,7 +68,7 @@ def test_a_method_without_a_model_is_refused():
 
 
 def test_a_setting_is_a_command(photograph_file, tmp_path, monkeypatch):
-    given = {one.name: one.option.usual for one in fields_of("hog")} | {"cell_size": 6, "bilinear": True}
+    given = {one.name: one.option.written for one in fields_of("hog")} | {"cell_size": "6", "bilinear": True}
     setting = Setting("hog", given, "fast", {"steps": 4, "data_weight": None, "start": "noise"}, starts=2, seed=3)
     assert setting.label == "hog, cell size 6, bilinear · fast, steps 4, start noise, 2 starts, seed 3"
     command = setting.command(Source(photograph_file, side=48))
@@ -207,7 +209,7 @@ def test_at_most_four_settings_are_compared(photograph_file, settings):
 ])
 def test_only_the_page_is_let_in(path, host, origin, status):
     headers = [(name, value.encode()) for name, value in ((b"host", host), (b"origin", origin)) if value]
-    guard = Guard(lambda *call: None, ("127.0.0.1", "localhost", "::1"))
+    guard = Guard(lambda *call: None, ("127.0.0.1", "localhost", "::1"), Path("uploads"))
     assert guard.refusal({"type": "http", "path": path, "headers": headers}) == status
     assert "/gradio_api/call" not in FIXED
 
@@ -224,3 +226,15 @@ def test_a_port_that_is_taken_is_told(call):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         status, _, said = call("app", "--port", taken.getsockname()[1])
     assert status == 2 and said.startswith("unfeature: cannot serve at 127.0.0.1, port ")
+
+
+@pytest.mark.parametrize(("path", "url", "let_in"), [
+    ("{}/one/cup.png", None, True), ("{}/one/cup.png", "http://localhost/gradio_api/file=x", True),
+    ("{}/one/cup.png", "http://evil.example/x", False), ("{}/../cup.png", None, False), ("/etc/passwd", None, False),
+    ("http://evil.example/cup.png", None, False), ("cup.png", None, False),
+])
+def test_only_uploads_are_taken_for_uploads(tmp_path, path, url, let_in):
+    guard = Guard(lambda *call: None, None, tmp_path)
+    body = json.dumps({"data": [1, [{"path": path.format(tmp_path), "url": url}]]}).encode()
+    assert guard.owns_files(body, {"headers": [(b"host", b"localhost")]}) is let_in
+    assert not guard.owns_files(b"{", {"headers": []})

@@ -63,7 +63,7 @@ class Field:
 
     def written(self, given: Any) -> list[str]:
         """A value as arguments of the command line; none for the default."""
-        if given is None or given == "" or given == self.option.usual:
+        if given is None or given in ("", self.option.usual, self.option.written):
             return []
         if self.kind == "flag":
             return [(self.option.opts if given else self.option.secondary_opts)[0]]

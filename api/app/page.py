@@ -7,10 +7,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import click
 import gradio as gr
 
 from unfeature.io.images import BUNDLED, bundled, bundled_path, resize_longer
-from unfeature.parameters.kinds import LONGER_SIDE, SIZE
+from unfeature.parameters.kinds import COUNT, LONGER_SIDE, SEED, SIZE, Number
 from unfeature.parameters.mistakes import sentence_about
 
 from .desk import Desk
@@ -44,7 +45,7 @@ class Page:
             self._listen()
 
     def _ask_source(self) -> None:
-        self.file = gr.File(label="A photograph, or a stored code (.npy, .npz)", file_types=PHOTOGRAPHS, height=120,
+        self.file = gr.File(label="Photograph or code (.npy, .npz)", file_types=PHOTOGRAPHS, height=120,
                             elem_id="source")
         self.example = gr.Radio([*BUNDLED], value=BUNDLED[0], label="or one of these", elem_id="example")
 
@@ -75,12 +76,11 @@ class Page:
             self.colour = gr.Checkbox(label="in colour, if the feature takes it", elem_id="colour")
             self.size = gr.Textbox(label="size of a code’s image", placeholder="height×width, as 192x256",
                                    elem_id="size")
-            self.steps = gr.Number(None, label="gradient evaluations", placeholder="those of the preset", precision=0,
-                                   minimum=1, elem_id="steps")
-            self.weight = gr.Number(None, label="data weight C", placeholder="that of the feature", elem_id="weight")
+            self.steps = gr.Textbox(label="gradient evaluations", placeholder="those of the preset", elem_id="steps")
+            self.weight = gr.Textbox(label="data weight C", placeholder="that of the feature", elem_id="weight")
             self.start = gr.Radio(["auto", "noise"], value="auto", label="start", elem_id="start")
             self.starts = gr.Slider(1, 8, 1, step=1, label="starts", elem_id="starts")
-            self.seed = gr.Number(0, label="seed", precision=0, minimum=0, elem_id="seed")
+            self.seed = gr.Textbox("0", label="seed", elem_id="seed")
 
     def _ask_run(self) -> None:
         with gr.Row(elem_id="buttons"):
@@ -152,9 +152,18 @@ class Page:
     def _setting(self, values: Values) -> Setting:
         feature, model = values[self.feature], values[self.model]
         given = {one.name: values[self.fields[feature, one.name]] for one in fields_of(feature)}
-        search = {"steps": values[self.steps], "data_weight": values[self.weight], "start": values[self.start]}
+        search = {"steps": self._number(values, self.steps, COUNT), "start": values[self.start],
+                  "data_weight": self._number(values, self.weight, Number())}
         return Setting(feature, given, values[self.method], search, int(values[self.starts]),
-                       int(values[self.seed] or 0), Path(model) if model else None)
+                       self._number(values, self.seed, SEED) or 0, Path(model) if model else None)
+
+    @staticmethod
+    def _number(values: Values, component: Any, kind: click.ParamType) -> Any:  # type: ignore[type-arg]
+        """The number that a text holds, None for none."""
+        try:
+            return kind.convert(text, None, None) if (text := str(values[component] or "").strip()) else None
+        except click.UsageError as error:
+            raise ValueError(f"{component.label}: {error.message}") from error
 
     def _settings(self, values: Values, session: str) -> list[Setting]:
         """The setting that the form shows, and those to be seen beside it."""
@@ -179,12 +188,10 @@ def _component(one: Field, name: str) -> Any:
         "flag": lambda: gr.Checkbox(value=bool(one.option.usual), **about),
         "choice": lambda: gr.Dropdown([*([] if one.option.usual else [("by default", "")]), *one.choices],
                                       value=one.option.usual or "", filterable=False, **about),
-        "whole": lambda: gr.Number(one.option.usual, precision=0, placeholder="by default", **about),
-        "number": lambda: gr.Number(one.option.usual, placeholder="by default", **about),
         "file": lambda: gr.File(label=f"{one.label}: {one.option.sentence}", height=110, elem_id=name),
-        "text": lambda: gr.Textbox(placeholder=one.option.written or "by default", **about),
+        "text": lambda: gr.Textbox(one.option.written, placeholder="by default", **about),
     }
-    return make[one.kind]()
+    return make.get(one.kind, make["text"])()
 
 
 def _sorry(error: Exception) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,7 +20,9 @@ PORT = 7860
 LARGEST_UPLOAD = "256mb"
 FIXED = ("/", "/config", "/theme.css", "/manifest.json", "/favicon.ico", "/gradio_api/startup-events",
          "/gradio_api/queue/join", "/gradio_api/queue/data", "/gradio_api/cancel", "/gradio_api/upload",
-         "/gradio_api/upload_progress", "/gradio_api/reset")
+         "/gradio_api/upload_progress", "/gradio_api/reset", "/gradio_api/run/predict")
+ASKING = ("/gradio_api/queue/join", "/gradio_api/run/predict")
+LARGEST_REQUEST = 2**20
 BELOW = ("/assets/", "/static/", "/runs/", "/gradio_api/heartbeat/")
 POLICY = ("default-src 'self'; img-src 'self' data: blob:; font-src 'self' data:; style-src 'self' 'unsafe-inline'; "
           "script-src 'self' 'unsafe-inline' 'unsafe-eval'; object-src 'none'; base-uri 'self'; form-action 'self'; "
@@ -37,8 +41,8 @@ class Guard:
     through, with which pages of others could reach a server on this machine.
     """
 
-    def __init__(self, app: Callable[..., Any], hosts: tuple[str, ...] | None) -> None:
-        self.app, self.hosts = app, hosts
+    def __init__(self, app: Callable[..., Any], hosts: tuple[str, ...] | None, uploads: Path) -> None:
+        self.app, self.hosts, self.uploads = app, hosts, uploads.resolve()
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         """Pass a request on, or refuse it."""
@@ -48,7 +52,12 @@ class Guard:
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})
             return
-        if status := self.refusal(scope):
+        status = self.refusal(scope)
+        if not status and scope["path"] in ASKING:
+            body = await _body(receive)
+            receive = _again(body, receive)
+            status = 0 if self.owns_files(body, scope) else 403
+        if status:
             await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
             await send({"type": "http.response.body", "body": b""})
             return
@@ -59,6 +68,24 @@ class Guard:
             await send(message)
 
         await self.app(scope, receive, with_headers)
+
+    def owns_files(self, body: bytes, scope: Scope) -> bool:
+        """Whether all files that a request names were uploaded to this server."""
+        try:
+            waiting = [json.loads(body)]
+        except (ValueError, RecursionError):
+            return False
+        host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
+        while waiting:
+            part = waiting.pop()
+            waiting += part.values() if isinstance(part, dict) else part if isinstance(part, list) else []
+            if isinstance(part, dict) and "path" in part:
+                path, url = str(part["path"]), str(part.get("url") or "")
+                if not Path(path).resolve().is_relative_to(self.uploads) or "\0" in path:
+                    return False
+                if url and urlsplit(url).netloc not in ("", host):
+                    return False
+        return True
 
     def refusal(self, scope: Scope) -> int:
         """The status with which a request is refused; 0 if it is not."""
@@ -72,14 +99,33 @@ class Guard:
         return 0 if path in FIXED or (path.startswith(BELOW) and ".." not in path.split("/")) else 404
 
 
+async def _body(receive: Any) -> bytes:
+    """What a request brings, up to `LARGEST_REQUEST` bytes; nothing if it is more."""
+    body, more = b"", True
+    while more and len(body) <= LARGEST_REQUEST:
+        message = await receive()
+        body, more = body + message.get("body", b""), message.get("more_body", False)
+    return b"" if more else body
+
+
+def _again(body: bytes, receive: Any) -> Callable[[], Any]:
+    """A `receive` that brings what was read before, and then what comes."""
+    read = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def bring() -> Any:
+        return read.pop() if read else await receive()
+
+    return bring
+
+
 def serve(host: str, port: int | None, ready: Callable[[str], None]) -> None:
     """Serve the page until Ctrl-C; `ready` is called with its address.
 
     Without a port it is 7860, or another one if that is taken. ValueError if gradio is missing, or the address cannot
     be had.
     """
-    with _private(), _listening(host, port) as listening:
-        app, desk = application(host in LOOPBACK)
+    with _private() as uploads, _listening(host, port) as listening:
+        app, desk = application(host in LOOPBACK, uploads)
         try:
             import uvicorn
 
@@ -94,7 +140,7 @@ def serve(host: str, port: int | None, ready: Callable[[str], None]) -> None:
             desk.close()
 
 
-def application(local: bool) -> tuple[Guard, Desk]:
+def application(local: bool, uploads: Path) -> tuple[Guard, Desk]:
     """The page as an application of ASGI, and its desk; where it is local, only under this machine's own names."""
     check_gradio()
     import gradio as gr
@@ -118,7 +164,7 @@ def application(local: bool) -> tuple[Guard, Desk]:
     gr.mount_gradio_app(app, Page(desk).blocks, "/", footer_links=[], run_history=False, allowed_paths=[],
                         show_error=False, max_file_size=LARGEST_UPLOAD, ssr_mode=False, enable_monitoring=False,
                         pwa=False, mcp_server=False, theme=theme, css=thumbnails(), css_paths=TEMPLATES / "page.css")
-    return Guard(app, LOOPBACK if local else None), desk
+    return Guard(app, LOOPBACK if local else None, uploads), desk
 
 
 def check_gradio() -> None:
@@ -130,14 +176,14 @@ def check_gradio() -> None:
 
 
 @contextmanager
-def _private() -> Iterator[None]:
+def _private() -> Iterator[Path]:
     """Uploads go to a folder of this server's own, which is removed in the end, and Gradio tells nobody of itself."""
     with tempfile.TemporaryDirectory(prefix="unfeature-app-") as folder:
         own = {**PRIVATE, "GRADIO_TEMP_DIR": folder}
         before = {name: os.environ.get(name) for name in own}
         os.environ.update(own)
         try:
-            yield
+            yield Path(folder)
         finally:
             for name, value in before.items():
                 os.environ.pop(name) if value is None else os.environ.update({name: value})

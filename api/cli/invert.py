@@ -17,12 +17,12 @@ from unfeature.inversion import PRESETS
 from unfeature.io.files import load_array, save_array
 from unfeature.io.images import named_images
 from unfeature.io.output import USUAL, check_output, result_folder
-from unfeature.parameters.kinds import FILE, LARGEST, LONGER_SIDE, OWN_SIZE, Name
+from unfeature.parameters.kinds import FILE, LARGEST, LONGER_SIDE, OWN_SIZE, PIXELS, Name
 
 from .common import exit_status, given_command, read_photograph, searched
 from .feature_command import FeatureCommand
 from .many import Failures, Folder, Photographs, Store, attempt, on_each
-from .options import PIXELS, inputs, shared
+from .options import inputs, shared
 from .parts import parts, with_given_parts
 
 if TYPE_CHECKING:

@@ -10,18 +10,13 @@ from typing import Any
 import click
 
 from unfeature.catalogue import suggestion
-from unfeature.parameters.kinds import FILE, INPUTS, LARGEST, LARGEST_SIDE, SIZE
+from unfeature.parameters.kinds import COUNT, FILE, INPUTS, SEED, SIZE
 
 
 def inputs() -> list[Path]:
     """The files that the command line names, without the output."""
     found: list[Path] = click.get_current_context().meta.get(INPUTS, [])
     return [path for path in found if path.exists()]
-
-
-SEED = click.IntRange(0, 2**32 - 1)
-COUNT = click.IntRange(1, LARGEST)
-PIXELS = click.IntRange(1, LARGEST_SIDE)
 
 
 class Commands(click.Group):

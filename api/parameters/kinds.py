@@ -61,6 +61,9 @@ def note_input(ctx: click.Context | None, path: Path) -> None:
 
 
 FILE = File(path_type=Path)
+SEED = click.IntRange(0, 2**32 - 1)
+COUNT = click.IntRange(1, LARGEST)
+PIXELS = click.IntRange(1, LARGEST_SIDE)
 
 
 class Name(click.ParamType):  # type: ignore[type-arg]
