@@ -1,4 +1,4 @@
-"""Draw docs/looking.png: what a network sees in a photograph, channels of its layers, and noise that fools it.
+"""Draw docs/looking.png: what responses to a photograph depend on, and what channels ask for.
 
 Run `python docs/looking_figure.py squeezenet1_0.safetensors docs/looking.png`.
 """
@@ -31,11 +31,6 @@ def main(weights: str, path: str) -> None:
     for layer in ("fire3", "fire5", "fire7"):
         found = uf.maximize(scores.replace(layer=layer), channel=CHANNELS, size=(SIDE, SIDE))
         pictures[f"four channels of {layer}"] = in_a_square(found.images)
-    for preset, name in (("maco", "MACO"), ("yosinski2015", "Yosinski et al."), ("ijcv2016", "published 2016")):
-        found = uf.maximize(fire5, channel=CHANNELS, size=(SIDE, SIDE), preset=preset)
-        pictures[f"fire5, {name}"] = in_a_square(found.images)
-    fooled = uf.fooling(scores, 130)
-    pictures[f"noise; flamingo {fooled.provenance['label']['probability after']:.3f}"] = fooled.image
     write_png(path, uf.sheet(list(pictures.values()), list(pictures), columns=4, side=216))
 
 
