@@ -103,7 +103,7 @@ def invert(
     guide = None
     if mask is None and (model := guide_for(phi, recipe, start)) is not None:
         guide = Guide.of(phi, codes, size, model)
-        recipe, start = guide.recipe(recipe), guide.start(phi, seeds)
+        start, recipe = guide.start(phi, recipe, seeds), guide.recipe(phi, recipe)
     outcome = search(phi, Euclidean(codes, _as_mask(mask, target, starts)), recipe, size, seeds, codes, codes=codes,
                      start=image_of(start), memory=memory, progress=progress, snapshots=snapshots)
     result = result_of(phi, recipe, outcome, seed, starts, codes, **({} if guide is None else guide.facts))

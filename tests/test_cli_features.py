@@ -21,11 +21,11 @@ from unfeature.baselines import METHODS
 from unfeature.baselines.base import Baseline
 from unfeature.cli.commands import cli
 from unfeature.cli.feature_command import FeatureCommand
-from unfeature.cli.options import values
-from unfeature.cli.signatures import SPELLING, first_sentences, option_type, options_of
 from unfeature.features import DESCRIPTORS
 from unfeature.features.base import Representation
 from unfeature.io.images import bundled_path, resize_longer, write_png
+from unfeature.parameters.kinds import values
+from unfeature.parameters.signatures import SPELLING, first_sentences, option_type, options_of
 
 
 @pytest.fixture(scope="module")

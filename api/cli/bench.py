@@ -11,10 +11,11 @@ from typing import Any
 import click
 
 from unfeature.catalogue import summary_of
+from unfeature.parameters.kinds import FILE, LARGEST, values
+from unfeature.parameters.signatures import option_type
 
 from .common import progress_bar
-from .options import FILE, LARGEST, Commands, shared, values
-from .signatures import option_type
+from .options import Commands, shared
 
 FLAGS = {"data_weights": ("--data-weights", "--C")}
 POSITIVE = values(click.FloatRange(0, min_open=True))

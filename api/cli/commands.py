@@ -9,14 +9,19 @@ from pathlib import Path
 
 import click
 
+from unfeature.parameters.kinds import FILE
+from unfeature.parameters.mistakes import sentence_about
+
 from . import STOPPED
+from .app import app
 from .bench import bench
 from .common import command_line, say_warnings
 from .invert import features, invert, keypoints
 from .learn import learn
 from .maximize import caricature, maximize
-from .near import adversarial, metamer
-from .options import FILE, Commands
+from .near import adversarial, fooling, metamer
+from .options import Commands
+from .saliency import saliency
 
 EPILOG = """\b
 Examples:
@@ -47,7 +52,8 @@ def report(folder: Path) -> None:
     click.echo(write_report(folder))
 
 
-for command in (invert, features, keypoints, maximize, caricature, metamer, adversarial, learn, bench):
+for command in (invert, features, keypoints, maximize, caricature, metamer, adversarial, fooling, saliency, learn,
+                bench, app):
     cli.add_command(command)
 
 
@@ -71,14 +77,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def _message(error: Exception) -> tuple[str, int]:
     """What to say of an error, and the exit status."""
-    if isinstance(error, click.ClickException):
-        return error.format_message(), 2
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename or 'a file'}: {error.strerror}", 2
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate" in str(error)):
-        return "there is not enough memory: take smaller images, or fewer at once", 2
-    if isinstance(error, (OSError, ValueError)):
-        return str(error), 2
+    if (said := sentence_about(error)) is not None:
+        return said, 2
     if sys.flags.dev_mode:
         raise error
     return (f"{type(error).__name__}: {error}. This is a mistake in unfeature: please report it with what "

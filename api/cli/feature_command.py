@@ -13,10 +13,11 @@ import click
 
 from unfeature.catalogue import suggestion
 from unfeature.features import DESCRIPTORS
+from unfeature.parameters.kinds import Name
+from unfeature.parameters.signatures import ParameterOption, options_of, take_values
 
 from .common import compilation_said
-from .options import SHARED, Name
-from .signatures import ParameterOption, options_of, take_values
+from .options import SHARED
 
 if TYPE_CHECKING:
     from unfeature.features.base import Representation
@@ -76,7 +77,7 @@ class FeatureCommand(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         """Build the descriptor and call the function."""
         phi = self._descriptor(ctx)
-        ctx.params = {"phi": phi, **{name: value for name, value in ctx.params.items() if value is not None}}
+        ctx.params = {"phi": phi, **{name: value for name, value in ctx.params.items() if value not in (None, ())}}
         with compilation_said():
             return super().invoke(ctx)
 

@@ -11,16 +11,19 @@ import click
 from numpy.typing import NDArray
 
 from unfeature.baselines import METHODS
+from unfeature.display.folder import with_photograph, write_inversion
 from unfeature.features import DESCRIPTORS
 from unfeature.inversion import PRESETS
 from unfeature.io.files import load_array, save_array
 from unfeature.io.images import named_images
 from unfeature.io.output import USUAL, check_output, result_folder
+from unfeature.parameters.kinds import FILE, LARGEST, LONGER_SIDE, OWN_SIZE, Name
 
-from .common import LONGER_SIDE, exit_status, given_command, read_photograph, searched, with_photograph
+from .common import exit_status, given_command, read_photograph, searched
 from .feature_command import FeatureCommand
 from .many import Failures, Folder, Photographs, Store, attempt, on_each
-from .options import FILE, LARGEST, OWN_SIZE, PIXELS, Name, inputs, shared
+from .options import PIXELS, inputs, shared
+from .parts import parts, with_given_parts
 
 if TYPE_CHECKING:
     from unfeature.features.base import Representation
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
 Size = tuple[int, int]
 FILM, FRAMES = "run.gif", 24
+OF_PREIMAGES = ("preset", "parameterization", "solver", "prior", "steps", "data_weight", "memory", "start", "snapshots")
 
 
 @click.command("features", cls=FeatureCommand)
@@ -91,7 +95,8 @@ def _of_method(settings: dict[str, Any]) -> Representation | None:
 @click.command("invert", cls=FeatureCommand, implied=_of_method)
 @click.argument("sources", metavar="PHOTOGRAPH|CODE.npy...", type=FILE, nargs=-1, required=True)
 @click.option("--preset", type=Name(PRESETS), help="How to search [best].")
-@shared("steps", "data_weight", data_weight="Weight of the code against the priors [the feature's].")
+@parts
+@shared("steps", "data_weight", data_weight="Weight of the code [the feature's].")
 @click.option("--start", "--init", "start", metavar="auto|noise|FILE",
               help="Start from noise, a picture, an image.npy, or a model of `unfeature learn decoder` or `upconv` "
                    "[auto: the decoder that ships for the feature].")
@@ -159,8 +164,8 @@ def _invert_one(source: Path, output: Path, *, phi: Representation, size: int | 
     names = (*USUAL, FILM) if animate else USUAL
     settings = {**settings, **({"snapshots": FRAMES} if animate and "snapshots" not in settings else {})}
     with searched(_search(phi, code, size, **settings), quiet, output, names, [source], command) as (found, place):
-        result = with_photograph(found, source, photograph)
-        _save(place, phi, code, result, photograph)
+        result = with_photograph(found, source.name, photograph)
+        write_inversion(place, phi, code, result, photograph)
         if animate:
             result[result.best].animate(place / FILM)
     return result
@@ -188,10 +193,11 @@ def _search(phi: Representation, code: NDArray[Any], size: Size | None, seed: in
         from unfeature.inversion.invert import invert as find
 
         start = _start(settings.pop("start", "auto"), phi, code, size, seed)
+        settings = with_given_parts(phi, settings, PRESETS)
         found = partial(find, phi, code, size=size, start=start, starts=starts, seed=seed, **settings)
         return lambda progress: found(progress=progress)
     if settings:
-        first = min(settings, key=["preset", "steps", "data_weight", "memory", "start", "snapshots"].index)
+        first = min(settings, key=OF_PREIMAGES.index)
         raise ValueError(f"--{first.replace('_', '-')} belongs to pre-images: leave it out with --method {method}")
     kind = METHODS[method]
     if kind.learned and model is None and not kind.shipped():
@@ -223,22 +229,6 @@ def _start(text: str | Path, phi: Representation, code: NDArray[Any], size: Size
     return image
 
 
-def _save(folder: Path, phi: Representation, code: NDArray[Any], result: Result, photograph: NDArray[Any] | None
-          ) -> None:
-    """Write the result, its pictures and its page."""
-    from unfeature.display.pictures import glyph, present_words
-    from unfeature.display.report import write_report
-    from unfeature.io.images import write_png
-
-    pictures = {"original": photograph, "glyph": glyph(phi, code), "words": present_words(phi, code),
-                "decoder": None if result.guess is None else result.guess[result.best]}
-    for name, image in pictures.items():
-        if image is not None:
-            write_png(folder / f"{name}.png", image)
-    result.save(folder)
-    write_report(folder)
-
-
 @click.command("keypoints")
 @click.argument("source", metavar="PHOTOGRAPH|KEYPOINTS.npz", type=FILE)
 @click.option("--model", metavar="FILE", type=FILE, required=True,
@@ -267,7 +257,7 @@ def keypoints(source: Path, model: Path, size: int, most: int, output: Path) -> 
     photograph = None if source.suffix == ".npz" else read_photograph(source, phi, size)
     found = KeypointSet.load(source) if photograph is None else phi(photograph)
     with result_folder(output, inputs(), (*USUAL, "keypoints.npz")) as place:
-        result = with_photograph(Keypoints.load(model).invert(phi, found), source, photograph)
+        result = with_photograph(Keypoints.load(model).invert(phi, found), source.name, photograph)
         if photograph is not None:
             write_png(place / "original.png", photograph)
         found.save(place / "keypoints.npz")
