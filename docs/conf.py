@@ -16,6 +16,7 @@ suppress_warnings = ["myst.xref_missing"]  # links from the pages to files of th
 html_theme = "pydata_sphinx_theme"
 html_title = "unfeature"
 html_show_sourcelink = False
+html_static_path, html_css_files = ["_static"], ["site.css"]
 html_theme_options = {"navigation_with_keys": False, "show_prev_next": False, "secondary_sidebar_items": ["page-toc"]}
 html_context = {"default_mode": "auto"}
 autosummary_generate = True
@@ -34,7 +35,7 @@ sphinx_gallery_conf = {
     "show_memory": False,
     "abort_on_example_error": True,
     "remove_config_comments": True,
-    "thumbnail_size": (400, 280),
+    "thumbnail_size": (400, 200),
     "within_subsection_order": "FileNameSortKey",
 }
 

@@ -9,17 +9,20 @@ import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import unfeature
 from unfeature.baselines import METHODS
 from unfeature.inversion import PRESETS
+from unfeature.io.images import bundled_path
 
-PAGES = ("docs/recipes.md",)
+PAGES = ("README.md", "docs/recipes.md")
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_examples_of_a_page_run_one_after_the_other(root, page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    Image.open(bundled_path("camera")).resize((48, 40)).save("photo.jpg")
     blocks = re.findall(r"```python\n(.*?)```", (root / page).read_text(encoding="utf-8"), re.S)
     assert blocks
     names = {}
