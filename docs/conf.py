@@ -1,12 +1,17 @@
 """The documentation site: ``make docs``. No page needs the network to be built."""
 
+import sys
+from pathlib import Path
+
 import unfeature
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 project, author, copyright = "unfeature", "unfeature contributors", "2026, unfeature contributors"
 version = release = unfeature.__version__
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc", "myst_parser",
               "sphinx_gallery.gen_gallery"]
-exclude_patterns = ["examples"]
+exclude_patterns = ["examples", "notebooks"]
 suppress_warnings = ["myst.xref_missing"]  # links from the pages to files of the repository, which are no pages
 html_theme = "pydata_sphinx_theme"
 html_title = "unfeature"
@@ -20,8 +25,10 @@ numpydoc_class_members_toctree = False
 numpydoc_show_class_members = False
 myst_heading_anchors = 3
 sphinx_gallery_conf = {
-    "examples_dirs": "examples",
-    "gallery_dirs": "gallery",
+    "examples_dirs": ["notebooks", "examples"],
+    "gallery_dirs": ["tour", "gallery"],
+    "image_scrapers": ("matplotlib", "scraper.pictures"),
+    "capture_repr": ("_repr_html_",),
     "filename_pattern": r"/plot_",
     "download_all_examples": False,
     "show_memory": False,

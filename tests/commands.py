@@ -87,6 +87,9 @@ def _sensible(path: tuple[str, ...]) -> list[str]:
             "metamer": [picture, "--like", "photographs/coffee.png", "--size", "32", "--steps", "1", "-o", out],
             "adversarial": [picture, "--feature", "hog", "--size", "32", "--target", "photographs/coffee.png",
                             "--bound", "0.1", "--steps", "1", "-o", out],
+            "fooling": ["--feature", "hog", "--label", "1", "--size", "32", "--bound", "0.1", "--steps", "1",
+                        "-o", out],
+            "saliency": [picture, "--feature", "hog", "--size", "32", "-o", out],
             "invert": [picture, "--size", "32", "--steps", "1", "-o", out]}[path[0]]
 
 

@@ -12,6 +12,7 @@ import time
 import numba
 import numpy as np
 import pytest
+from PIL import Image
 
 import unfeature as uf
 from unfeature.cli.bench import announced
@@ -181,6 +182,19 @@ def test_a_heic_file_gets_a_sentence(call, tmp_path):
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic")
     status, _, said = call("invert", tmp_path / "a.heic", "--feature", "hog")
     assert status == 2 and "is a HEIC image, which Pillow cannot read: convert it to JPEG or PNG" in said
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_transparency_is_said_once(tree, tmp_path, jobs):
+    for i in range(2 if jobs == 1 else 17):  # one process has them all
+        picture = Image.open(tree / "camera.png")
+        picture.putalpha(100 + i)
+        picture.save(tmp_path / f"{i:02d}.png")
+    command = [sys.executable, "-m", "unfeature", "features", tmp_path, *HOG, "--jobs", str(jobs), "-o"]
+    done = subprocess.run([*command, tmp_path / "codes"], capture_output=True, text=True, timeout=300)
+    said = done.stderr.splitlines()
+    assert set(said[1:]) == {"unfeature: an image is transparent in places: it is laid on white"}
+    assert len(said) == 1 + jobs
 
 
 def test_a_command_says_once_that_it_compiles(capsys, monkeypatch):

@@ -6,7 +6,6 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -16,12 +15,13 @@ from unfeature.parameters.mistakes import sentence_about
 from . import STOPPED
 from .app import app
 from .bench import bench
-from .common import command_line
+from .common import command_line, say_warnings
 from .invert import features, invert, keypoints
 from .learn import learn
 from .maximize import caricature, maximize
-from .near import adversarial, metamer
+from .near import adversarial, fooling, metamer
 from .options import Commands
+from .saliency import saliency
 
 EPILOG = """\b
 Examples:
@@ -52,7 +52,8 @@ def report(folder: Path) -> None:
     click.echo(write_report(folder))
 
 
-for command in (invert, features, keypoints, maximize, caricature, metamer, adversarial, learn, bench, app):
+for command in (invert, features, keypoints, maximize, caricature, metamer, adversarial, fooling, saliency, learn,
+                bench, app):
     cli.add_command(command)
 
 
@@ -60,8 +61,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit status. A mistake is said in one line, and so is what nobody foresaw."""
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _show_warning  # type: ignore[assignment]
-            warnings.simplefilter("always", UserWarning)
+            say_warnings()
             given = sys.argv[1:] if arguments is None else arguments
             return cli.main(given, prog_name="unfeature", standalone_mode=False, obj=command_line(given)) or 0
     except (click.Abort, KeyboardInterrupt):
@@ -73,12 +73,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
         message, status = _message(error)
         click.echo(f"unfeature: {' '.join(message.split())}", err=True)
         return status
-
-
-def _show_warning(message: Warning | str, category: type[Warning], *place: Any) -> None:
-    """Say what concerns the user in one line; warnings to programmers are none of theirs."""
-    if category is UserWarning:
-        click.echo(f"unfeature: {' '.join(str(message).split())}", err=True)
 
 
 def _message(error: Exception) -> tuple[str, int]:

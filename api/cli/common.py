@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -128,6 +129,20 @@ def compilation_said() -> Iterator[None]:
 
     with compilation(say):
         yield
+
+
+def say_warnings() -> None:
+    """Say what concerns the user in one line, and each thing once; warnings to programmers are none of theirs."""
+    said: set[str] = set()
+
+    def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
+        text = " ".join(str(message).split())
+        if category is UserWarning and text not in said:
+            said.add(text)
+            click.echo(f"unfeature: {text}", err=True)
+
+    warnings.showwarning = show  # type: ignore[assignment]
+    warnings.simplefilter("always", UserWarning)
 
 
 def command_line(arguments: Sequence[str]) -> str:

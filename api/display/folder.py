@@ -19,7 +19,8 @@ def with_photograph(result: Result, name: str, photograph: NDArray[Any] | None) 
     if photograph is None:
         return result
     facts = {"name": name, "height": photograph.shape[0], "width": photograph.shape[1]}
-    if photograph.shape == result.image.shape and photograph.std() > 0 and result.image.std() > 0:
+    alike = len(result) == result.starts and photograph.shape == result.image.shape
+    if alike and photograph.std() > 0 and result.image.std() > 0:
         facts["correlation"] = float(np.corrcoef(photograph.ravel(), result.image.ravel())[0, 1])
     return replace(result, provenance={**result.provenance, "photograph": facts})
 

@@ -54,7 +54,7 @@ def options_of(function: Callable[..., Any], documented: Iterable[Any], taken: C
     names = vars(sys.modules[function.__module__])
     return [ParameterOption(p, kind, sentences.get(p.name, ""), taken)
             for p in inspect.signature(function).parameters.values()
-            if p.name not in without and (kind := option_type(_evaluated(p.annotation, names))) is not None]
+            if p.name not in without and (kind := option_type(evaluated(p.annotation, names))) is not None]
 
 
 def option_type(annotation: Any) -> click.ParamType | None:  # type: ignore[type-arg]
@@ -108,7 +108,7 @@ def _written(default: Any, flags: str) -> str:
     return "" if default is None else f"{default:g}" if isinstance(default, float) else str(default)
 
 
-def _evaluated(annotation: Any, names: dict[str, Any]) -> Any:
+def evaluated(annotation: Any, names: dict[str, Any]) -> Any:
     """An annotation; None if it uses names that only type checkers import."""
     try:
         return eval(annotation, names) if isinstance(annotation, str) else annotation
