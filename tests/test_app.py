@@ -68,7 +68,8 @@ def test_a_method_without_a_model_is_refused():
 
 
 def test_a_setting_is_a_command(photograph_file, tmp_path, monkeypatch):
-    given = {one.name: one.option.written for one in fields_of("hog")} | {"cell_size": "6", "bilinear": True}
+    given = {one.name: one.option.usual if one.kind == "flag" else one.option.written for one in fields_of("hog")}
+    given |= {"cell_size": "6", "bilinear": True}
     setting = Setting("hog", given, "fast", {"steps": 4, "data_weight": None, "start": "noise"}, starts=2, seed=3)
     assert setting.label == "hog, cell size 6, bilinear · fast, steps 4, start noise, 2 starts, seed 3"
     command = setting.command(Source(photograph_file, side=48))

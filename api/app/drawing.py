@@ -19,11 +19,13 @@ NOTE = ("The curve is the error that the search minimises, of a smooth surrogate
 
 def drawn(run: Run, token: str = "") -> str:
     """The page's part about a run; the token is that of its archive."""
+    finished = run.finished  # before its columns are looked at, which do not change afterwards
     columns = list(run.columns)
     kinds = list(dict.fromkeys(kind for column in columns for kind, _ in column.maps))
-    return render("run.html", package="unfeature.app", run=run, note=NOTE, chart=_chart(columns), kinds=kinds,
+    return render("run.html", package="unfeature.app", run=run, finished=finished, note=NOTE,
+                  chart=_chart(columns), kinds=kinds,
                   columns=[_facts(column, run) for column in columns], scrub=any(c.frames for c in columns),
-                  archive=token if run.finished and run.has_results else "")
+                  archive=token if finished and run.has_results else "")
 
 
 def _facts(column: Column, run: Run) -> dict[str, Any]:
