@@ -93,8 +93,8 @@ def schedule_for(phi: Representation) -> Schedule:
     return next((SCHEDULES[name](phi) for name in names if name in SCHEDULES), Schedule())
 
 
-HARD_HOG = Schedule(near=(25.0, 0.5, 0.1))
-BILINEAR_HOG = Schedule(tv_weight=0.5, near=(25.0, 0.5, 0.02))
+HARD_HOG = Schedule(near=(34.0, 0.5, 0.03), guided_start=(0.12, 0.03))
+BILINEAR_HOG = Schedule(tv_weight=0.5, near=(25.0, 0.5, 0.02), guided_start=(0.1, 0.02))
 WORDS = Schedule(
     softness=((60, 0.5), (100, 0.35), (100, 0.25), (100, 0.18), (80, 0.12), (60, 0.08), (60, 0.0)),
     quick_softness=((30, 0.5), (30, 0.3), (30, 0.15), (10, 0.08)), init_std=0.01, data_weight=1e4)
