@@ -1,6 +1,7 @@
 # make demo   set up, invert the HOG of a photograph, say where the report is
 # make test   set up, check style, types and imports, run all tests
 # make fuzz   try many more hostile files, command lines and kills; SEED=7 tries others
+# make tables  run the benchmarks and write docs/tables.md; a second run goes on; see docs/benchmarks.md
 # make docs   build the pages, the gallery and the API as a site, in build/docs
 PYTHON ?= python3
 VENV ?= .venv
@@ -13,7 +14,7 @@ EDITABLE := --config-settings editable_mode=strict --editable
 SEED ?= 0
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test fuzz check figure docs wheel clean
+.PHONY: demo test fuzz check figure tables docs wheel clean
 
 demo: $(VENV)/installed
 	@$(BIN)/python -m unfeature invert "$$($(BIN)/python -c 'from unfeature.io.images import bundled_path; print(bundled_path("astronaut"))')" \
@@ -34,6 +35,23 @@ fuzz: $(VENV)/tools
 
 figure: $(VENV)/installed
 	$(BIN)/python docs/figure.py docs/inversion.png
+
+IMAGES ?= photographs
+TRAIN ?= others
+WEIGHTS ?= squeezenet1_0.safetensors
+TEMPLATES ?= filters
+RUNS ?= build/runs
+BENCH = $(BIN)/unfeature bench
+RUN_TABLES = cvpr2015 ijcv2016 hoggles cnn descriptors speed
+
+tables: $(VENV)/tools
+	$(BENCH) cvpr2015 --images $(IMAGES) --every 5 --weights $(WEIGHTS) --out $(RUNS)/cvpr2015
+	$(BENCH) ijcv2016 --images $(IMAGES) --every 5 --count 2 --weights $(WEIGHTS) --templates $(TEMPLATES) --out $(RUNS)/ijcv2016
+	$(BENCH) hoggles --images $(IMAGES) --every 10 --train $(TRAIN) --out $(RUNS)/hoggles
+	$(BENCH) cnn --images $(IMAGES) --every 50 --net squeezenet1_0 --weights $(WEIGHTS) --layers conv1,fire5,fire9 --C 100 --out $(RUNS)/cnn
+	$(BENCH) descriptors --images $(IMAGES) --every 2 --features hog,hogb,dpm,dsift --methods best,fast --out $(RUNS)/descriptors
+	$(BENCH) speed --images $(IMAGES) --out $(RUNS)/speed
+	$(BENCH) tables $(RUN_TABLES:%=$(RUNS)/%) -o docs/tables.md
 
 docs: $(VENV)/docs
 	rm -rf docs/generated
@@ -66,4 +84,4 @@ $(VENV)/docs: $(VENV)/installed
 	@touch $@
 
 clean:
-	rm -rf docs/gallery docs/generated $(VENV) build dist out *.egg-info
+	rm -rf docs/gallery docs/tour docs/generated $(VENV) build dist out *.egg-info

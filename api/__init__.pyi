@@ -21,6 +21,7 @@ from unfeature.features.words.vocabulary import Vocabulary as Vocabulary
 from unfeature.inversion.adversarial import adversarial as adversarial
 from unfeature.inversion.caricature import caricature as caricature
 from unfeature.inversion.engine import Progress as Progress
+from unfeature.inversion.fooling import fooling as fooling
 from unfeature.inversion.invert import invert as invert
 from unfeature.inversion.maximize import maximize as maximize
 from unfeature.inversion.measures import Normaliser as Normaliser
@@ -28,10 +29,14 @@ from unfeature.inversion.measures import euclidean as euclidean
 from unfeature.inversion.measures import relative as relative
 from unfeature.inversion.measures import squared as squared
 from unfeature.inversion.metamer import metamer as metamer
+from unfeature.inversion.metamer_test import Agreement as Agreement
+from unfeature.inversion.metamer_test import agreement as agreement
+from unfeature.inversion.metamer_test import chance_agreement as chance_agreement
 from unfeature.inversion.near import Near as Near
 from unfeature.inversion.recipes import Recipe as Recipe
 from unfeature.inversion.recipes import Stage as Stage
 from unfeature.inversion.result import Result as Result
+from unfeature.inversion.saliency import saliency as saliency
 from unfeature.inversion.texture import style_transfer as style_transfer
 from unfeature.inversion.texture import synthesize as synthesize
 from unfeature.io.images import bundled as bundled

@@ -90,8 +90,8 @@ def summary_of(docstring: str | None) -> str:
 
 
 def command_name(class_name: str) -> str:
-    """``SuperVector`` → ``super-vector``, ``HOG`` → ``hog``, ``BoVW`` → ``bovw``."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", "-", class_name).lower()
+    """``SuperVector`` → ``super-vector``, ``HOG`` → ``hog``, ``BoVW`` → ``bovw``, ``deep_prior`` → ``deep-prior``."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z][a-z])|_", "-", class_name).lower()
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:

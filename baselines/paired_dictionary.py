@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unfeature.features.base import Representation
-from unfeature.features.jit import kernel, step
+from unfeature.features.lasso import lasso
 from unfeature.io.schema import Field, Schema, Value
 
 from .base import Baseline, in_half
@@ -23,7 +23,6 @@ BLOCK = 64
 FORGETTING = 2.0
 TOLERANCE = 2e-3
 REPULSION = 1.0
-ENTRY, SWEEPS, ROUNDS = 0.7, 200, 100
 
 
 @dataclass(eq=False, repr=False)
@@ -114,7 +113,7 @@ class PairedDictionary(Baseline):
         repelled = np.zeros((len(correlations), 0, len(self.code_atoms)), dtype=np.float32)
         images = []
         for _ in range(count):
-            found = nonnegative_lasso(self._code_gram, correlations, self.penalty, TOLERANCE, repelled)
+            found = lasso(self._code_gram, correlations, self.penalty, TOLERANCE, repelled)
             images.append(min_max_normalise(shape.blend(found @ self.image_atoms, positions, size, by_number=True)))
             if len(images) < count:
                 patches = found @ self.image_atoms
@@ -170,7 +169,7 @@ class _DictionaryLearner(Learner):
 
     def _step(self, batch: Floats, rng: np.random.Generator) -> None:
         dictionary, codes, products = (self.arrays[n] for n in ("dictionary", "codes", "products"))
-        found = nonnegative_lasso(dictionary @ dictionary.T, batch @ dictionary.T, self.penalty, TOLERANCE)
+        found = lasso(dictionary @ dictionary.T, batch @ dictionary.T, self.penalty, TOLERANCE)
         number = int(self.arrays["steps"]) + 1
         kept = np.float32((1 - 1 / number) ** FORGETTING)
         codes *= kept
@@ -199,74 +198,3 @@ def _renew_atoms(dictionary: Floats, codes: Floats, products: Floats) -> None:
             atom /= max(float(np.linalg.norm(atom)), 1e-9)
             slope -= np.outer(inner[:, j], atom - dictionary[begin + j])
             dictionary[begin + j] = atom
-
-
-def nonnegative_lasso(gram: Floats, correlations: Floats, penalty: float, tolerance: float = 1e-3,
-                      repelled: Floats | None = None) -> Floats:
-    r"""Codes a = argmin ½‖y − Va‖² + λ Σ a + ½ Σ_m (q_mᵀ a)², a ≥ 0, one a signal y.
-
-    Coordinate descent over an active set. Atoms enter when their correlation with the residual comes near the
-    largest one; the descent runs on the small Gram matrix of the active atoms, then all correlations are renewed,
-    until no atom outside exceeds λ. `gram` is VᵀV (K, K), `correlations` yᵀV (n, K), `penalty` λ, `repelled` q
-    (n, M, K); `tolerance` bounds the violation of the optimality conditions, on the scale of the correlations.
-    """
-    signals, atoms = correlations.shape
-    if gram.shape != (atoms, atoms):
-        raise ValueError(f"correlations {correlations.shape} need a Gram matrix ({atoms}, {atoms}), got {gram.shape}")
-    if repelled is None:
-        repelled = np.zeros((signals, 0, atoms), dtype=np.float32)
-    if repelled.shape[::2] != (signals, atoms):
-        raise ValueError(f"repelled has shape {repelled.shape}, expected ({signals}, M, {atoms})")
-    codes = np.zeros((signals, atoms), dtype=np.float32)
-    _solve_all(*(np.ascontiguousarray(a, dtype=np.float32) for a in (gram, correlations, repelled)),
-               np.float32(penalty), np.float32(tolerance), codes)
-    return codes
-
-
-@kernel
-def _solve_all(gram: Any, correlations: Any, repelled: Any, penalty: Any, tolerance: Any, codes: Any) -> None:
-    for i in range(correlations.shape[0]):
-        active, value = _solve(gram, correlations[i], repelled[i], penalty, tolerance)
-        codes[i][active] = value
-
-
-@step
-def _solve(gram: Any, correlation: Any, repelled: Any, penalty: Any, tolerance: Any) -> Any:
-    """The non-zeros of one signal's code, and which they are."""
-    active, value = np.empty(0, np.int64), np.empty(0, np.float32)
-    residual = correlation.copy()
-    for _ in range(ROUNDS):
-        outside = residual.copy()
-        outside[active] = 0
-        largest = outside.max()
-        if largest <= penalty + tolerance:
-            break
-        entering = np.flatnonzero(outside >= penalty + np.float32(ENTRY) * (largest - penalty))
-        active = np.concatenate((active, entering))
-        value = np.concatenate((value, np.zeros(len(entering), np.float32)))
-        rows = gram[active]
-        small = rows[:, active]
-        for q in repelled:
-            small += np.outer(q[active], q[active])
-        _descend(small, residual[active] - penalty, value, tolerance)
-        residual = correlation - value @ rows
-        for q in repelled:
-            residual -= np.dot(q[active], value) * q
-        active, value = active[value > 0], value[value > 0]
-    return active, value
-
-
-@step
-def _descend(small: Any, slope: Any, value: Any, tolerance: Any) -> None:
-    """Coordinate descent over the active atoms, until no value moves."""
-    for _ in range(SWEEPS):
-        largest = np.float32(0)
-        for p in range(len(value)):
-            curvature = small[p, p] + np.float32(1e-12)
-            move = max(value[p] + slope[p] / curvature, np.float32(0)) - value[p]
-            if move != 0:
-                value[p] += move
-                slope -= move * small[p]
-                largest = max(largest, abs(move) * curvature)
-        if largest < tolerance:
-            break

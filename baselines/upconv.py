@@ -16,7 +16,8 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from unfeature.features.base import Representation, image_to_tensor, tensor_to_image
 from unfeature.features.checks import check_device
-from unfeature.inversion.parameterizations import Fourier, ImageSpec
+from unfeature.inversion.parameterizations.base import ImageSpec
+from unfeature.inversion.parameterizations.fourier import Fourier
 from unfeature.io.images import resize_longer, to_bytes
 from unfeature.io.schema import Field, Schema, Value
 

@@ -156,8 +156,9 @@ def with_values(row: Row, **values: Any) -> Row:
     return replace(row, values={**row.values, **values})
 
 
-def caption(row: Row, across: Sequence[str], picture: str) -> str:
-    """Settings and error of a picture, in one line."""
+def caption(row: Row, across: Sequence[str], headings: Mapping[str, str], picture: str) -> str:
+    """Settings and error of a picture, in one line; numbers with their heading."""
+    told = [f"{headings[name]} {row[name]:g}" if isinstance(row[name], float) else str(row[name]) for name in across]
     name = [] if picture == "image" else [picture.replace("-", " ")]
     error = [] if row["error"] is None else [f"{row['error']:.3f}"]
-    return " · ".join([*(str(row[setting]) for setting in across), *name, *error])
+    return " · ".join([*told, *name, *error])

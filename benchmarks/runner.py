@@ -15,13 +15,12 @@ from typing import Any
 from unfeature.io.files import make_folder
 from unfeature.io.interrupts import ending_all, inherited_by_none, uninterrupted
 from unfeature.io.output import result_folder
-from unfeature.io.processes import cores, end_with_parent
+from unfeature.io.processes import ATTEMPTS, cores, end_with_parent, on_cluster
 
 from . import TABLES
 from .report import FILES, write
 from .tasks import Record, Row, Store, Task, execute
 
-ATTEMPTS = 3
 Pool = Callable[[Sequence[Task]], Iterable[Record]]
 """Executes tasks: a record for each, as they finish, in any order."""
 Progress = Callable[[int, int, int], None]
@@ -80,7 +79,7 @@ def pool_for(tasks: Sequence[Task], jobs: int | None, scheduler: str | None) -> 
     With one job it is this process, where tables, descriptors and baselines added at run time are known.
     """
     if scheduler is not None:
-        return partial(on_cluster, scheduler)
+        return partial(on_dask, scheduler)
     if jobs == 1:
         return in_this_process
     if jobs is None:
@@ -159,25 +158,11 @@ def serve(connection: Connection) -> None:
             connection.send(execute(connection.recv()))
 
 
-def on_cluster(scheduler: str, tasks: Sequence[Task]) -> Iterator[Record]:
-    """Execute tasks on a Dask cluster, whose workers read the same files under the same paths.
+def on_dask(scheduler: str, tasks: Sequence[Task]) -> Iterator[Record]:
+    """Execute tasks on a Dask cluster; those for a GPU go to workers started with ``--resources GPU=1``."""
+    for task, found in on_cluster(scheduler, execute, tasks, _settings):
+        yield found if isinstance(found, Record) else Record(task, failure=f"{type(found).__name__}: {found}")
 
-    Tasks for a GPU go to workers started with ``--resources GPU=1``. The scheduler, ``tcp://host:8786``, gives the
-    task of a lost worker to another.
-    """
-    try:
-        from distributed import Client, as_completed
-    except ModuleNotFoundError as error:
-        raise ValueError("--scheduler needs Dask: install unfeature[bench]") from error
-    try:
-        client = Client(scheduler, timeout=5)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"there is no Dask scheduler at {scheduler}: start one with `dask scheduler`, and workers "
-                         "with `dask worker ADDRESS`") from error
-    with client:
-        owners = {client.submit(execute, task, key=task.key, pure=False, retries=ATTEMPTS,
-                                resources={"GPU": 1} if task.device == "cuda" else None): task for task in tasks}
-        for future in as_completed(owners):
-            lost = future.exception()
-            yield future.result() if lost is None else Record(owners[future], failure=f"{type(lost).__name__}: {lost}")
-            future.release()
+
+def _settings(task: Task) -> dict[str, Any]:
+    return {"key": task.key, "resources": {"GPU": 1} if task.device == "cuda" else None}

@@ -56,9 +56,9 @@ class Study:
 
     A subclass implements `plan` and `work`, and sets the title, first paragraph (`lead`) and heading of its page, the
     settings that make a line of the summary, with their headings (`by`), the columns of numbers (`metrics`), the
-    settings in a picture's caption (`across`), what stands after ± (`margin`), the published figures, and whether its
-    tasks must not run beside each other (`alone`). It may override the parts of its page: `tables`, `charts` and
-    `sheets`.
+    settings in a picture's caption (`across`), those that make a sheet of pictures (`sheet_by`) and a line of it
+    (`line_by`), what stands after ± (`margin`), the published figures, and whether its tasks must not run beside each
+    other (`alone`). It may override the parts of its page: `tables`, `charts` and `sheets`.
     """
 
     title: ClassVar[str]
@@ -67,6 +67,8 @@ class Study:
     by: ClassVar[dict[str, str]]
     metrics: ClassVar[Metrics]
     across: ClassVar[Names] = ("method",)
+    sheet_by: ClassVar[str] = "feature"
+    line_by: ClassVar[Names] = ("image",)
     margin: ClassVar[str] = INTERVAL
     published: ClassVar[Published | None] = None
     alone: ClassVar[bool] = False
@@ -104,16 +106,18 @@ class Study:
         return ()
 
     def sheets(self, rows: list[Row], originals: list[Row]) -> tuple[Sheet, ...]:
-        """For each descriptor the photographs, each beside the images found from its code."""
+        """Photographs, each beside the images found from its code: a sheet for each descriptor, or as `sheet_by` says.
+        """
         photographs = {row["image"]: row for row in originals}
         found = []
-        for (feature,), members in groups([row for row in rows if row.pictures], ("feature",)).items():
+        for (shared,), members in groups([row for row in rows if row.pictures], (self.sheet_by,)).items():
             lines = []
-            for (image,), line in groups(members, ("image",)).items():
+            for line in groups(members, self.line_by).values():
+                image = line[0]["image"]
                 first = [(photographs[image], "image", str(image))] if image in photographs else []
-                pictures = [(row, name, caption(row, self.across, name)) for row in line for name in row.pictures]
-                lines.append((*first, *pictures))
-            found.append(Sheet(f"sheet-{feature}", str(feature), tuple(lines)))
+                named = [(row, name, caption(row, self.across, self.by, name)) for row in line for name in row.pictures]
+                lines.append((*first, *named))
+            found.append(Sheet(f"sheet-{shared}", str(shared), tuple(lines)))
         return tuple(found)
 
     @property

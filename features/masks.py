@@ -19,6 +19,13 @@ def channel_mask(code_shape: Shape, channels: Iterable[int]) -> Tensor:
         (D, h, w) or (D,), see `Representation.output_shape`.
     channels : iterable of int
         Negative indices count from the end. ValueError for a channel that does not exist.
+
+    Examples
+    --------
+    >>> import unfeature as uf
+    >>> phi = uf.HOG()
+    >>> uf.channel_mask(phi.output_shape(64, 64), range(18)).sum().item()
+    1152.0
     """
     mask = torch.zeros(1, *code_shape)
     for channel in channels:

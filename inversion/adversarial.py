@@ -18,7 +18,7 @@ from unfeature.features.base import Representation
 from .engine import Outcome, Progress
 from .invert import as_codes, check_code
 from .objectives import Euclidean, Label, scores, squared_norm
-from .parameterizations import Around
+from .parameterizations.pixels import Around
 from .recipes import Recipe, Stage, with_steps
 from .result import Result
 from .schedules import schedule_for
@@ -36,8 +36,8 @@ FIRST_STEP, LAST_RATE = 0.25, 0.2  # of the bound; of the first rate
 @torch.inference_mode(False)
 def adversarial(
     phi: Representation, image: NDArray[Any], target: int | NDArray[Any] | Tensor | None = None, *,
-    norm: Norm = "inf", bound: float | None = None, tolerance: float = 0.3, steps: int | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    norm: Norm = "inf", bound: float | None = None, tolerance: float = 0.3, probability: float = 0.0,
+    steps: int | None = None, progress: Callable[[Progress], None] | None = None,
 ) -> Result:
     r"""Change an image as little as possible so that it has another code, or another label.
 
@@ -59,6 +59,8 @@ def adversarial(
         values), it is doubled or halved until the outcome changes, and three bisections follow.
     tolerance : float
         Relative error of the code at which it counts as reached.
+    probability : float
+        Softmax of the label at which it counts as reached; 0 asks only that it is first.
     steps : int, optional
         Gradient evaluations for each bound that is tried; by default 40, for descriptors with a poor gradient as many
         as `fast` takes.
@@ -85,19 +87,26 @@ def adversarial(
     """
     if norm not in ("inf", "2"):
         raise ValueError(f'norm is "inf" or "2", got {norm!r}')
-    if bound is not None and not 0 < bound < math.inf:
-        raise ValueError(f"bound is a positive number on the scale of [0, 1], got {bound}")
+    check_bounds(bound, probability)
     x = in_channels_of(phi, image)
     shared: dict[str, Any] = {"phi": phi, "x": x, "norm": norm, "steps": steps, "progress": progress}
     target = _second_label(phi, x) if target is None else target
     if isinstance(target, (int, np.integer)):
-        attack = _Attack(**shared, label=_checked_label(phi, x, int(target)))
+        attack = Attack(**shared, label=checked_label(phi, x, int(target)), probability=probability)
     else:
         code = as_codes(target).to(x)
         check_code(phi, code, (x.shape[2], x.shape[3]), isinstance(target, Tensor))
-        attack = _Attack(**shared, code=code, tolerance=tolerance)
+        attack = Attack(**shared, code=code, tolerance=tolerance)
     found = attack.smallest() if bound is None else attack.attempt(bound)
     return result_of(phi, attack.recipe(found.bound), found.outcome, 0, 1, attack.code, **attack.facts(found))
+
+
+def check_bounds(bound: float | None, probability: float) -> None:
+    """ValueError for a radius that is not positive, or a probability outside [0, 1)."""
+    if bound is not None and not 0 < bound < math.inf:
+        raise ValueError(f"bound is a positive number on the scale of [0, 1], got {bound}")
+    if not 0 <= probability < 1:
+        raise ValueError(f"probability lies in [0, 1), got {probability}")
 
 
 class Attempt(NamedTuple):
@@ -109,7 +118,7 @@ class Attempt(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Attack:
+class Attack:
     """Searches for a code, or a label, inside balls of several sizes about an image (1, C, H, W)."""
 
     phi: Representation
@@ -120,6 +129,7 @@ class _Attack:
     code: Tensor | None = None
     label: int = -1
     tolerance: float = 0.0
+    probability: float = 0.0
 
     def attempt(self, bound: float) -> Attempt:
         """The search inside one ball."""
@@ -129,14 +139,14 @@ class _Attack:
                          codes=self.code, progress=self.progress)
         return Attempt(outcome, bound, self.reached(outcome.x))
 
-    def recipe(self, bound: float) -> Recipe:
+    def recipe(self, bound: float, name: str = "adversarial") -> Recipe:
         """Adam inside the ball, at a lower rate in the end; surrogates are sharpened as `fast` does."""
         softness = EXACT if self.phi.exact else schedule_for(self.phi).quick_softness
         rates = np.geomspace(1, LAST_RATE, len(softness)).tolist()
         stages = tuple(Stage(count, softness=value or None, rate=rate)
                        for (count, value), rate in zip(softness, rates, strict=True))
         step = FIRST_STEP * bound / self.one
-        recipe = Recipe("adversarial", partial(Around, self.x, norm=self.norm, bound=bound), partial(Adam, step=step),
+        recipe = Recipe(name, partial(Around, self.x, norm=self.norm, bound=bound), partial(Adam, step=step),
                         (), stages, 1.0)
         return recipe if self.steps is None else with_steps(recipe, self.steps)
 
@@ -167,7 +177,8 @@ class _Attack:
         """Whether an image has the label, or nearly the code."""
         found = self.encoded(x)
         if self.code is None:
-            return int(scores(found).argmax()) == self.label
+            likely = scores(found)[0].softmax(0)
+            return int(likely.argmax()) == self.label and float(likely[self.label]) >= self.probability
         return float((squared_norm(found - self.code) / squared_norm(self.code)).sqrt()) <= self.tolerance
 
     def encoded(self, x: Tensor) -> Tensor:
@@ -194,13 +205,13 @@ def _second_label(phi: Representation, x: Tensor) -> int:
         return int(_scores(phi, x).topk(2).indices[1])
 
 
-def _checked_label(phi: Representation, x: Tensor, label: int) -> int:
-    """The label; ValueError if the code has none of that number, or the image has it."""
+def checked_label(phi: Representation, x: Tensor, label: int, new: bool = True) -> int:
+    """The label; ValueError if the code has none of that number, or if it must be new and the image has it."""
     with torch.no_grad():
         found = _scores(phi, x)
     if not 0 <= label < len(found):
         raise ValueError(f"the labels of {phi!r} are its channels, 0 to {len(found) - 1}: there is no label {label}")
-    if int(found.argmax()) == label:
+    if new and int(found.argmax()) == label:
         raise ValueError(f"the image has the label {label} already: give another one, or none for the second")
     return label
 

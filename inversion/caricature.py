@@ -55,6 +55,13 @@ def caricature(
     ------
     ValueError
         For an image whose code has no positive entry, or is too small at the smallest octave.
+
+    Examples
+    --------
+    >>> import unfeature as uf
+    >>> photograph = uf.resize_longer(uf.to_grey(uf.bundled("camera")), 48)
+    >>> uf.caricature(uf.HOG(cell_size=8), photograph, steps=3).image.shape
+    (48, 48)
     """
     if octaves < 1 or not octave_scale > 1:
         raise ValueError(f"octaves are at least 1 and their ratio above 1, got {octaves} and {octave_scale}")

@@ -18,10 +18,11 @@ from unfeature.features.base import Representation
 from unfeature.features.compilation import compilation
 
 from .objectives import Objective
-from .parameterizations import FlatRegions, ImageSpec, Parameterization
+from .parameterizations.base import ImageSpec, Parameterization
+from .parameterizations.pixels import FlatRegions
 from .recipes import Recipe, Stage
 from .result import DIVERGED, STOPPED, images_of
-from .solvers.first_order import Solver
+from .solvers.base import Solver
 from .views import centre_crop, view, with_contrast
 
 
@@ -102,9 +103,12 @@ def descend(
     """
     run = _Run(phi, objective, recipe, size, seeds, like, start, flat, snapshots)
     clock = time.perf_counter()
-    with compilation() as compiled:
-        status, interrupted = _followed(run, recipe, measure, progress)
-        seconds = time.perf_counter() - clock - compiled.seconds
+    try:
+        with compilation() as compiled:
+            status, interrupted = _followed(run, recipe, measure, progress)
+            seconds = time.perf_counter() - clock - compiled.seconds
+    finally:
+        run.solver.end()
     x = run.shown()
     return Outcome(x, run.stacked_history(), status, run.evaluations, seconds, interrupted, run.film(x))
 
@@ -140,7 +144,7 @@ class _Run:
     def __init__(self, phi: Representation, objective: Objective, recipe: Recipe, size: tuple[int, int],
                  seeds: Sequence[int], like: Tensor, start: Tensor | None, flat: Tensor | None, snapshots: int):
         self.phi, self.objective, self.recipe, self.size = phi, objective, recipe, size
-        self.parameterization = _parameterization(phi, recipe, size, like)
+        self.parameterization = parameterization_of(phi, recipe, size, like)
         self.flatten = (lambda x: x) if flat is None or not bool(flat.any()) else FlatRegions(flat)
         self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         self.solver = self.begin(recipe.solver, self.parameterization.start(seeds) if start is None else
@@ -154,7 +158,7 @@ class _Run:
 
     def begin(self, make: Callable[[], Solver], z: Tensor) -> Solver:
         solver = make()
-        solver.begin(z, self.parameterization.project if self.parameterization.bounded else None)
+        solver.begin(z, self.parameterization.constraint)
         return solver
 
     def enter(self, stage: Stage) -> None:
@@ -163,7 +167,8 @@ class _Run:
             self.staged = staged(self.phi, self.objective, stage, self.recipe.data_weight)
             self.priors = tuple(prior.guided(stage.guidance) for prior in self.recipe.priors)
         if stage.solver is not None:
-            self.solver = self.begin(stage.solver, self.solver.best)
+            last, self.solver = self.solver, self.begin(stage.solver, self.solver.best)
+            last.end()
         self.solver.next_stage(stage.rate, changed and self.evaluations > 0)
         self.stage = stage
 
@@ -256,13 +261,13 @@ class _Slope(torch.autograd.Function):
         return ctx.slope, None
 
 
-def _parameterization(phi: Representation, recipe: Recipe, size: tuple[int, int], like: Tensor) -> Parameterization:
+def parameterization_of(phi: Representation, recipe: Recipe, size: tuple[int, int], like: Tensor) -> Parameterization:
     """The recipe's parameterization, after a check that all of its solvers can keep its bound."""
     centre = torch.tensor(phi.centre, dtype=like.dtype, device=like.device).expand(phi.in_channels[0])
     extra = recipe.extra_pixels
     made = recipe.parameterization(ImageSpec(size[0] + extra, size[1] + extra, centre.view(-1, 1, 1)))
     for solver in (make() for make in recipe.solvers):
-        if made.bounded and not solver.projects:
+        if not solver.keeps(made.constraint):
             raise ValueError(f"the recipe {recipe.name!r} combines {type(solver).__name__}, which cannot keep a bound, "
                              f"with {type(made).__name__} that has one: give Pixels(bound=None), or another solver")
     return made

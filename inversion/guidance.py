@@ -13,12 +13,12 @@ from unfeature.features.base import Representation
 
 from .decoder import CONTRAST, DecoderModel, pretrained
 from .near import Near
-from .parameterizations import Fourier, ImageSpec
+from .parameterizations.base import ImageSpec
+from .parameterizations.fourier import Fourier
 from .recipes import Recipe
 from .result import Result, images_of
 from .uncertainty import uncertainty_of
 
-START_NOISE = 0.06
 LEAST_CONTRAST = 0.01
 
 
@@ -73,25 +73,33 @@ class Guide:
         uncertainties = result.uncertainties if self.std is None else images_of(self.std)
         return replace(result, guess=images_of(self.images), uncertainties=uncertainties)
 
-    def recipe(self, recipe: Recipe) -> Recipe:
-        """The recipe with a `Near` prior, if it takes one."""
+    def recipe(self, phi: Representation, recipe: Recipe) -> Recipe:
+        """The recipe with a `Near` prior, if it takes one, to the images at the contrast of the start."""
         if recipe.near is None:
             return recipe
-        curve = list(zip(self.model.frequencies.tolist(), self.model.spectrum.tolist(), strict=True))
-        weight, cutoff = recipe.near
-        return replace(recipe, priors=(*recipe.priors, Near(self.images, weight, curve, cutoff)))
+        share = recipe.guided_start[0] / CONTRAST if phi.contrast_invariant else 1.0
+        powers = (share**2 * self.model.spectrum).tolist()
+        curve = list(zip(self.model.frequencies.tolist(), powers, strict=True))
+        centre, (weight, cutoff) = self._centre(phi), recipe.near
+        held = Near(centre + share * (self.images - centre), weight, curve, cutoff)
+        return replace(recipe, priors=(*recipe.priors, held))
 
-    def start(self, phi: Representation, seeds: Sequence[int]) -> Tensor:
-        """Images to start from: the predictions, with a photograph's contrast if Φ is blind to it, and some noise."""
-        centre = torch.tensor(phi.centre).to(self.images).view(-1, 1, 1).expand(self.images.shape[1], 1, 1)
-        contrasted = self.images - centre
+    def start(self, phi: Representation, recipe: Recipe, seeds: Sequence[int]) -> Tensor:
+        """Images to start from: the predictions, with the recipe's contrast if Φ is blind to it, and some noise."""
+        contrast, noise = recipe.guided_start
+        centre = self._centre(phi)
+        deviation = self.images - centre
         if phi.contrast_invariant:
-            own = contrasted.square().mean((1, 2, 3), keepdim=True).sqrt()
-            contrasted = contrasted * (CONTRAST / own.clamp_min(LEAST_CONTRAST))
-        return with_noise(contrasted, centre, seeds)
+            own = deviation.square().mean((1, 2, 3), keepdim=True).sqrt()
+            deviation = deviation * (contrast / own.clamp_min(LEAST_CONTRAST))
+        return with_noise(deviation, centre, noise, seeds)
+
+    def _centre(self, phi: Representation) -> Tensor:
+        """The descriptor's centre, (C, 1, 1)."""
+        return torch.tensor(phi.centre).to(self.images).view(-1, 1, 1).expand(self.images.shape[1], 1, 1)
 
 
-def with_noise(deviation: Tensor, centre: Tensor, seeds: Sequence[int]) -> Tensor:
+def with_noise(deviation: Tensor, centre: Tensor, noise: float, seeds: Sequence[int]) -> Tensor:
     """The centre, a deviation (N, C, H, W) or (1, C, H, W), and noise of each seed: images to start from."""
-    fourier = Fourier(ImageSpec(deviation.shape[2], deviation.shape[3], centre), init_std=START_NOISE)
+    fourier = Fourier(ImageSpec(deviation.shape[2], deviation.shape[3], centre), init_std=noise)
     return deviation + fourier.render(fourier.start(seeds))

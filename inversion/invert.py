@@ -84,6 +84,14 @@ def invert(
     -----
     Source: Mahendran & Vedaldi 2016. A keyboard interrupt returns the best image so far; images of later chunks stay
     where they start.
+
+    Examples
+    --------
+    >>> import unfeature as uf
+    >>> phi = uf.HOG(cell_size=8)
+    >>> photograph = uf.resize_longer(uf.to_grey(uf.bundled("camera")), 48)
+    >>> uf.invert(phi, phi(photograph), preset="fast", steps=10)
+    <Result: 1 image of 48 × 48 pixels, relative error ...>
     """
     target = as_codes(code) if isinstance(code, Tensor) else as_codes(code).to(phi.device)
     seeds = seeds_for(seed, starts, len(target))
@@ -95,7 +103,7 @@ def invert(
     guide = None
     if mask is None and (model := guide_for(phi, recipe, start)) is not None:
         guide = Guide.of(phi, codes, size, model)
-        recipe, start = guide.recipe(recipe), guide.start(phi, seeds)
+        start, recipe = guide.start(phi, recipe, seeds), guide.recipe(phi, recipe)
     outcome = search(phi, Euclidean(codes, _as_mask(mask, target, starts)), recipe, size, seeds, codes, codes=codes,
                      start=image_of(start), memory=memory, progress=progress, snapshots=snapshots)
     result = result_of(phi, recipe, outcome, seed, starts, codes, **({} if guide is None else guide.facts))

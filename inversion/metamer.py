@@ -23,6 +23,7 @@ from .result import Result
 from .search import in_channels_of, result_of, search, seeds_for
 
 LEAST_POWER = 1e-6
+START_NOISE = 0.06
 BLUR = 8.0  # pixels, at which the likeness is measured
 
 
@@ -80,7 +81,7 @@ def metamer(
     codes = target.repeat_interleave(starts, 0)
     centre = torch.tensor(phi.centre).to(wanted).view(-1, 1, 1).expand(wanted.shape[1], 1, 1)
     outcome = search(phi, Euclidean(codes), recipe, size, seeds, codes, codes=codes,
-                     start=with_noise(wanted - centre, centre, seeds), memory=memory, progress=progress)
+                     start=with_noise(wanted - centre, centre, START_NOISE, seeds), memory=memory, progress=progress)
     likeness = [_likeness(x, wanted) for x in outcome.x.split(1)]
     return result_of(phi, recipe, outcome, seed, starts, codes, likeness=likeness)
 

@@ -16,7 +16,7 @@ from unfeature.features.base import image_to_tensor
 from unfeature.features.device_constants import cached_on_device
 from unfeature.io.images import AnyImage, image_of
 
-from .priors import Prior
+from .priors.base import Prior
 
 Curve = tuple[tuple[float, float], ...]
 

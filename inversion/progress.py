@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,8 +18,9 @@ def reporting(progress: Report | bool | None) -> Iterator[Report | None]:
     if progress is not True:
         yield progress or None
         return
-    from tqdm.auto import tqdm
-
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a notebook without ipywidgets has a bar of text
+        from tqdm.auto import tqdm
     with tqdm(unit="step", dynamic_ncols=True) as bar, noted(bar):
         yield lambda state: advance(bar, state)
 

@@ -14,17 +14,24 @@ from unfeature.features.base import Representation
 from unfeature.features.checks import check_count
 
 from . import PRESETS
-from .parameterizations import Colours, Fourier, ImageSpec, Parameterization, Pixels
-from .priors import TYPICAL_COLOUR, BoundedRange, Prior, TotalVariation
+from .parameterizations.base import ImageSpec, Parameterization
+from .parameterizations.deep_prior import DeepPrior
+from .parameterizations.fourier import Colours, Fourier
+from .parameterizations.maco import MACO
+from .parameterizations.pixels import Pixels
+from .priors.base import TYPICAL_COLOUR, Prior
+from .priors.bounded_range import BoundedRange
+from .priors.small_pixels import SmallContribution, SmallNorm
+from .priors.variation import TotalVariation
 from .schedules import Descent2015, Schedule, Softness, schedule_for
-from .solvers.first_order import AdaGrad, Adam, Momentum, Solver
+from .solvers.base import Solver
+from .solvers.first_order import AdaGrad, Adam, Momentum
 from .solvers.lbfgs import LBFGS
-from .views import Transform, random_shifts, robustness
+from .views import Blur, Transform, random_shifts, robustness
 
 DEEP = 48  # receptive field, in pixels, from which on a network's layer is inverted as a deep one
 SIGMA = 27098.1 / 255  # norm of a typical photograph, Mahendran & Vedaldi 2015
 LARGEST_WEIGHT = 1e20
-MAXIMIZATION_WEIGHT = 2.0
 CARICATURE_WEIGHT = 30.0
 QUICK_NEAR = (4.0, 0.2, 0.05)  # of `fast`; see `Schedule.near`
 PRIORS = (BoundedRange(), TotalVariation())
@@ -87,6 +94,8 @@ class Recipe:
     near : tuple of float, optional
         Weight and cutoff of the `Near` prior that holds the image near that of a decoder, if one ships for the
         descriptor; None for searches that no decoder guides.
+    guided_start : tuple of float
+        As `Schedule.guided_start`.
     """
 
     name: str
@@ -98,6 +107,7 @@ class Recipe:
     flat_regions: bool = False
     contrast: float | None = None
     near: tuple[float, float] | None = None
+    guided_start: tuple[float, float] = Schedule.guided_start
 
     def __post_init__(self) -> None:
         if not 0 <= self.data_weight <= LARGEST_WEIGHT:
@@ -186,6 +196,20 @@ def fast(phi: Representation) -> Recipe:
                       QUICK_NEAR)
 
 
+def deep_prior(phi: Representation) -> Recipe:
+    """The deep image prior of Ulyanov et al. 2018, without other priors: Adam on the weights of an untrained network.
+
+    Surrogates of descriptors are sharpened as in `best`, in four times as many evaluations, of lower rate in the end.
+    """
+    schedule = schedule_for(phi)
+    softness = schedule.softness if schedule.jitter is None else ((300, 0.0),)
+    recipe = _sharpened("deep-prior", phi, schedule, softness, 0.0, DeepPrior, partial(Adam, step=0.02), None)
+    rates = np.geomspace(1, 0.15, len(recipe.stages)).tolist()
+    stages = tuple(replace(stage, steps=4 * stage.steps, rate=rate)
+                   for stage, rate in zip(recipe.stages, rates, strict=True))
+    return replace(recipe, priors=(), stages=stages, flat_regions=False)
+
+
 def _sharpened(name: str, phi: Representation, schedule: Schedule, softness: Softness, tv_weight: float,
                parameterization: MakeParameterization, solver: MakeSolver,
                near: tuple[float, float, float] | None) -> Recipe:
@@ -197,7 +221,7 @@ def _sharpened(name: str, phi: Representation, schedule: Schedule, softness: Sof
                    for (steps, value), guidance in zip(softness, fading, strict=True))
     priors = (BoundedRange(), TotalVariation(weight=tv_weight))
     return Recipe(name, parameterization, solver, priors, stages, schedule.data_weight, flat_regions=True, contrast=0.2,
-                  near=near and near[:2])
+                  near=near and near[:2], guided_start=schedule.guided_start)
 
 
 def _network(name: str, phi: Representation, schedule: Schedule, steps: tuple[int, int, int, int, int],
@@ -220,8 +244,12 @@ def _network(name: str, phi: Representation, schedule: Schedule, steps: tuple[in
 
 
 def maximization_ijcv2016(phi: Representation) -> Recipe:
-    """Activation maximisation as in Mahendran & Vedaldi 2016: AdaGrad on pixels, 300 steps with jitter."""
-    return replace(ijcv2016(phi), stages=ijcv2016(phi).stages[:1])
+    """Activation maximisation as in Mahendran & Vedaldi 2016: AdaGrad on pixels, 300 steps with jitter.
+
+    The C of their experiments on networks is 1.
+    """
+    recipe = replace(ijcv2016(phi), stages=ijcv2016(phi).stages[:1])
+    return recipe if schedule_for(phi).jitter is None else replace(recipe, data_weight=1.0)
 
 
 def maximization(phi: Representation) -> Recipe:
@@ -235,7 +263,30 @@ def maximization(phi: Representation) -> Recipe:
     transforms = robustness(max(schedule.jitter, 4))
     stages = (Stage(200, transforms=transforms), Stage(56, rate=0.3, transforms=transforms))
     colours, adam = partial(Colours, init_std=0.02), partial(Adam, step=0.03)
-    return Recipe("best", colours, adam, PRIORS, stages, MAXIMIZATION_WEIGHT)
+    return Recipe("best", colours, adam, PRIORS, stages, schedule.response_weight)
+
+
+def maximization_maco(phi: Representation) -> Recipe:
+    """Activation maximisation as in Fel et al. 2023: phases alone, without priors.
+
+    The views are those of `best`, as the published crops leave the border of the image to chance.
+    """
+    recipe = maximization(phi)
+    return replace(recipe, name="maco", parameterization=MACO, solver=partial(Adam, step=0.3), priors=(),
+                   data_weight=1.0)
+
+
+def maximization_yosinski2015(phi: Representation) -> Recipe:
+    """Activation maximisation with the regularisers of Yosinski et al. 2015: decay, blur, two kinds of clipping.
+
+    They change the image after each step of plain ascent; here decay and clipping are priors, blur is a view, and the
+    steps are those of Mahendran & Vedaldi 2016.
+    """
+    recipe = maximization_ijcv2016(phi)
+    priors = (SmallContribution(share=0.5), SmallNorm(share=0.5), BoundedRange(alpha=2.0))
+    blurred = tuple(replace(stage, transforms=(Blur(0.5, 1.5), *stage.transforms)) for stage in recipe.stages)
+    return replace(recipe, name="yosinski2015", priors=priors, stages=blurred,
+                   data_weight=schedule_for(phi).response_weight / 20)
 
 
 def _caricature(maximization: Callable[[Representation], Recipe], phi: Representation) -> Recipe:
@@ -263,8 +314,9 @@ def gatys2015(phi: Representation) -> Recipe:
 Preset = Callable[[Representation], Recipe]
 Presets = Mapping[str, Preset]
 
-MAXIMIZATION_PRESETS: Presets = {"best": maximization, "ijcv2016": maximization_ijcv2016}
-CARICATURE_PRESETS: Presets = {name: partial(_caricature, make) for name, make in MAXIMIZATION_PRESETS.items()}
+MAXIMIZATION_PRESETS: Presets = {"best": maximization, "ijcv2016": maximization_ijcv2016,
+                                 "yosinski2015": maximization_yosinski2015, "maco": maximization_maco}
+CARICATURE_PRESETS: Presets = {name: partial(_caricature, MAXIMIZATION_PRESETS[name]) for name in ("best", "ijcv2016")}
 METAMER_PRESETS: Presets = {"best": partial(_metamer, best), "fast": partial(_metamer, fast)}
 TEXTURE_PRESETS: Presets = {"best": texture, "gatys2015": gatys2015}
 
@@ -286,6 +338,20 @@ def with_steps(recipe: Recipe, steps: int) -> Recipe:
     counts = np.diff(ends, prepend=0).tolist()
     stages = tuple(replace(stage, steps=count) for stage, count in zip(recipe.stages, counts, strict=True) if count)
     return replace(recipe, stages=stages)
+
+
+def with_parts(recipe: Recipe, parameterization: MakeParameterization | None = None, solver: MakeSolver | None = None,
+               priors: tuple[Prior, ...] | None = None) -> Recipe:
+    """A recipe with another parameterization, another solver in all stages, or other priors; None keeps its own.
+
+    No decoder guides the search where the parameterization cannot draw its image.
+    """
+    if solver is not None:
+        recipe = replace(recipe, solver=solver, stages=tuple(replace(stage, solver=None) for stage in recipe.stages))
+    if parameterization is not None:
+        drawn = getattr(getattr(parameterization, "func", parameterization), "draws_any", True)
+        recipe = replace(recipe, parameterization=parameterization, near=recipe.near if drawn else None)
+    return recipe if priors is None else replace(recipe, priors=priors)
 
 
 def without_steps(recipe: Recipe) -> Recipe:

@@ -51,6 +51,8 @@ class Schedule:
         Standard deviation of the Fourier coefficients of the noise that `best` starts from.
     data_weight : float
         C of the papers, the weight of the code's relative error against the priors.
+    response_weight : float
+        C of `best` when it maximises a response of a network.
     jitter : int, optional
         T, for networks: the published settings show Φ windows at T × T random offsets. None for other codes.
     cvpr2015 : Descent2015
@@ -58,6 +60,9 @@ class Schedule:
     near : tuple of float, optional
         Where a decoder guides `best`: weight and cutoff of the `Near` prior, and the share of the weight that is left
         in the last stage. None where a decoder would lose more than it brings.
+    guided_start : tuple of float
+        Standard deviations of the decoder's image that `best` and `fast` start from, if the descriptor is blind to
+        contrast, and of the noise added to it. From little contrast, edges form in fewer steps.
     """
 
     softness: Softness = ((60, 0.5), (60, 0.2), (60, 0.1), (60, 0.05), (60, 0.025))
@@ -65,9 +70,11 @@ class Schedule:
     tv_weight: float = 1.0
     init_std: float = 0.3
     data_weight: float = 100.0
+    response_weight: float = 2.0
     jitter: int | None = None
     cvpr2015: Descent2015 = DESCRIPTORS_2015
     near: tuple[float, float, float] | None = (7.0, 0.2, 0.05)
+    guided_start: tuple[float, float] = (0.2, 0.06)
 
 
 @singledispatch
@@ -86,6 +93,8 @@ def schedule_for(phi: Representation) -> Schedule:
     return next((SCHEDULES[name](phi) for name in names if name in SCHEDULES), Schedule())
 
 
+HARD_HOG = Schedule(near=(34.0, 0.5, 0.03), guided_start=(0.12, 0.03))
+BILINEAR_HOG = Schedule(tv_weight=0.5, near=(25.0, 0.5, 0.02), guided_start=(0.1, 0.02))
 WORDS = Schedule(
     softness=((60, 0.5), (100, 0.35), (100, 0.25), (100, 0.18), (80, 0.12), (60, 0.08), (60, 0.0)),
     quick_softness=((30, 0.5), (30, 0.3), (30, 0.15), (10, 0.08)), init_std=0.01, data_weight=1e4)
@@ -94,6 +103,10 @@ SOFT_BOVW = replace(WORDS, softness=((60, 0.5), (80, 0.25), (100, 0.1), (60, 0.0
 FISHER = replace(
     WORDS, quick_softness=((30, 1.0), (30, 0.5), (30, 0.25), (30, 0.1)),
     softness=((50, 1.0), (60, 0.7), (80, 0.5), (80, 0.35), (80, 0.25), (80, 0.15), (80, 0.1), (80, 0.05), (40, 0.02)))
+STATISTICS = Schedule(softness=((150, 0.0),), quick_softness=((80, 0.0),), tv_weight=0.1, init_std=0.1, data_weight=1e4,
+                      near=None)
+SCSPM = replace(WORDS, softness=((60, 0.5), (60, 0.25), (60, 0.12), (60, 0.06)),
+                quick_softness=((40, 0.5), (30, 0.25), (30, 0.12)), init_std=0.02)
 LBP = Schedule(
     softness=((40, 0.2), (60, 0.1), (60, 0.05), (80, 0.025), (100, 0.0125), (100, 0.006), (60, 0.003)),
     quick_softness=((20, 0.2), (20, 0.05), (20, 0.0125)))
@@ -110,21 +123,28 @@ def _network(phi: Representation) -> Schedule:
 
 
 def _cnn(phi: Representation) -> Schedule:
-    """C by the share of the network's image that a position sees: 300 below half, 100 below the whole, 20 beyond.
+    """C by the share of the network's image that a position sees.
 
-    Mahendran & Vedaldi 2016 sweep 1, 20, 100 and 300, and show shallow layers with 300 and deep ones with less.
+    Inversions take 300 below half, 100 below the whole, 20 beyond: Mahendran & Vedaldi 2016 sweep 1, 20, 100 and 300,
+    and show shallow layers with 300 and deep ones with less. Responses take 100 below three tenths, 300 below the
+    whole: many channels of middle layers respond weakly, and come out grey with less. Beyond, where classes are vivid,
+    they take 2.
     """
     share = phi.receptive_field / max(phi.input_size or UNKNOWN_INPUT_SIZE)
-    return replace(_network(phi), data_weight=300.0 if share < 0.5 else 100.0 if share < 1 else 20.0)
+    return replace(_network(phi), data_weight=300.0 if share < 0.5 else 100.0 if share < 1 else 20.0,
+                   response_weight=100.0 if share < 0.3 else 300.0 if share < 1 else 2.0)
 
 
 SCHEDULES: dict[str, Callable[[Any], Schedule]] = {
-    "HOG": lambda phi: Schedule(tv_weight=0.5 if phi.bilinear else 1.0, near=(25.0, 0.5, 0.1)),
-    "DSIFT": lambda phi: Schedule(init_std=0.03, near=None),
+    "HOG": lambda phi: BILINEAR_HOG if phi.bilinear else HARD_HOG,
+    "DSIFT": lambda phi: Schedule(init_std=0.03, near=(4.0, 0.2, 0.005), guided_start=(0.03, 0.003)),
     "LBP": lambda phi: LBP,
+    "FilterBank": lambda phi: STATISTICS if phi.bins else Schedule(),
+    "PortillaSimoncelli": lambda phi: STATISTICS,
     "WordCode": lambda phi: WORDS,
     "BoVW": lambda phi: HARD_BOVW if phi.assignment in ("hard", "straight-through") else SOFT_BOVW,
     "Fisher": lambda phi: FISHER,
+    "ScSPM": lambda phi: SCSPM,
     "NetworkCode": _network,
     "CNN": _cnn,
 }

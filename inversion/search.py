@@ -20,15 +20,15 @@ from unfeature.features.checks import check_count, check_seed
 from unfeature.io.images import AnyImage, image_of, with_channels
 from unfeature.io.memory import bytes_of
 
-from .engine import Film, Outcome, Report, descend
+from .engine import Film, Outcome, Report, descend, parameterization_of
 from .measures import relative_errors
 from .objectives import Objective, squared_norm
 from .progress import reporting
 from .recipes import Recipe, without_steps
 from .result import Result, images_of, now
+from .views import centre_crop
 
-VECTORS = 8  # of coordinates that a run holds beside the history of L-BFGS
-COORDINATES = 1.5  # a pixel, at most: Fourier coefficients have a margin
+VECTORS = 8  # of coordinates that a run holds beside those that its solver keeps
 
 
 def seeds_for(seed: int, starts: int, count: int = 1) -> list[int]:
@@ -90,7 +90,7 @@ def images_at_once(phi: Representation, recipe: Recipe, size: tuple[int, int], l
 def bytes_per_image(phi: Representation, recipe: Recipe, size: tuple[int, int], like: Tensor) -> int:
     """Memory of one image during the search: twice what its gradient keeps, and the solvers' vectors.
 
-    What the descriptor keeps is counted on a grey image; its surrogates are assumed to keep as much.
+    What the descriptor keeps is counted on a random image; its surrogates are assumed to keep as much.
     """
     kept: dict[int, int] = {}
 
@@ -99,14 +99,14 @@ def bytes_per_image(phi: Representation, recipe: Recipe, size: tuple[int, int], 
         kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    x = like.new_full((1, phi.in_channels[0], *size), 0.5).requires_grad_()
+    parameterization = parameterization_of(phi, recipe, size, like)
+    z = parameterization.start([0]).requires_grad_()
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        phi(x)
+        phi(centre_crop(parameterization.render(z), size))
     for weight in phi.buffers():
         kept.pop(weight.untyped_storage().data_ptr(), None)
-    history = max(getattr(make(), "history", 0) for make in recipe.solvers)
-    coordinates = COORDINATES * x.numel() * x.element_size()
-    return 2 * sum(kept.values()) + round((VECTORS + 2 * history) * coordinates)
+    vectors = VECTORS + max(make().vectors for make in recipe.solvers)
+    return 2 * sum(kept.values()) + vectors * z.numel() * z.element_size()
 
 
 def side_by_side(outcomes: Sequence[Outcome]) -> Outcome:
@@ -182,7 +182,7 @@ def result_of(phi: Representation, recipe: Recipe, outcome: Outcome, seed: int, 
     provenance = {
         "method": recipe.name, "descriptor": phi.to_config(), "recipe": recipe.describe(), "seed": int(seed),
         "evaluations": outcome.evaluations, "seconds": round(outcome.seconds, 3), "date": now(),
-        "versions": dict(_versions()),
+        "versions": dict(versions()),
         **facts}
     measured = facts.get("responses", 0) if codes is None else errors
     if not (bool(torch.isfinite(outcome.x).all()) and np.isfinite(measured).all()):
@@ -205,7 +205,8 @@ def _std_of_starts(images: NDArray[np.float32], starts: int) -> NDArray[np.float
 
 
 @cache
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """The versions of Python and of the packages that decide a result."""
     return {"python": platform.python_version(), **{p: version(p) for p in ("unfeature", "torch", "numpy")}}
 
 

@@ -97,6 +97,23 @@ class Rotate(Transform):
         return _resampled(x, [(math.cos(math.radians(a)), math.sin(math.radians(a))) for a in angles])
 
 
+@dataclass(frozen=True)
+class Blur(Transform):
+    """Blurred by a Gaussian whose standard deviation, in pixels, is drawn between two (Yosinski et al. 2015)."""
+
+    least: float
+    most: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.least <= self.most:
+            raise ValueError(f"standard deviations are not negative, the least first, got {self.least} and {self.most}")
+
+    def __call__(self, x: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+        """The blurred images, whose border pixels are repeated."""
+        stds = _uniform(self.least, self.most, generators)
+        return torch.cat([_blurred(image, std) for image, std in zip(x.split(1), stds, strict=True)])
+
+
 def random_shifts(extent: int) -> tuple[Transform, ...]:
     """Random offsets on a square of extent × extent, the papers' jitter; none for an extent of 1."""
     return (Jitter(extent - 1),) if extent > 1 else ()
@@ -139,6 +156,18 @@ def _resampled(x: Tensor, rotations: Sequence[tuple[float, float]]) -> Tensor:
     rows = [[[a, -b * aspect, 0.0], [b / aspect, a, 0.0]] for a, b in rotations]
     grid = nn.functional.affine_grid(torch.tensor(rows).to(x), list(x.shape), align_corners=False)
     return nn.functional.grid_sample(x, grid, "bilinear", "reflection", align_corners=False)
+
+
+def _blurred(x: Tensor, std: float) -> Tensor:
+    """Images (N, C, H, W), convolved with a Gaussian along both axes."""
+    radius = math.ceil(3 * std)
+    if radius == 0:
+        return x
+    places = torch.arange(-radius, radius + 1).to(x)
+    kernel = torch.softmax(-0.5 * (places / std) ** 2, 0)
+    planes = nn.functional.pad(x, (radius,) * 4, "replicate").flatten(0, 1)[:, None]
+    down = nn.functional.conv2d(planes, kernel.view(1, 1, -1, 1))
+    return nn.functional.conv2d(down, kernel.view(1, 1, 1, -1)).view(x.shape)
 
 
 def with_contrast(x: Tensor, std: float) -> Tensor:

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from unfeature.cli.commands import cli
 from unfeature.cli.feature_command import FeatureCommand
-from unfeature.cli.options import SHARED, File, Name, Parsed
-from unfeature.cli.signatures import options_of
+from unfeature.cli.options import SHARED
 from unfeature.features import DESCRIPTORS
+from unfeature.parameters.kinds import File, Name, Parsed
+from unfeature.parameters.signatures import options_of
 
 LEFT_OUT = {"scheduler", "help"}  # a scheduler that does not answer is waited for
 NONSENSE = ["", "x", "-1", "1.5", "nan", "inf", "1e300", "-1e300", "9" * 30, "9" * 5000, "1000001", "0x10", "é", ",",
@@ -57,9 +58,10 @@ def calls(draw: Any, names: tuple[str, ...]) -> list[str]:
 
 
 def _commands() -> list[tuple[tuple[str, ...], click.Command]]:
+    """All commands but the app, which serves until it is told to end."""
     context = click.Context(cli)
     found: list[tuple[tuple[str, ...], click.Command]] = []
-    for name in cli.list_commands(context):
+    for name in sorted({*cli.list_commands(context)} - {"app"}):
         command = cli.get_command(context, name)
         if isinstance(command, click.Group):
             found += [((name, inner), command.get_command(context, inner)) for inner in command.list_commands(context)]
@@ -85,6 +87,9 @@ def _sensible(path: tuple[str, ...]) -> list[str]:
             "metamer": [picture, "--like", "photographs/coffee.png", "--size", "32", "--steps", "1", "-o", out],
             "adversarial": [picture, "--feature", "hog", "--size", "32", "--target", "photographs/coffee.png",
                             "--bound", "0.1", "--steps", "1", "-o", out],
+            "fooling": ["--feature", "hog", "--label", "1", "--size", "32", "--bound", "0.1", "--steps", "1",
+                        "-o", out],
+            "saliency": [picture, "--feature", "hog", "--size", "32", "-o", out],
             "invert": [picture, "--size", "32", "--steps", "1", "-o", out]}[path[0]]
 
 

@@ -21,15 +21,22 @@ from unfeature.features.gradients.phow import PHOW
 from unfeature.features.networks.cnn import CNN, Layers
 from unfeature.features.patterns.brief import BRIEF
 from unfeature.features.patterns.lbp import LBP
+from unfeature.features.textures.filter_bank import FilterBank
 from unfeature.features.words.bovw import BoVW
 from unfeature.features.words.fisher import Fisher
+from unfeature.features.words.scspm import ScSPM
 from unfeature.features.words.super_vector import SuperVector
 from unfeature.features.words.vlad import VLAD
 from unfeature.features.words.vocabulary import Mixture, Vocabulary
 from unfeature.inversion.near import Near
-from unfeature.inversion.priors import BoundedRange, HyperLaplacian, Prior, TotalVariation
-from unfeature.inversion.solvers.first_order import AdaGrad, Adam, Momentum, Solver
+from unfeature.inversion.priors.base import Prior
+from unfeature.inversion.priors.bounded_range import BoundedRange
+from unfeature.inversion.priors.small_pixels import SmallContribution, SmallNorm
+from unfeature.inversion.priors.variation import HyperLaplacian, TotalVariation
+from unfeature.inversion.solvers.base import Solver
+from unfeature.inversion.solvers.first_order import AdaDelta, AdaGrad, Adam, Momentum
 from unfeature.inversion.solvers.lbfgs import LBFGS
+from unfeature.inversion.solvers.lbfgsb import LBFGSB
 
 PATCHES = BRIEF(bits=6, patch_size=8, step=3, softness=1.0)
 GENERATOR = np.random.default_rng(0)
@@ -62,11 +69,14 @@ REPRESENTATIONS: dict[str, Callable[[], Representation]] = {
     "bovw-hard": lambda: BoVW(WORDS),
     "bovw-soft": lambda: BoVW(WORDS, "soft", neighbours=3, levels=(1, (3, 1)), normalisation="power"),
     "bovw-llc": lambda: BoVW(WORDS, "llc", pooling="max", normalisation="l2"),
+    "scspm": lambda: ScSPM(WORDS, levels=(1, 2)),
     "vlad": lambda: VLAD(WORDS, normalise_components=True),
     "super-vector": lambda: SuperVector(WORDS),
     "fisher": lambda: Fisher(MIXTURE),
     "lbp": lambda: LBP(cell_size=4),
     "lbp-turned": lambda: LBP(points=4, cell_size=4, rotation_invariant=False),
+    "filter-bank-responses": lambda: FilterBank("schmid", bins=0),
+    "filter-bank-mr8": lambda: FilterBank("mr8", bins=5),
     "brief": lambda: BRIEF(bits=32, patch_size=12, step=4),
 }
 
@@ -80,6 +90,8 @@ PRIORS: dict[str, Callable[[], Prior]] = {
     "variation-1.5": partial(TotalVariation, beta=1.5),
     "variation-3": partial(TotalVariation, beta=3.0),
     "hyper-laplacian": HyperLaplacian,
+    "small-norm": SmallNorm,
+    "small-contribution": partial(SmallContribution, share=0.6),
     "near": partial(Near, torch.full((1, 1, 1, 1), 0.4), spectrum=((0.05, 3.0), (0.3, 0.2)), cutoff=0.4),
 }
 
@@ -87,5 +99,7 @@ SOLVERS: dict[str, Callable[[], Solver]] = {
     "momentum": partial(Momentum, step=3e-5),
     "adagrad": partial(AdaGrad, step=0.02, damping=1.0),
     "adam": partial(Adam, step=0.05),
+    "adadelta": partial(AdaDelta, damping=1e-4),
     "lbfgs": partial(LBFGS, history=8),
+    "lbfgsb": partial(LBFGSB, history=8),
 }

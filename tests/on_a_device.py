@@ -27,11 +27,16 @@ from unfeature.features.patterns.brief import BRIEF
 from unfeature.inversion.caricature import caricature
 from unfeature.inversion.invert import invert
 from unfeature.inversion.maximize import maximize
-from unfeature.inversion.parameterizations import Colours, FlatRegions, Fourier, ImageSpec, Parameterization, Pixels
+from unfeature.inversion.parameterizations.base import ImageSpec, Parameterization
+from unfeature.inversion.parameterizations.deep_prior import DeepPrior
+from unfeature.inversion.parameterizations.fourier import Colours, Fourier
+from unfeature.inversion.parameterizations.maco import MACO
+from unfeature.inversion.parameterizations.pixels import BoxedPixels, FlatRegions, Pixels
 from unfeature.inversion.texture import synthesize
 
 PARAMETERIZATIONS: dict[str, Callable[[ImageSpec], Parameterization]] = {
-    "pixels": Pixels, "fourier": Fourier, "colours": Colours}
+    "pixels": Pixels, "boxed-pixels": BoxedPixels, "fourier": Fourier, "colours": Colours, "maco": MACO,
+    "deep-prior": partial(DeepPrior, channels=(4, 4))}
 PRESETS = ("cvpr2015", "ijcv2016", "best", "fast")
 STEPS, MOST_WAITS = 4, 6
 IMAGE = np.random.default_rng(0).random((40, 40, 3), dtype=np.float32)
@@ -108,7 +113,8 @@ def solver(name: str, samples: int = 2) -> None:
             value, slope = (weight * z * z).flatten(1).sum(1), 2 * weight * z
             device.waits.clear()
             kind.tell(value, slope)
-            assert device.waits.total() <= (MOST_WAITS if name == "lbfgs" else 0), dict(device.waits)
+            assert device.waits.total() <= (MOST_WAITS if name in ("lbfgs", "lbfgsb") else 0), dict(device.waits)
+        kind.end()
         points.append(kind.best)
     same(points[1], points[0], within=1e-5 if name == "lbfgs" else 0.0)
 
@@ -124,7 +130,8 @@ def parameterization(name: str) -> None:
             x = then(kind.render(z))
             (slope,) = torch.autograd.grad(x.square().sum(), z)
             never_waited()
-            images += [x, slope, kind.project(z.detach() * 9), kind.coordinates(x.detach())]
+            images += [x, slope, kind.project(z.detach() * 9)]
+            images += [kind.coordinates(x.detach())] if kind.draws_any else []
     for a, b in zip(images[len(images) // 2:], images, strict=False):
         same(a, b)
 
@@ -179,7 +186,7 @@ def checks() -> dict[str, Callable[[], None]]:
     for check, names in ((descriptor, REPRESENTATIONS), (prior, PRIORS), (solver, SOLVERS),
                          (parameterization, PARAMETERIZATIONS)):
         found |= {f"{check.__name__} {name}": partial(check, name) for name in names}
-    found["solver of five samples"] = partial(solver, "lbfgs", samples=5)
+    found |= {f"{name} of five samples": partial(solver, name, samples=5) for name in ("lbfgs", "lbfgsb")}
     found |= {f"inversion {preset}": partial(inversion, preset, HOG) for preset in PRESETS}
     found["inversion of dense SIFT"] = partial(inversion, "best", partial(DSIFT, bin_size=4))
     for run in (inversion_of_an_image, maximisation_of_a_channel, caricature_of_an_image, texture_of_an_image):

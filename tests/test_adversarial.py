@@ -12,7 +12,8 @@ from unfeature.cli import main
 from unfeature.features.gradients.hog import HOG
 from unfeature.features.networks.cnn import CNN
 from unfeature.inversion.objectives import Label, scores
-from unfeature.inversion.parameterizations import Around, ImageSpec
+from unfeature.inversion.parameterizations.base import ImageSpec
+from unfeature.inversion.parameterizations.pixels import Around
 from unfeature.io.images import bundled_path
 
 

@@ -15,12 +15,13 @@ from unfeature.baselines.base import in_half
 from unfeature.baselines.collage import Collage, poisson
 from unfeature.baselines.collection import CollectionLearner, entries
 from unfeature.baselines.keypoints import KeypointSet, SIFTKeypoints
-from unfeature.baselines.paired_dictionary import PairedDictionary, nonnegative_lasso
+from unfeature.baselines.paired_dictionary import PairedDictionary
 from unfeature.baselines.primal_dual import _adjoint, _gradient
 from unfeature.baselines.ridge import Ridge
 from unfeature.baselines.windows import Windows, min_max_normalise, normalised
 from unfeature.features.gradients.dsift import DSIFT
 from unfeature.features.gradients.hog import HOG
+from unfeature.features.lasso import lasso
 from unfeature.io.images import list_images, read_image, resize_longer
 
 PHI = HOG(variant="dpm", cell_size=6)
@@ -37,7 +38,7 @@ def test_lasso_meets_its_optimality_conditions(seed, atoms, signals, length):
     rng = np.random.default_rng(seed)
     dictionary = normalised(rng.standard_normal((atoms, length)).astype(np.float32))
     y = normalised(rng.standard_normal((signals, length)).astype(np.float32))
-    codes = nonnegative_lasso(dictionary @ dictionary.T, y @ dictionary.T, 0.05, 1e-5)
+    codes = lasso(dictionary @ dictionary.T, y @ dictionary.T, 0.05, 1e-5)
     assert codes.min() >= 0
     assert violation(dictionary, y, codes, 0.05) < 2e-3
 
@@ -48,7 +49,7 @@ def test_lasso_agrees_with_scikit_learn():
     rng = np.random.default_rng(0)
     dictionary = normalised(rng.standard_normal((50, 40)).astype(np.float32))
     y = normalised(rng.standard_normal((3, 40)).astype(np.float32))
-    ours = nonnegative_lasso(dictionary @ dictionary.T, y @ dictionary.T, 0.1, 1e-6)
+    ours = lasso(dictionary @ dictionary.T, y @ dictionary.T, 0.1, 1e-6)
     for signal, code in zip(y, ours, strict=True):
         theirs = Lasso(alpha=0.1 / 40, positive=True, fit_intercept=False, tol=1e-8, max_iter=10**5)
         assert np.allclose(theirs.fit(dictionary.T.astype(float), signal.astype(float)).coef_, code, atol=1e-3)
@@ -59,18 +60,17 @@ def test_lasso_with_repulsion_is_the_lasso_with_more_rows():
     dictionary = normalised(rng.standard_normal((20, 30)).astype(np.float32))
     y = normalised(rng.standard_normal((2, 30)).astype(np.float32))
     q = rng.uniform(0, 1, (2, 2, 20)).astype(np.float32)
-    found = nonnegative_lasso(dictionary @ dictionary.T, y @ dictionary.T, 0.02, 1e-6, q)
+    found = lasso(dictionary @ dictionary.T, y @ dictionary.T, 0.02, 1e-6, q)
     for i in range(2):
         gram = dictionary @ dictionary.T + q[i].T @ q[i]
-        assert np.allclose(found[i], nonnegative_lasso(gram, y[i : i + 1] @ dictionary.T, 0.02, 1e-6)[0], atol=1e-4)
+        assert np.allclose(found[i], lasso(gram, y[i : i + 1] @ dictionary.T, 0.02, 1e-6)[0], atol=1e-4)
 
 
 def test_lasso_refuses_shapes_that_do_not_fit():
     with pytest.raises(ValueError, match="Gram matrix"):
-        nonnegative_lasso(np.eye(3, dtype=np.float32), np.zeros((2, 4), np.float32), 0.1)
+        lasso(np.eye(3, dtype=np.float32), np.zeros((2, 4), np.float32), 0.1)
     with pytest.raises(ValueError, match="repelled"):
-        nonnegative_lasso(np.eye(4, dtype=np.float32), np.zeros((2, 4), np.float32), 0.1,
-                          repelled=np.zeros((1, 1, 4), np.float32))
+        lasso(np.eye(4, dtype=np.float32), np.zeros((2, 4), np.float32), 0.1, repelled=np.zeros((1, 1, 4), np.float32))
 
 
 @pytest.mark.parametrize(("phi", "side", "origin"), [

@@ -106,9 +106,9 @@ def test_an_interrupt_ends_all_batches(phi, codes):
 
 def test_larger_images_and_longer_histories_take_more():
     phi = HOG()
-    small, large = (bytes_per_image(phi, best(phi), (side, side), torch.zeros(1)) for side in (64, 128))
+    small, large = (bytes_per_image(phi, best(phi), (side, side), torch.zeros(1)) for side in (128, 256))
     assert 3 * small < large < 5 * small
-    assert bytes_per_image(phi, ijcv2016(phi), (64, 64), torch.zeros(1)) < small
+    assert bytes_per_image(phi, ijcv2016(phi), (128, 128), torch.zeros(1)) < small
 
 
 def test_too_little_memory_is_said(phi, codes):

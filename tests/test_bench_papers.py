@@ -9,12 +9,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from scipy.io import savemat
 
+from tests.test_weights import layers_of, variables
 from unfeature import HOG, PHOW
-from unfeature.benchmarks import runner
+from unfeature.benchmarks import TABLES, runner
+from unfeature.benchmarks.tables.cvpr2015 import TvWeights
 from unfeature.benchmarks.tables.hoggles import Hoggles, window
+from unfeature.benchmarks.tasks import Row
+from unfeature.features.networks import weights
+from unfeature.features.networks.matconvnet import read_matconvnet
 from unfeature.inversion.measures import Normaliser, euclidean, relative
-from unfeature.inversion.parameterizations import ImageSpec
+from unfeature.inversion.parameterizations.base import ImageSpec
 from unfeature.inversion.recipes import cvpr2015
 from unfeature.inversion.schedules import NEIGHBOURHOODS_2015, SCHEDULES, Descent2015, Schedule, schedule_for
 from unfeature.io.images import bundled, read_image, resize_longer, to_grey, write_png
@@ -48,7 +54,8 @@ def test_the_page_of_2015(photographs, network, tmp_path):
     assert not failures and set(found) == {f"{part}-summary" for part in (
         "descriptors2015", "tv-weights", "starts2015", "neighbourhoods2015", "halves2015")}
     assert [row["published: euclidean error, %"] for row in found["descriptors2015-summary"]] == [
-        "28.10 ± 7.9", "10.67 ± 5.2", "10.89 ± 7.5"]
+        "28.10 ± 7.9", "10.67 ± 5.2", "10.89 ± 7.5", "66.20 ± 13.7"]
+    assert found["descriptors2015-summary"][-1]["method"] == "paired-dictionary"
     assert {row["λ_TV"] for row in found["tv-weights-summary"]} == {"1", "10", "100"}
     assert all(row["euclidean error, %"] != "–" for row in found["tv-weights-summary"])
     assert page.read_text().count("<img") > 3 * 3 + 6 + 4 and "squeezenet1_0" in results(page)["lead"]
@@ -80,6 +87,32 @@ def test_the_page_of_2016(photographs, network, tmp_path):
     hog = next(row for row in results(page)["rows"] if (row["feature"], row["method"]) == ("hog", "ijcv2016"))
     assert hog["scored"] != hog["error"] and 0 < hog["scored"] < 2
     assert len(found["ablations2016-summary"]) == 2 * 7 and len(found["layers2016-summary"]) == 2 * 4
+
+
+def test_the_papers_own_networks_are_read_from_matconvnet_files(photographs, tmp_path, monkeypatch):
+    layers = [{**layer, "name": "fc8"} if layer["name"] == "fc" else layer for layer in layers_of(False)]
+    savemat(tmp_path / "net.mat", variables(layers))
+    network = read_matconvnet(tmp_path / "net.mat")
+    network.name = "caffenet"
+    monkeypatch.setattr(weights, "network", lambda name: network)
+    given = {"images": photographs, "net": "caffenet", "weights": tmp_path / "net.mat", "layers": ("relu1", "conv2")}
+    cvpr2015, ijcv2016 = (TABLES.find(name)(out=tmp_path / name, steps=1, **given) for name in ("cvpr2015", "ijcv2016"))
+    assert "caffenet, one of the paper’s; its layers are inverted for 1 of" in cvpr2015.page([], []).lead
+    for study, kind in ((cvpr2015, "tv-weights"), (ijcv2016, "layers2016")):
+        values = [task.work(task).values for task in study.plan().tasks if task.kind == kind]
+        assert len(values) == 2 * 3 + 2 * (kind == "layers2016") and all(0 < row["error"] < 2 for row in values)
+    assert {row["consistent"] for row in values} <= {0.0, 1.0}
+    assert {task.settings["feature"] for task in ijcv2016.plan().tasks if "class" in task.settings} == {"fc8"}
+
+
+def test_layers_stand_side_by_side_in_the_figures(photographs, network, tmp_path):
+    study = TvWeights(images=photographs, out=tmp_path, net="squeezenet1_0", **network)
+    plan = study.plan()
+    rows, pictures = ([Row(task.key, task.settings, {"error": 0.25}, {}, {"image": tmp_path}) for task in tasks]
+                      for tasks in (plan.tasks, plan.preparations[:1]))
+    (sheet,) = study.sheets(rows, pictures)
+    assert [[caption for *_, caption in line] for line in sheet.rows] == [
+        ["astronaut", f"conv1 · λ_TV {weight} · 0.250", f"fire2 · λ_TV {weight} · 0.250"] for weight in (1, 10, 100)]
 
 
 def test_the_settings_of_2015_are_the_published_ones():

@@ -12,6 +12,7 @@ import torch
 
 from tests.tiny_networks import tiny
 from unfeature import CNN, HOG
+from unfeature.benchmarks.protocol import photograph as photograph_of
 from unfeature.benchmarks.tables import cnn, groups, regularizers, speed
 from unfeature.benchmarks.tables.cnn import Cnn
 from unfeature.benchmarks.tables.groups import Groups
@@ -19,7 +20,8 @@ from unfeature.benchmarks.tables.regularizers import Regularizers
 from unfeature.benchmarks.tables.starts import Starts
 from unfeature.benchmarks.tables.templates import Templates
 from unfeature.benchmarks.tasks import Row, Task
-from unfeature.io.images import bundled, resize_longer, write_png
+from unfeature.inversion.metamer_test import agreement
+from unfeature.io.images import bundled, resize_longer, to_grey, write_png
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +42,11 @@ def test_variants_of_the_published_recipe():
     assert bare.priors == () and bare.extra_pixels == 0
     assert [type(prior).__name__ for prior in jittered.priors] == ["BoundedRange", "TotalVariation"]
     assert "beta=1.5" in repr(jittered.priors[1]) and jittered.extra_pixels == 1
+    phi = CNN(tiny(), "fire3")
+    phi.stride = 16
+    deep, still = (regularizers.variant(phi, 1.0, jitter) for jitter in (True, False))
+    assert [len(stage.transforms) for stage in deep.stages] == [1, 0] and deep.extra_pixels == 3
+    assert not any(stage.transforms for stage in still.stages)
 
 
 def test_priors_cost_accuracy_and_a_larger_weight_gives_it_back(options):
@@ -108,8 +115,31 @@ def test_a_layer_is_inverted_and_its_label_compared(shared, tmp_path):
                 weights=shared / "data" / "networks" / "squeezenet1_0.safetensors")
     row = finished(table.plan().tasks[0])
     assert 0 < row["error"] < 1 and row["consistent"] in (0.0, 1.0) and 0 < row["naturalness"] <= 1
+    assert 0.5 < row["r2"] < 1 and 0.5 < row["spearman"] < 1
+    assert row["snr"] == pytest.approx(-20 * np.log10(row["error"]), abs=0.01)
     page = table.page([row], [])
     assert page.tables[0].rows[0][1].text == "fire2" and page.charts[0].count("<svg") == 1
+
+
+def test_metamers_are_told_by_the_null_and_by_the_label(tmp_path):
+    for name in ("camera", "astronaut"):
+        write_png(tmp_path / f"{name}.png", resize_longer(to_grey(bundled(name)), 64))
+    paths = "\n".join(map(str, sorted(tmp_path.glob("*.png"))))
+    null = finished(Task("chance", cnn.by_chance, {"feature": "hog", "side": 64}, {"images": paths}))
+    codes = [HOG(texture=False)(photograph_of(path, 64)) for path in paths.splitlines()]
+    assert null["chance_spearman"] == pytest.approx(agreement(*codes).spearman, rel=1e-4)
+    just = {name: null[f"chance_{name}"] + 1e-6 for name in ("spearman", "r2", "snr")}
+    cases = {"passes": {**just, "consistent": 1.0}, "other label": {**just, "consistent": 0.0},
+             "chance": {**just, "snr": null["chance_snr"], "consistent": 1.0}}
+    settings = {"feature": "hog", "method": "best", "data_weight": 1.0}
+    rows = [Row(name, {**settings, "image": name}, values, {}, {}) for name, values in cases.items()]
+    other = Row("other", {**settings, "feature": "fire2", "image": "x"}, cases["passes"], {}, {})
+    page = Cnn(images=tmp_path, out=tmp_path / "out").page([*rows, other], [null])
+    assert [row["metamer"] for row in page.rows] == [1.0, 0.0, 0.0, None]
+    assert [table.name for table in page.tables] == ["summary", "null", "every-image"]
+    assert page.tables[1].rows[0][0].text == "hog"
+    named = {column: cell.text for column, cell in zip(page.tables[0].columns, page.tables[0].rows[0], strict=True)}
+    assert named["metamer, %"].startswith("33 ±") and named["SNR, dB"].startswith(f"{null['chance_snr']:.1f}")
 
 
 def computed(comparison: str, photograph) -> dict[str, Any]:

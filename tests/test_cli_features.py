@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
+import click
 import numpy as np
 import pytest
 import torch
@@ -19,11 +20,12 @@ import unfeature as uf
 from unfeature.baselines import METHODS
 from unfeature.baselines.base import Baseline
 from unfeature.cli.commands import cli
-from unfeature.cli.options import values
-from unfeature.cli.signatures import SPELLING, first_sentences, option_type, options_of
+from unfeature.cli.feature_command import FeatureCommand
 from unfeature.features import DESCRIPTORS
 from unfeature.features.base import Representation
 from unfeature.io.images import bundled_path, resize_longer, write_png
+from unfeature.parameters.kinds import values
+from unfeature.parameters.signatures import SPELLING, first_sentences, option_type, options_of
 
 
 @pytest.fixture(scope="module")
@@ -154,10 +156,28 @@ def test_help_shows_the_options_of_one_feature(call):
     general, hog = call("invert", "--help")[1], call("invert", "--feature", "hog", "--help")[1]
     assert "--cell-size" not in general and all(name in general for name in DESCRIPTORS)
     assert "`unfeature invert --feature hog --help` lists hog's options" in general
-    assert len(general.splitlines()) <= 50 and max(map(len, general.splitlines())) <= 100
+    assert len(general.splitlines()) <= 50 and max(map(len, general.splitlines())) <= 120
     assert "Options of hog:" in hog and "--bilinear / --hard" in hog and "--bits" not in hog
     assert re.search(r"--cell-size INTEGER\s+Pixels along one side of a\s+cell\. \[8\]", hog)
-    assert "--layer" in call("maximize", "--help")[1]
+    assert "--preset" not in hog and "`unfeature invert --help` lists the other options." in hog
+    assert "--layer" in call("maximize", "--feature", "cnn", "--help")[1]
+
+
+def commands(group, names=()):
+    """All commands, as the words that name them."""
+    for name in group.list_commands(click.Context(group)):
+        command = group.get_command(click.Context(group), name)
+        yield (*names, name), command
+        if isinstance(command, click.Group):
+            yield from commands(command, (*names, name))
+
+
+@pytest.mark.parametrize(("names", "command"), [pytest.param(*found, id=" ".join(found[0])) for found in commands(cli)])
+def test_help_fits_on_one_screen(call, names, command):
+    features = DESCRIPTORS if isinstance(command, FeatureCommand) and len(names) == 1 else ()
+    for options in ((), *(("--feature", feature) for feature in features)):
+        status, text, _ = call(*names, *options, "--help")
+        assert status == 0 and text.count("\n") <= 50, options
 
 
 def test_help_imports_one_descriptor_only():

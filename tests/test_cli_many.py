@@ -12,6 +12,7 @@ import time
 import numba
 import numpy as np
 import pytest
+from PIL import Image
 
 import unfeature as uf
 from unfeature.cli.bench import announced
@@ -181,6 +182,15 @@ def test_a_heic_file_gets_a_sentence(call, tmp_path):
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic")
     status, _, said = call("invert", tmp_path / "a.heic", "--feature", "hog")
     assert status == 2 and "is a HEIC image, which Pillow cannot read: convert it to JPEG or PNG" in said
+
+
+def test_transparency_is_said_once(call, tree, tmp_path):
+    for i in range(2):
+        picture = Image.open(tree / "camera.png")
+        picture.putalpha(100 + i)
+        picture.save(tmp_path / f"{i}.png")
+    status, _, said = call("features", tmp_path, *HOG, "--jobs", 1, "-o", tmp_path / "codes")
+    assert status == 0 and said.count("unfeature: an image is transparent in places: it is laid on white\n") == 1
 
 
 def test_a_command_says_once_that_it_compiles(capsys, monkeypatch):

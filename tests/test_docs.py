@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import os
 import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import unfeature
 from unfeature.baselines import METHODS
 from unfeature.inversion import PRESETS
+from unfeature.io.images import bundled_path
 
-PAGES = ("docs/recipes.md",)
+PAGES = ("README.md", "docs/recipes.md")
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_examples_of_a_page_run_one_after_the_other(root, page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    Image.open(bundled_path("camera")).resize((48, 40)).save("photo.jpg")
     blocks = re.findall(r"```python\n(.*?)```", (root / page).read_text(encoding="utf-8"), re.S)
     assert blocks
     names = {}
@@ -30,7 +34,8 @@ def test_examples_of_a_page_run_one_after_the_other(root, page, tmp_path, monkey
 
 def _documented():
     finder, package = doctest.DocTestFinder(exclude_empty=True), Path(unfeature.__file__).parent
-    for path in sorted(package.rglob("*.py")):
+    files = (Path(folder, name) for folder, _, names in os.walk(package, followlinks=True) for name in names)
+    for path in sorted(file for file in files if file.suffix == ".py"):
         if ">>> " in path.read_text(encoding="utf-8"):
             parts = path.relative_to(package).with_suffix("").parts
             name = ".".join(("unfeature", *(part for part in parts if part != "__init__")))

@@ -15,8 +15,9 @@ from unfeature.inversion import PRESETS
 from unfeature.inversion.engine import descend, staged
 from unfeature.inversion.invert import invert
 from unfeature.inversion.objectives import Euclidean, Gram, InnerProduct, Objective
-from unfeature.inversion.parameterizations import Pixels
-from unfeature.inversion.priors import BoundedRange, TotalVariation
+from unfeature.inversion.parameterizations.pixels import Pixels
+from unfeature.inversion.priors.bounded_range import BoundedRange
+from unfeature.inversion.priors.variation import TotalVariation
 from unfeature.inversion.recipes import Stage, ijcv2016, recipe_for
 from unfeature.inversion.schedules import Schedule, schedule_for
 from unfeature.inversion.solvers.first_order import Momentum
@@ -60,7 +61,7 @@ def test_every_preset_inverts_hog_better_than_noise(preset, photograph):
     phi = HOG(texture=False)
     image = photograph(side=64)
     code = phi(image)
-    result = invert(phi, code, preset=short(preset, phi, 40), size=image.shape)
+    result = invert(phi, code, preset=short(preset, phi, 12 if preset == "deep-prior" else 40), size=image.shape)
     noise = phi(np.random.default_rng(0).random(image.shape))
     assert result.error < 0.8 * np.linalg.norm(noise - code) / np.linalg.norm(code)
     np.testing.assert_allclose(result.error, np.linalg.norm(phi(result.image) - code) / np.linalg.norm(code), rtol=1e-5)
@@ -84,7 +85,8 @@ def test_a_batch_runs_as_its_samples_would_alone(photograph, preset):
     names = ("astronaut", "camera", "chelsea", "coffee")
     crops = [photograph(name, 96)[i : i + 32, :40] for name in names for i in (0, 9)]
     codes = [phi(crop) for crop in crops]
-    recipe = short(preset, phi, 60 // len(recipe_for(phi, preset).stages))
+    steps = 15 if preset == "deep-prior" else 60
+    recipe = short(preset, phi, steps // len(recipe_for(phi, preset).stages))
     together = invert(phi, codes, preset=recipe, size=(32, 40), seed=3)
     assert len(together) == 8
     for i, code in enumerate(codes):
@@ -167,6 +169,10 @@ def test_the_start_is_where_a_run_begins(photograph, preset):
     phi = HOG(bilinear=True)
     image = photograph(side=64)
     nothing = replace(short(preset, phi, 0), stages=(Stage(0),), contrast=None)
+    if preset == "deep-prior":
+        with pytest.raises(ValueError, match="DeepPrior cannot start from an image"):
+            invert(phi, phi(image), preset=nothing, size=image.shape, start=image)
+        return
     result = invert(phi, phi(image), preset=nothing, size=image.shape, start=image)
     np.testing.assert_allclose(result.image, image, atol=1e-5)
     assert result.error < 1e-3
@@ -210,10 +216,10 @@ def test_history_tells_every_term(preset):
     recipe = short(preset, phi, 3)
     result = invert(phi, phi(image), preset=recipe, start="noise")
     steps = recipe.steps
-    assert {k: v.shape for k, v in result.history.items()} == dict.fromkeys(
-        ("objective", "data", "BoundedRange", "TotalVariation", "error"), (steps,)
-    )
-    parts = sum(result.history[k] for k in ("data", "BoundedRange", "TotalVariation"))
+    terms = ("data", *(type(prior).__name__ for prior in recipe.priors))
+    assert len(terms) == (1 if preset == "deep-prior" else 3)
+    assert {k: v.shape for k, v in result.history.items()} == dict.fromkeys(("objective", *terms, "error"), (steps,))
+    parts = sum(result.history[k] for k in terms)
     np.testing.assert_allclose(parts, result.history["objective"], rtol=1e-5)
     assert result.history["error"][-1] == pytest.approx(result.error, rel=1e-4)
     assert result.status == f"step limit reached: all {steps} gradient evaluations are used"

@@ -31,20 +31,37 @@ def test_png_is_rounded_and_clipped():
     np.testing.assert_array_equal(images.to_bytes(values), [[0, 0, 1, 255, 255, 0]])
 
 
-def test_alpha_is_dropped_and_palettes_are_resolved(tmp_path, pixels):
-    rgb = Image.fromarray(pixels)
-    alpha = rgb.copy()
-    alpha.putalpha(7)
-    alpha.save(tmp_path / "alpha.png")
-    np.testing.assert_array_equal(images.read_image(tmp_path / "alpha.png"), pixels / np.float32(255))
-    grey = Image.fromarray(pixels[..., 0])
-    grey.putalpha(7)
-    grey.save(tmp_path / "grey.png")
-    np.testing.assert_array_equal(images.read_image(tmp_path / "grey.png"), pixels[..., 0] / np.float32(255))
-    palette = rgb.quantize(4)
-    palette.save(tmp_path / "palette.png", transparency=0)
-    expected = np.asarray(palette.convert("RGB")) / np.float32(255)
-    np.testing.assert_array_equal(images.read_image(tmp_path / "palette.png"), expected)
+def test_transparent_images_are_laid_on_white(tmp_path, pixels):
+    alpha = np.full(pixels.shape[:2], 255, np.uint8)
+    alpha[:, :6], alpha[:, 6:9] = 0, 51
+    for name, array in (("colour", pixels), ("grey", pixels[..., 0])):
+        picture = Image.fromarray(array)
+        picture.putalpha(Image.fromarray(alpha))
+        picture.save(tmp_path / f"{name}.png")
+        with pytest.warns(UserWarning, match="transparent in places: it is laid on white"):
+            image = images.read_image(tmp_path / f"{name}.png")
+        share = alpha.reshape(alpha.shape + (1,) * (array.ndim - 2)) / 255
+        expected = share * array + 255 * (1 - share)
+        assert image.shape == array.shape
+        np.testing.assert_allclose(255 * image, expected, atol=1.01)
+        np.testing.assert_array_equal(images.image_of(picture), image)
+
+
+def test_alpha_that_is_opaque_changes_nothing_and_palettes_are_resolved(tmp_path, pixels):
+    for name, array in (("colour", pixels), ("grey", pixels[..., 0])):
+        picture = Image.fromarray(array)
+        picture.putalpha(255)
+        picture.save(tmp_path / f"{name}.png")
+        np.testing.assert_array_equal(images.read_image(tmp_path / f"{name}.png"), array / np.float32(255))
+    palette = Image.fromarray(pixels).quantize(4)
+    resolved = np.asarray(palette.convert("RGB"))
+    palette.save(tmp_path / "palette.png")
+    np.testing.assert_array_equal(images.read_image(tmp_path / "palette.png"), resolved / np.float32(255))
+    palette.save(tmp_path / "transparent.png", transparency=0)
+    with pytest.warns(UserWarning, match="laid on white"):
+        image = images.read_image(tmp_path / "transparent.png")
+    expected = np.where(np.asarray(palette)[..., None] == 0, 255, resolved)
+    np.testing.assert_array_equal(image, expected / np.float32(255))
 
 
 def test_sixteen_bits_and_floats(tmp_path):

@@ -8,13 +8,15 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from tests.tiny_networks import tiny
+from tests.tiny_networks import randomise, tiny
+from unfeature.cli.maximize import PRESETS
 from unfeature.features.channel_statistics import statistics
 from unfeature.features.gradients.hog import HOG
 from unfeature.features.networks.cnn import CNN
 from unfeature.inversion.maximize import maximize
-from unfeature.inversion.recipes import MAXIMIZATION_PRESETS, Stage, best, recipe_for
+from unfeature.inversion.recipes import CARICATURE_PRESETS, MAXIMIZATION_PRESETS, Stage, best, recipe_for
 from unfeature.inversion.solvers.first_order import Adam, Momentum
 from unfeature.inversion.solvers.lbfgs import LBFGS
 from unfeature.inversion.views import robustness
@@ -130,7 +132,8 @@ def test_networks_are_maximised_under_random_views_and_other_codes_are_not(phi, 
     assert [(stage.steps, stage.rate, stage.transforms) for stage in recipe.stages] == [
         (200, 1.0, robustness(4)), (56, 0.3, robustness(4))]
     assert MAXIMIZATION_PRESETS["best"](HOG()).describe() == best(HOG()).describe()
-    assert [stage.steps for stage in recipe_for(phi, "ijcv2016", MAXIMIZATION_PRESETS).stages] == [300]
+    published = recipe_for(phi, "ijcv2016", MAXIMIZATION_PRESETS)
+    assert [stage.steps for stage in published.stages] == [300] and published.data_weight == 1
     seen = []
     forward = type(phi).forward
     monkeypatch.setattr(type(phi), "forward", lambda self, x: seen.append(x.detach().clone()) or forward(self, x))
@@ -139,6 +142,34 @@ def test_networks_are_maximised_under_random_views_and_other_codes_are_not(phi, 
     views = [x for x in seen if len(x) == 1][-7:-1]
     assert {tuple(x.shape[2:]) for x in views} == {(25, 25)}
     assert len({float(x.sum()) for x in views}) == 6
+
+
+def test_phases_alone_raise_the_response_at_a_fixed_contrast(phi):
+    found = maximize(phi, channel=7, preset="maco", steps=20)
+    assert {name: found.provenance["recipe"][name] for name in ("name", "priors")} == {"name": "maco", "priors": []}
+    assert list(found.history) == ["objective", "data"]
+    assert found.history["data"][-5:].mean() < found.history["data"][:3].mean()
+    assert 0.12 < found.image.std() < 0.35
+    assert maximize(HOG("dpm"), channel=4, size=(48, 40), preset="maco", steps=4).image.shape == (48, 40)
+
+
+def test_the_regularisers_of_2015_keep_pixels_small(phi):
+    found = maximize(phi, channel=7, preset="yosinski2015", steps=20)
+    assert {"SmallContribution", "SmallNorm", "BoundedRange"} <= set(found.history)
+    free = maximize(phi, channel=7, preset="yosinski2015", steps=20, data_weight=1e4)
+    assert found.history["SmallNorm"][-1] < free.history["SmallNorm"][-1]
+    assert found.provenance["responses"][0] > noise_response(phi, 7, (25, 25))
+
+
+def test_the_command_knows_every_preset():
+    assert set(PRESETS) == set(MAXIMIZATION_PRESETS) and set(PRESETS[:2]) == set(CARICATURE_PRESETS)
+
+
+def test_responses_of_middle_layers_weigh_more_than_those_of_classes():
+    network = randomise(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 7), nn.Conv2d(4, 4, 9)), 0)
+    layers = [CNN(network, str(i), mean=0.5, std=0.2, input_size=(17, 17)) for i in range(3)]
+    assert [layer.receptive_field for layer in layers] == [3, 9, 17]
+    assert [recipe_for(layer, "best", MAXIMIZATION_PRESETS).data_weight for layer in layers] == [100.0, 300.0, 2.0]
 
 
 def test_a_later_stage_may_bring_another_solver(phi):

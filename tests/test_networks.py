@@ -33,6 +33,11 @@ TABLES = {
         conv4_3 92 8 4.5 512 28, pool4 100 16 8.5 512 14, relu5_3 196 16 8.5 512 14, pool5 212 32 16.5 512 7,
         fc6 404 32 112.5 4096 1, fc8 404 32 112.5 1000 1""",
     "vgg-vd-19": "conv3_4 48 4 2.5 256 56, conv5_4 252 16 8.5 512 14, pool5 268 32 16.5 512 7",
+    "overfeat-fast": """conv1 11 4 6 96 56, pool1 15 8 8 96 28, conv2 47 8 24 256 24, pool2 55 16 28 256 12,
+        conv3 87 16 28 512 12, conv5 151 16 28 1024 12, pool5 167 32 36 1024 6, fc6 327 32 116 3072 1,
+        fc8 327 32 116 1000 1""",
+    "overfeat-accurate": """conv1 7 2 4 96 108, pool1 11 6 6 96 36, conv2 47 6 24 256 30, pool2 53 12 27 256 15,
+        conv6 149 12 27 1024 15, pool6 173 36 39 1024 5, fc7 317 36 111 4096 1, fc9 317 36 111 1000 1""",
     "squeezenet1_0": """conv1 7 2 4 96 111, pool1 11 4 6 96 55, fire2 19 4 6 128 55, fire4 35 4 6 256 55,
         pool4 43 8 10 256 27, fire5 59 8 10 256 27, fire8 107 8 10 512 27, pool8 123 16 18 512 13,
         fire9 155 16 18 512 13, conv_final 155 16 2 1000 15""",
@@ -43,7 +48,7 @@ TABLES = {
 PARAMETERS = {"alexnet": 60965224, "caffenet": 60965224, "vgg-f": 60834536, "vgg-m": 102908520, "vgg-s": 102908520,
               "vgg-vd-16": 138357544, "vgg-vd-19": 143667240, "squeezenet1_0": 1248424,
               "torchvision-alexnet": 61100840, "torchvision-vgg16": 138357544, "torchvision-vgg19": 143667240,
-              "torchvision-squeezenet1_0": 1248424}
+              "torchvision-squeezenet1_0": 1248424, "overfeat-fast": 145920872, "overfeat-accurate": 144656488}
 FILES = {"imagenet-caffe-alex": "alexnet", "imagenet-caffe-ref": "caffenet", "imagenet-vgg-f": "vgg-f",
          "imagenet-vgg-m": "vgg-m", "imagenet-vgg-s": "vgg-s", "imagenet-vgg-verydeep-16": "vgg-vd-16"}
 
@@ -92,6 +97,12 @@ def test_names_of_layers_paths_and_parts_are_all_accepted():
     assert [resolve(net, n) for n in names] == ["fire2", "fire2", "fire2.squeeze", "fire2.squeeze", "conv_final"]
     assert [resolve(network("vgg16"), n) for n in ("features.28", "classifier.3")] == ["conv5_3", "fc7"]
     assert [resolve(network("torchvision-alexnet"), n) for n in ("features.12", "classifier.6")] == ["pool5", "fc8"]
+
+
+def test_scores_of_overfeat_may_be_negative():
+    for name, last in (("overfeat-fast", "fc8"), ("overfeat-accurate", "fc9")):
+        layers = network(name).layers
+        assert layers[-2:] == (last, "prob") and layers[-4:-2] == (f"fc{int(last[2]) - 1}", f"relu{int(last[2]) - 1}")
 
 
 def test_unknown_names_list_the_valid_ones():

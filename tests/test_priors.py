@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 
 from tests.contract_list import PRIORS
 from unfeature.features.backend import backend
-from unfeature.inversion.priors import TYPICAL_GRADIENT, BoundedRange, HyperLaplacian, TotalVariation
+from unfeature.inversion.priors.base import TYPICAL_COLOUR, TYPICAL_GRADIENT
+from unfeature.inversion.priors.bounded_range import BoundedRange
+from unfeature.inversion.priors.small_pixels import SmallContribution, SmallNorm
+from unfeature.inversion.priors.variation import HyperLaplacian, TotalVariation
 
 CENTRE = torch.full((3, 1, 1), 0.45, dtype=torch.float64)
 
@@ -104,3 +107,31 @@ def test_sparser_priors_prefer_one_jump_to_many_small_ones():
 def test_exponents_out_of_range_are_refused(make, value):
     with pytest.raises(ValueError, match=str(value)):
         make(value)
+
+
+def test_pixels_of_a_small_norm_are_pulled_to_the_centre_and_the_others_left():
+    x, gradient = images(1, 4, 5), torch.zeros(1, 3, 4, 5, dtype=torch.float64)
+    prior = SmallNorm(share=0.25, weight=10 * TYPICAL_COLOUR**2)  # w / (P B²) = 1/2
+    prior.with_gradient(x, CENTRE, gradient)
+    moved = x - gradient
+    norms = (x - CENTRE).square().sum(1)
+    least = norms <= norms.flatten().kthvalue(5).values
+    assert int(least.sum()) == 5
+    torch.testing.assert_close(moved, torch.where(least[:, None], CENTRE.expand_as(x), x))
+
+
+def test_pixels_that_contribute_little_are_pulled_to_the_centre():
+    x = images(2, 4, 5)
+    slope = torch.randn(x.shape, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    gradient = slope.clone()
+    values = SmallContribution(share=0.25, weight=10 * TYPICAL_COLOUR**2).with_gradient(x, CENTRE, gradient)
+    contributions = ((x - CENTRE) * slope).sum(1).abs()
+    least = contributions <= contributions.flatten(1).kthvalue(5, dim=1).values.view(2, 1, 1)
+    torch.testing.assert_close(gradient - slope, torch.where(least[:, None], x - CENTRE, torch.zeros_like(x)))
+    torch.testing.assert_close(values, 0.5 * ((x - CENTRE).square().sum(1) * least).flatten(1).sum(1))
+
+
+@pytest.mark.parametrize("share", [0.0, 1.5])
+def test_shares_out_of_range_are_refused(share):
+    with pytest.raises(ValueError, match="share of the pixels"):
+        SmallNorm(share=share)

@@ -9,14 +9,21 @@ import torch
 from scipy.optimize import minimize
 
 from tests.contract_list import SOLVERS
+from tests.tiny_networks import tiny
 from unfeature.features.backend import backend
 from unfeature.features.gradients.hog import HOG
+from unfeature.features.networks.cnn import CNN
 from unfeature.inversion.invert import invert
-from unfeature.inversion.recipes import recipe_for
-from unfeature.inversion.solvers.first_order import AdaGrad, Momentum
+from unfeature.inversion.recipes import recipe_for, without_steps
+from unfeature.inversion.solvers import SOLVERS as CATALOGUE
+from unfeature.inversion.solvers.base import Box
+from unfeature.inversion.solvers.first_order import AdaDelta, AdaGrad, Momentum
 from unfeature.inversion.solvers.lbfgs import LBFGS
+from unfeature.inversion.solvers.lbfgsb import LBFGSB
+from unfeature.io.images import bundled, resize_longer, to_grey
 
 SIZE = (3, 1, 4, 5)
+BOX = Box(torch.full((1, 4, 5), -0.1, dtype=torch.float64), torch.full((1, 4, 5), 0.1, dtype=torch.float64))
 
 
 def quadratic(seed, conditioning=30.0):
@@ -51,15 +58,21 @@ def scipy_rosenbrock(z):
     return value.item(), gradient.numpy().ravel()
 
 
+def scipy_value(evaluate, flat, sample):
+    value, gradient = evaluate(torch.from_numpy(flat).view(1, *SIZE[1:]), slice(sample, sample + 1))
+    return value.item(), gradient.numpy().ravel()
+
+
 def start(seed=0):
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(SIZE, generator=generator, dtype=torch.float64)
 
 
-def run(solver, evaluate, z, steps):
-    solver.begin(z)
+def run(solver, evaluate, z, steps, project=None):
+    solver.begin(z, project)
     for _ in range(steps):
         solver.tell(*evaluate(solver.point))
+    solver.end()
     return solver.best
 
 
@@ -94,16 +107,66 @@ def test_compiled_updates_are_those_of_torch(solver):
 
 def test_iterates_stay_where_the_projection_puts_them(solver):
     evaluate, minimum = quadratic(2)
-    s = solver()
-    if not s.projects:
-        with pytest.raises(ValueError, match="cannot keep coordinates inside a bound"):
-            s.begin(start(), project=lambda z: z.clamp(-0.01, 0.01))
-        return
-    s.begin(start(), project=lambda z: z.clamp(-0.01, 0.01))
     assert minimum.abs().max() > 0.01
-    for _ in range(10):
-        s.tell(*evaluate(s.point))
-        assert s.point.abs().max() <= 0.01
+    for project in (lambda z: z.clamp(-0.01, 0.01), Box(torch.tensor(-0.01), torch.tensor(0.01))):
+        s = solver()
+        if not s.keeps(project):
+            with pytest.raises(ValueError, match="cannot keep coordinates inside a b"):
+                s.begin(start(), project)
+            continue
+        s.begin(start(), project)
+        for _ in range(10):
+            s.tell(*evaluate(s.point))
+            assert s.point.abs().max() <= 0.01
+        s.end()
+
+
+def test_only_lbfgs_keeps_no_box_and_only_lbfgsb_needs_one():
+    keep = {name: [make().keeps(p) for p in (None, BOX, lambda z: z)] for name, make in SOLVERS.items()}
+    assert {name for name, kept in keep.items() if kept != [True] * 3} == {"lbfgs", "lbfgsb"}
+    assert keep["lbfgs"] == [True, False, False] and keep["lbfgsb"] == [True, True, False]
+
+
+def test_the_catalogue_has_the_solvers_of_the_contract():
+    assert {type(make()) for make in SOLVERS.values()} == {CATALOGUE[name] for name in CATALOGUE}
+
+
+def in_a_box(solver):
+    """Distance from the minimum of a quadratic in a box, over that of the start; None if the solver keeps no box."""
+    if not solver.keeps(BOX):
+        return None
+    evaluate, _ = quadratic(6)
+    z = BOX(start(6))
+    expected = torch.stack([torch.from_numpy(minimize(
+        lambda flat, i=i: scipy_value(evaluate, flat, i), sample.flatten().numpy(), jac=True, method="trust-constr",
+        bounds=[(-0.1, 0.1)] * 20, options={"gtol": 1e-9}).x).view(SIZE[1:]) for i, sample in enumerate(z)])
+    return float((run(solver, evaluate, z, 400, BOX) - expected).norm() / (z - expected).norm())
+
+
+def of_hog(solver):
+    """Relative error of HOG's pre-image over that of where it starts."""
+    phi = HOG(bilinear=True)
+    code = phi(resize_longer(to_grey(bundled("astronaut")), 48))
+    recipe = replace(recipe_for(phi, "best"), solver=lambda: solver)
+    return invert(phi, code, preset=recipe, steps=60, start="noise").error / invert(
+        phi, code, preset=without_steps(recipe), start="noise").error
+
+
+def of_a_layer(solver):
+    """The same of a layer of a network."""
+    phi = CNN(tiny(), "conv1")
+    code = phi(np.random.default_rng(0).random((24, 24, 3), dtype=np.float32))
+    recipe = replace(recipe_for(phi, "cvpr2015"), solver=lambda: solver)
+    return invert(phi, code, preset=recipe, steps=60, size=(24, 24)).error / invert(
+        phi, code, preset=without_steps(recipe), size=(24, 24)).error
+
+
+@pytest.mark.parametrize(("problem", "most"), [(in_a_box, 0.1), (of_hog, 0.5), (of_a_layer, 0.85)],
+                         ids=lambda value: getattr(value, "__name__", ""))
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_every_solver_solves_every_problem_with_its_own_settings(name, problem, most):
+    found = problem(CATALOGUE[name]())
+    assert found is None if name == "lbfgs" and problem is in_a_box else found < most
 
 
 def test_lbfgs_equals_scipy_on_rosenbrock():
@@ -180,6 +243,21 @@ def test_momentum_rests_when_its_rate_changes():
     torch.testing.assert_close(solver.point, -(2.0 + 0.2) * g)
 
 
+def test_adadelta_follows_the_published_update():
+    g, pixels = torch.tensor([[[[2.0, -1.0]]]]), 2
+    solver = AdaDelta(memory=0.9, damping=1e-4)
+    solver.begin(torch.zeros(1, 1, 1, 2))
+    expected, squares, steps = torch.zeros_like(g), torch.zeros_like(g), torch.zeros_like(g)
+    for rate in (1.0, 1.0, 0.5):
+        solver.next_stage(rate, changed=False)
+        solver.tell(torch.zeros(1), g)
+        squares = 0.9 * squares + 0.1 * (pixels * g) ** 2
+        step = -(steps + 1e-4).sqrt() / (squares + 1e-4).sqrt() * pixels * g
+        steps = 0.9 * steps + 0.1 * step**2
+        expected = expected + rate * step
+        torch.testing.assert_close(solver.point, expected)
+
+
 def test_a_descent_that_diverges_says_so_and_ends_with_the_last_finite_image():
     phi = HOG()
     code = phi(np.random.default_rng(7).random((32, 32)).astype(np.float32))
@@ -189,6 +267,7 @@ def test_a_descent_that_diverges_says_so_and_ends_with_the_last_finite_image():
     assert np.isfinite(result.images).all() and np.isfinite(result.error)
 
 
-def test_an_empty_history_is_refused():
+@pytest.mark.parametrize("kind", [LBFGS, LBFGSB])
+def test_an_empty_history_is_refused(kind):
     with pytest.raises(ValueError, match="history"):
-        LBFGS(history=0)
+        kind(history=0)

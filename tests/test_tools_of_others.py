@@ -16,6 +16,7 @@ from torch import nn
 from tests.tiny_networks import ViT, randomise
 from unfeature.features.gradients.hog import HOG
 from unfeature.features.networks.cnn import CNN
+from unfeature.inversion.saliency import saliency
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -117,6 +118,31 @@ def test_class_activation_maps_of_the_descriptor(phi):
     weights = model.fc.weight[1].detach().reshape(code.shape[1:])
     expected = (weights.mean((1, 2), keepdim=True) * code[0]).sum(0)
     torch.testing.assert_close(found[0, 0], expected, rtol=1e-4, atol=1e-5)
+
+
+class Scores(nn.Module):
+    """The mean response of each channel."""
+
+    def __init__(self, phi):
+        super().__init__()
+        self.phi = phi
+
+    def forward(self, x):
+        return self.phi(x).mean((2, 3))
+
+
+@pytest.mark.filterwarnings("ignore:Setting backward hooks")
+@pytest.mark.parametrize(("method", "theirs"), [("guided", "GuidedBackprop"), ("deconvnet", "Deconvolution"),
+                                                ("gradient", "Saliency")])
+def test_saliency_is_captums(method, theirs):
+    phi = PHIS["cnn"]()
+    x = image(phi)
+    found = saliency(phi, x[0].permute(1, 2, 0).numpy(), channel=5, method=method)
+    ours = (found.image - 0.5) * 2 * found.provenance["saliency"]["scale"][0]
+    expected = getattr(captum.attr, theirs)(Scores(phi)).attribute(x.clone().requires_grad_(), target=5)
+    expected = expected[0].detach().permute(1, 2, 0).numpy()
+    assert np.abs(expected).max() > 0
+    np.testing.assert_allclose(abs(ours) if method == "gradient" else ours, expected, atol=1e-5 * abs(expected).max())
 
 
 @pytest.mark.filterwarnings("ignore:Setting forward, backward hooks")

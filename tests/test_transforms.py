@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from unfeature.inversion.parameterizations import Colours, ImageSpec
-from unfeature.inversion.views import Jitter, Pad, Rotate, Scale, robustness, view
+from unfeature.inversion.parameterizations.base import ImageSpec
+from unfeature.inversion.parameterizations.fourier import Colours
+from unfeature.inversion.views import Blur, Jitter, Pad, Rotate, Scale, robustness, view
 
 
 def generators(*seeds):
@@ -34,7 +35,7 @@ def test_jitter_is_a_window_of_the_image():
 
 def test_identities_change_nothing():
     x = images()
-    for transform in (Scale(1.0, 1.0), Rotate(0.0), Pad(0), Jitter(0)):
+    for transform in (Scale(1.0, 1.0), Rotate(0.0), Pad(0), Jitter(0), Blur(0.0, 0.0)):
         torch.testing.assert_close(transform(x, generators(0, 1)), x)
 
 
@@ -94,3 +95,20 @@ def test_colours_start_near_the_centre_and_mostly_in_brightness():
     torch.testing.assert_close(x.mean((0, 2, 3)), centre.flatten(), atol=0.15, rtol=0)
     correlation = np.corrcoef(x[0].flatten(1).numpy())
     assert correlation[0, 1] > 0.7
+
+
+def test_a_blur_is_the_gaussian():
+    spot = torch.zeros(2, 1, 41, 41, dtype=torch.float64)
+    spot[..., 20, 20] = 1
+    blurred = Blur(2.0, 2.0)(spot, generators(0, 1))
+    v, u = np.mgrid[-20:21, -20:21]
+    expected = torch.from_numpy(np.exp(-(v**2 + u**2) / 8) / (8 * np.pi))
+    torch.testing.assert_close(blurred, expected.expand_as(blurred), atol=2e-4, rtol=0)
+    widths = {float(one.max()) for one in Blur(0.5, 3.0)(spot, generators(0, 1))}
+    assert len(widths) == 2 and max(widths) < 1
+
+
+@pytest.mark.parametrize("given", [(-1.0, 1.0), (2.0, 1.0)])
+def test_blurs_out_of_range_are_refused(given):
+    with pytest.raises(ValueError, match="standard deviations"):
+        Blur(*given)

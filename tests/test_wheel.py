@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOMS = {"api": "unfeature", **{r: f"unfeature/{r}" for r in ("features", "inversion", "baselines", "benchmarks")}}
+LARGEST = 40 * 2**20
 FILES = ("setup.py", "pyproject.toml", "README.md", "LICENSE")
 
 
@@ -58,6 +59,10 @@ def test_models_work_from_the_wheel(wheel, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(str(tmp_path / "installed")) and "relative error" in done.stdout
     assert (tmp_path / "out" / "preimage.png").exists()
+
+
+def test_wheel_is_not_too_large(wheel):
+    assert wheel.stat().st_size <= LARGEST
 
 
 def test_wheel_has_its_licence_and_its_command(wheel):

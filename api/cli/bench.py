@@ -11,10 +11,11 @@ from typing import Any
 import click
 
 from unfeature.catalogue import summary_of
+from unfeature.parameters.kinds import FILE, LARGEST, values
+from unfeature.parameters.signatures import option_type
 
 from .common import progress_bar
-from .options import FILE, LARGEST, Commands, values
-from .signatures import option_type
+from .options import Commands, shared
 
 FLAGS = {"data_weights": ("--data-weights", "--C")}
 POSITIVE = values(click.FloatRange(0, min_open=True))
@@ -60,8 +61,7 @@ def table_command(name: str, table: type[Any]) -> click.Command:
     """The command of a table: its options are the fields of the class."""
 
     @click.option("--jobs", type=click.IntRange(1, 1000), help="Processes; 1 is this one [as many as cores].")
-    @click.option("--scheduler", metavar="tcp://HOST:PORT", help="Run on a Dask cluster with the same files.")
-    @click.option("--quiet", is_flag=True, help="No progress bar.")
+    @shared("scheduler", "quiet")
     def command(jobs: int | None, scheduler: str | None, quiet: bool, **options: Any) -> None:
         from unfeature.benchmarks.runner import bench as make
 

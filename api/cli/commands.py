@@ -6,18 +6,22 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
+from unfeature.parameters.kinds import FILE
+from unfeature.parameters.mistakes import sentence_about
+
 from . import STOPPED
+from .app import app
 from .bench import bench
-from .common import command_line
+from .common import command_line, say_warnings
 from .invert import features, invert, keypoints
 from .learn import learn
 from .maximize import caricature, maximize
-from .near import adversarial, metamer
-from .options import FILE, Commands
+from .near import adversarial, fooling, metamer
+from .options import Commands
+from .saliency import saliency
 
 EPILOG = """\b
 Examples:
@@ -48,7 +52,8 @@ def report(folder: Path) -> None:
     click.echo(write_report(folder))
 
 
-for command in (invert, features, keypoints, maximize, caricature, metamer, adversarial, learn, bench):
+for command in (invert, features, keypoints, maximize, caricature, metamer, adversarial, fooling, saliency, learn,
+                bench, app):
     cli.add_command(command)
 
 
@@ -56,8 +61,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit status. A mistake is said in one line, and so is what nobody foresaw."""
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _show_warning  # type: ignore[assignment]
-            warnings.simplefilter("always", UserWarning)
+            say_warnings()
             given = sys.argv[1:] if arguments is None else arguments
             return cli.main(given, prog_name="unfeature", standalone_mode=False, obj=command_line(given)) or 0
     except (click.Abort, KeyboardInterrupt):
@@ -71,22 +75,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return status
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *place: Any) -> None:
-    """Say what concerns the user in one line; warnings to programmers are none of theirs."""
-    if category is UserWarning:
-        click.echo(f"unfeature: {' '.join(str(message).split())}", err=True)
-
-
 def _message(error: Exception) -> tuple[str, int]:
     """What to say of an error, and the exit status."""
-    if isinstance(error, click.ClickException):
-        return error.format_message(), 2
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename or 'a file'}: {error.strerror}", 2
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate" in str(error)):
-        return "there is not enough memory: take smaller images, or fewer at once", 2
-    if isinstance(error, (OSError, ValueError)):
-        return str(error), 2
+    if (said := sentence_about(error)) is not None:
+        return said, 2
     if sys.flags.dev_mode:
         raise error
     return (f"{type(error).__name__}: {error}. This is a mistake in unfeature: please report it with what "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -18,15 +19,14 @@ from numpy.typing import NDArray
 
 from unfeature.io.interrupts import uninterrupted
 from unfeature.io.output import USUAL, result_folder
+from unfeature.parameters.kinds import LONGER_SIDE, OWN_SIZE
 
 from . import STOPPED
-from .options import OWN_SIZE, inputs
+from .options import inputs
 
 if TYPE_CHECKING:
     from unfeature.baselines.stream import Encoder
     from unfeature.inversion.result import Result
-
-LONGER_SIDE = 256
 
 
 def read_photograph(path: Path, phi: Encoder, size: int | tuple[int, int] | None, colour: bool = False) -> NDArray[Any]:
@@ -131,6 +131,20 @@ def compilation_said() -> Iterator[None]:
         yield
 
 
+def say_warnings() -> None:
+    """Say what concerns the user in one line, and each thing once; warnings to programmers are none of theirs."""
+    said: set[str] = set()
+
+    def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
+        text = " ".join(str(message).split())
+        if category is UserWarning and text not in said:
+            said.add(text)
+            click.echo(f"unfeature: {text}", err=True)
+
+    warnings.showwarning = show  # type: ignore[assignment]
+    warnings.simplefilter("always", UserWarning)
+
+
 def command_line(arguments: Sequence[str]) -> str:
     """A command as a shell takes it."""
     return shlex.join(["unfeature", *arguments])
@@ -145,13 +159,3 @@ def given_command() -> str | None:
 def with_command(result: Result, command: str | None) -> Result:
     """The result with the command that made it."""
     return replace(result, provenance={**result.provenance, **({"command": command} if command else {})})
-
-
-def with_photograph(result: Result, source: Path, photograph: NDArray[Any] | None) -> Result:
-    """The result with facts about the photograph: its name, size, and correlation with the image found."""
-    if photograph is None:
-        return result
-    facts = {"name": source.name, "height": photograph.shape[0], "width": photograph.shape[1]}
-    if photograph.shape == result.image.shape and photograph.std() > 0 and result.image.std() > 0:
-        facts["correlation"] = float(np.corrcoef(photograph.ravel(), result.image.ravel())[0, 1])
-    return replace(result, provenance={**result.provenance, "photograph": facts})

@@ -13,17 +13,18 @@ import click
 
 from unfeature.catalogue import suggestion
 from unfeature.features import DESCRIPTORS
+from unfeature.parameters.kinds import Name
+from unfeature.parameters.signatures import ParameterOption, options_of, take_values
 
 from .common import compilation_said
-from .options import SHARED, Name
-from .signatures import ParameterOption, options_of, take_values
+from .options import SHARED
 
 if TYPE_CHECKING:
     from unfeature.features.base import Representation
 
 BOUNDS = re.compile(r"\s*\[[-\d.]*<?=?x[<>]=?[-\d.]+\]|; [-\d.]*<?=?x[<>]=?[-\d.]+(?=\])")
 """Of a range, as click notes them: the error of a value outside says them, too."""
-CHOSEN = "unfeature.feature"
+CHOSEN, NAMED = "unfeature.feature", "unfeature.named_feature"
 
 
 class FeatureCommand(click.Command):
@@ -55,9 +56,7 @@ class FeatureCommand(click.Command):
             entry = DESCRIPTORS[self.feature.type.convert(name, self.feature, ctx)]
             taken = {*SHARED, *(p.name for p in self.params)}
             ctx.meta[CHOSEN] = name, options_of(entry.__init__, entry.__mro__, taken)
-        if not found:
-            example = "dsift" if self.usual == "hog" else "hog"
-            self.epilog = f"`{ctx.command_path} --feature {example} --help` lists {example}'s options."
+        ctx.meta[NAMED] = found
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
@@ -78,7 +77,7 @@ class FeatureCommand(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         """Build the descriptor and call the function."""
         phi = self._descriptor(ctx)
-        ctx.params = {"phi": phi, **{name: value for name, value in ctx.params.items() if value is not None}}
+        ctx.params = {"phi": phi, **{name: value for name, value in ctx.params.items() if value not in (None, ())}}
         with compilation_said():
             return super().invoke(ctx)
 
@@ -98,16 +97,32 @@ class FeatureCommand(click.Command):
         except ValueError as error:
             raise ValueError(re.sub(r"^\w+(?= is )", lambda word: flags.get(word[0], word[0]), str(error))) from error
 
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """What the command does, or what the feature is that ``--feature NAME --help`` names."""
+        if ctx.meta.get(NAMED):
+            formatter.write_paragraph()
+            with formatter.indentation():
+                formatter.write_text(DESCRIPTORS.outline(ctx.meta[NAMED])[0])
+        else:
+            super().format_help_text(ctx, formatter)
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the command's own options, then those of the feature."""
+        """List the command's own options, or those of the feature that is named."""
         name, options = _chosen(ctx)
-        for heading, part in (("Options", super().get_params(ctx)), (f"Options of {name}", options)):
-            records = [record for option in part if isinstance(option, click.Option)
-                       and (record := option.get_help_record(ctx)) is not None]
-            if records:
-                with formatter.section(heading):
-                    formatter.write_dl([(left.replace(" RANGE", ""), BOUNDS.sub("", right)) for left, right in records],
-                                       col_max=26)
+        own, named = super().get_params(ctx), ctx.meta.get(NAMED)
+        records = [record for option in (options if named else own) if isinstance(option, click.Option)
+                   and (record := option.get_help_record(ctx)) is not None]
+        if records:
+            with formatter.section(f"Options of {name}" if named else "Options"):
+                formatter.write_dl([(left.replace(" RANGE", ""), BOUNDS.sub("", right)) for left, right in records],
+                                   col_max=26)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Say where the other options are listed."""
+        feature = self.usual or "hog"
+        formatter.write_paragraph()
+        formatter.write_text(f"`{ctx.command_path} --help` lists the other options." if ctx.meta.get(NAMED) else
+                             f"`{ctx.command_path} --feature {feature} --help` lists {feature}'s options.")
 
     def _foreign(self, ctx: click.Context, option: str) -> str:
         """The message for an option that neither the command nor the feature has."""

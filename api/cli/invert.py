@@ -11,16 +11,19 @@ import click
 from numpy.typing import NDArray
 
 from unfeature.baselines import METHODS
+from unfeature.display.folder import with_photograph, write_inversion
 from unfeature.features import DESCRIPTORS
 from unfeature.inversion import PRESETS
 from unfeature.io.files import load_array, save_array
 from unfeature.io.images import named_images
 from unfeature.io.output import USUAL, check_output, result_folder
+from unfeature.parameters.kinds import FILE, LARGEST, LONGER_SIDE, OWN_SIZE, PIXELS, Name
 
-from .common import LONGER_SIDE, exit_status, given_command, read_photograph, searched, with_photograph
+from .common import exit_status, given_command, read_photograph, searched
 from .feature_command import FeatureCommand
 from .many import Failures, Folder, Photographs, Store, attempt, on_each
-from .options import FILE, LARGEST, OWN_SIZE, PIXELS, Name, inputs, shared
+from .options import inputs, shared
+from .parts import parts, with_given_parts
 
 if TYPE_CHECKING:
     from unfeature.features.base import Representation
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
 Size = tuple[int, int]
 FILM, FRAMES = "run.gif", 24
+OF_PREIMAGES = ("preset", "parameterization", "solver", "prior", "steps", "data_weight", "memory", "start", "snapshots")
 
 
 @click.command("features", cls=FeatureCommand)
@@ -36,9 +40,9 @@ FILM, FRAMES = "run.gif", 24
 @shared("size", size=f"Longer side to resize to, or own [{LONGER_SIDE}, if it is larger].")
 @click.option("--colour", is_flag=True, help="Encode in colour, if the feature takes colour.")
 @click.option("-o", "--output", type=FILE, required=True, help="The .npy file to write; of several, a folder or .zarr.")
-@shared("jobs", "quiet")
+@shared("jobs", "scheduler", "quiet")
 def features(sources: tuple[Path, ...], phi: Representation, colour: bool, output: Path, quiet: bool,
-             size: int | Size | None = None, jobs: int | None = None) -> None:
+             size: int | Size | None = None, jobs: int | None = None, scheduler: str | None = None) -> None:
     """Write the feature of a photograph as a .npy file, positions first and channels last.
 
     Of several photographs, or folders of them, each has a file of its own, or an array of one Zarr store. A second run
@@ -51,16 +55,17 @@ def features(sources: tuple[Path, ...], phi: Representation, colour: bool, outpu
       unfeature features photographs/ --feature hog -o codes.zarr
     """
     if len(sources) == 1 and not sources[0].is_dir():
+        _refuse(scheduler)
         check_output(output, inputs())
         code = _encoded(sources[0], phi, size, colour)
         save_array(output, code)
         click.echo(f"{phi!r}: {' × '.join(map(str, code.shape))} in {output}")
         return
-    photographs = named_images(*sources)
+    photographs, output = named_images(*map(Path.absolute, sources)), output.absolute()
     outputs = Store(output) if output.suffix == ".zarr" else Folder(output, ".npy")
     work = partial(_encode_some, outputs, phi, size, colour)
     settings = {"descriptor": phi.to_config(), "size": size or LONGER_SIDE, "colour": colour}
-    on_each(work, photographs, outputs, settings, jobs, quiet)
+    on_each(work, photographs, outputs, settings, jobs=jobs, scheduler=scheduler, quiet=quiet)
 
 
 def _encoded(path: Path, phi: Representation, size: int | Size | None, colour: bool) -> Code:
@@ -90,23 +95,25 @@ def _of_method(settings: dict[str, Any]) -> Representation | None:
 @click.command("invert", cls=FeatureCommand, implied=_of_method)
 @click.argument("sources", metavar="PHOTOGRAPH|CODE.npy...", type=FILE, nargs=-1, required=True)
 @click.option("--preset", type=Name(PRESETS), help="How to search [best].")
-@shared("steps", "data_weight", data_weight="Weight of the code against the priors [the feature's].")
+@parts
+@shared("steps", "data_weight", data_weight="Weight of the code [the feature's].")
 @click.option("--start", "--init", "start", metavar="auto|noise|FILE",
-              help="Start from noise, a picture, an image.npy, or a model of `unfeature learn`: decoder, .safetensors, "
-                   "or upconv, .npz [auto: the decoder that ships for the feature, else noise].")
+              help="Start from noise, a picture, an image.npy, or a model of `unfeature learn decoder` or `upconv` "
+                   "[auto: the decoder that ships for the feature].")
 @click.option("--method", type=Name(METHODS), help="Invert with this baseline instead.")
 @click.option("--model", metavar="FILE", type=FILE, help="The baseline's model, from `unfeature learn`.")
 @shared("seed", "starts", "memory", "size", "output", "quiet",
         size=f"Longer side to reduce a photograph to [{LONGER_SIDE}]; HEIGHTxWIDTH of a code's image [the smallest].")
-@click.option("--colour", is_flag=True, help="Encode the photograph in colour, if the feature takes colour.")
-@shared("snapshots", "animate", "jobs")
+@click.option("--colour", is_flag=True, help="Encode in colour, if the feature takes colour.")
+@shared("snapshots", "animate", "jobs", "scheduler")
 def invert(sources: tuple[Path, ...], phi: Representation, output: Path, quiet: bool, colour: bool, animate: bool,
-           size: int | Size | None = None, jobs: int | None = None, **settings: Any) -> int:
+           size: int | Size | None = None, jobs: int | None = None, scheduler: str | None = None,
+           **settings: Any) -> int:
     """Find an image whose feature equals that of a photograph, or a code stored as .npy.
 
     The folder receives preimage.png, image.npy (exact), code.npy, glyph.png, result.json, report.html, original.png.
-    Ctrl-C stops early and saves the image so far. Of several photographs, or folders of them, each has a folder of its
-    own; a second run does only what is missing.
+    Ctrl-C saves the image so far. Of several photographs, or folders, each has a folder; a second run does what is
+    missing.
 
     \b
     Examples:
@@ -118,18 +125,31 @@ def invert(sources: tuple[Path, ...], phi: Representation, output: Path, quiet: 
     one = partial(_invert_one, phi=phi, size=size, colour=colour, animate=animate, settings=settings,
                   command=given_command())
     if len(sources) == 1 and not sources[0].is_dir():
+        _refuse(scheduler)
         result = one(sources[0], output, quiet=quiet)
         correlation = result.provenance.get("photograph", {}).get("correlation")
         correlated = "" if correlation is None else f"correlation {correlation:.3f}, "
         click.echo(f"relative error {result.error:.4f}, {correlated}{result.provenance['seconds']:.1f} s: "
                    f"{result.status}\n{output / 'report.html'}")
         return exit_status(result)
-    photographs = named_images(*sources)
+    photographs, output = named_images(*map(Path.absolute, sources)), output.absolute()
     facts = {"descriptor": phi.to_config(), "size": size or LONGER_SIDE, "colour": colour,
              "settings": {name: str(value) for name, value in sorted(settings.items())}}
-    on_each(partial(_invert_some, one, output), photographs, Folder(output, "/result.json"), facts, jobs,
-            quiet, at_once=1)
+    found = {name: Path(value).absolute() if _is_file(name, value) else value for name, value in settings.items()}
+    on_each(partial(_invert_some, partial(one, settings=found), output), photographs, Folder(output, "/result.json"),
+            facts, jobs=jobs, scheduler=scheduler, quiet=quiet, at_once=1)
     return 0
+
+
+def _is_file(name: str, value: Any) -> bool:
+    """Whether a setting of `invert` is a file."""
+    return isinstance(value, Path) or (name == "start" and value not in ("auto", "noise"))
+
+
+def _refuse(scheduler: str | None) -> None:
+    """ValueError for a scheduler, where there is one photograph."""
+    if scheduler is not None:
+        raise ValueError("--scheduler is for several photographs, or a folder of them: leave it out")
 
 
 def _invert_some(one: Callable[..., Result], output: Path, photographs: Photographs) -> Failures:
@@ -144,8 +164,8 @@ def _invert_one(source: Path, output: Path, *, phi: Representation, size: int | 
     names = (*USUAL, FILM) if animate else USUAL
     settings = {**settings, **({"snapshots": FRAMES} if animate and "snapshots" not in settings else {})}
     with searched(_search(phi, code, size, **settings), quiet, output, names, [source], command) as (found, place):
-        result = with_photograph(found, source, photograph)
-        _save(place, phi, code, result, photograph)
+        result = with_photograph(found, source.name, photograph)
+        write_inversion(place, phi, code, result, photograph)
         if animate:
             result[result.best].animate(place / FILM)
     return result
@@ -173,10 +193,11 @@ def _search(phi: Representation, code: NDArray[Any], size: Size | None, seed: in
         from unfeature.inversion.invert import invert as find
 
         start = _start(settings.pop("start", "auto"), phi, code, size, seed)
+        settings = with_given_parts(phi, settings, PRESETS)
         found = partial(find, phi, code, size=size, start=start, starts=starts, seed=seed, **settings)
         return lambda progress: found(progress=progress)
     if settings:
-        first = min(settings, key=["preset", "steps", "data_weight", "memory", "start", "snapshots"].index)
+        first = min(settings, key=OF_PREIMAGES.index)
         raise ValueError(f"--{first.replace('_', '-')} belongs to pre-images: leave it out with --method {method}")
     kind = METHODS[method]
     if kind.learned and model is None and not kind.shipped():
@@ -185,7 +206,7 @@ def _search(phi: Representation, code: NDArray[Any], size: Size | None, seed: in
     return lambda progress: baseline.invert(phi, code, size=size, count=starts, seed=seed)
 
 
-def _start(text: str, phi: Representation, code: NDArray[Any], size: Size | None, seed: int) -> Any:
+def _start(text: str | Path, phi: Representation, code: NDArray[Any], size: Size | None, seed: int) -> Any:
     """What `unfeature.invert` takes as its start."""
     if text in ("auto", "noise"):
         return text
@@ -206,22 +227,6 @@ def _start(text: str, phi: Representation, code: NDArray[Any], size: Size | None
         raise ValueError(f"{path} has {image.shape[0]}x{image.shape[1]} pixels, but the image to find has "
                          f"{size[0]}x{size[1]}: resize it")
     return image
-
-
-def _save(folder: Path, phi: Representation, code: NDArray[Any], result: Result, photograph: NDArray[Any] | None
-          ) -> None:
-    """Write the result, its pictures and its page."""
-    from unfeature.display.pictures import glyph, present_words
-    from unfeature.display.report import write_report
-    from unfeature.io.images import write_png
-
-    pictures = {"original": photograph, "glyph": glyph(phi, code), "words": present_words(phi, code),
-                "decoder": None if result.guess is None else result.guess[result.best]}
-    for name, image in pictures.items():
-        if image is not None:
-            write_png(folder / f"{name}.png", image)
-    result.save(folder)
-    write_report(folder)
 
 
 @click.command("keypoints")
@@ -252,7 +257,7 @@ def keypoints(source: Path, model: Path, size: int, most: int, output: Path) -> 
     photograph = None if source.suffix == ".npz" else read_photograph(source, phi, size)
     found = KeypointSet.load(source) if photograph is None else phi(photograph)
     with result_folder(output, inputs(), (*USUAL, "keypoints.npz")) as place:
-        result = with_photograph(Keypoints.load(model).invert(phi, found), source, photograph)
+        result = with_photograph(Keypoints.load(model).invert(phi, found), source.name, photograph)
         if photograph is not None:
             write_png(place / "original.png", photograph)
         found.save(place / "keypoints.npz")

@@ -14,11 +14,12 @@ from unfeature.baselines import LEARNED_AS, METHODS
 from unfeature.features import DESCRIPTORS
 from unfeature.io.images import list_images, read_each
 from unfeature.io.output import check_output
+from unfeature.parameters.kinds import COUNT, FILE, OWN_SIZE, PIXELS, SEED
+from unfeature.parameters.signatures import options_of, take_values
 
 from .common import progress_bar, read_photograph
 from .feature_command import FeatureCommand
-from .options import COUNT, FILE, OWN_SIZE, PIXELS, SEED, Commands, inputs
-from .signatures import options_of, take_values
+from .options import Commands, inputs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

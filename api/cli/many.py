@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import click
 
 from unfeature.io.files import make_folder, read_json, write_json
-from unfeature.io.processes import cores, fresh_processes
+from unfeature.io.processes import cores, fresh_processes, on_cluster
 
-from .common import progress_bar
+from .common import progress_bar, say_warnings
 
 if TYPE_CHECKING:
     from unfeature.features.code import Code
@@ -46,10 +46,10 @@ class Outputs(Protocol):
         """Raise a ValueError if what is there was made with other settings."""
 
     def begin(self, settings: dict[str, Any]) -> None:
-        """Note the settings."""
+        """Note the settings, and remove what killed processes left."""
 
     def abandon(self) -> None:
-        """Remove what `begin` wrote, where there is nothing else."""
+        """Remove what `begin` wrote, if there is nothing else."""
 
 
 @dataclass(frozen=True)
@@ -132,13 +132,19 @@ class Store:
         array = self.group.create_array(part, data=np.asarray(code), chunks=code.shape)
         array.attrs.put({"image_size": list(code.image_size or ())})
         (self.place / name).parent.mkdir(parents=True, exist_ok=True)
-        (self.place / part).rename(self.place / name)
+        try:
+            (self.place / part).rename(self.place / name)
+        except OSError:  # a worker that was thought lost has written it
+            shutil.rmtree(self.place / part)
+            if not self.has(name):
+                raise
 
 
-def on_each(work: Work, photographs: Photographs, outputs: Outputs, settings: dict[str, Any], jobs: int | None,
-            quiet: bool, at_once: int = AT_ONCE) -> None:
+def on_each(work: Work, photographs: Photographs, outputs: Outputs, settings: dict[str, Any], *, jobs: int | None,
+            scheduler: str | None, quiet: bool, at_once: int = AT_ONCE) -> None:
     """Do the work of all photographs whose outputs are missing, and say which failed.
 
+    It is done in so many processes, or on the Dask cluster of a scheduler, whose workers have the same files.
     ClickException if some did, ValueError if all did.
     """
     outputs.check(settings)
@@ -151,15 +157,19 @@ def on_each(work: Work, photographs: Photographs, outputs: Outputs, settings: di
     done, failures = before, Failures()
     jobs = max(1, min(jobs or cores(), -(-len(missing) // at_once)))
     parts = [missing[begin : begin + at_once] for begin in range(0, len(missing), at_once)]
-    with progress_bar("photograph", quiet) as tell:
-        tell(done, len(photographs), 0)
-        here = ((len(part), work(part)) for part in parts)
-        for count, failed in here if jobs == 1 else _in_processes(work, parts, jobs):
-            done, failures = done + count, failures | failed
-            tell(done, len(photographs), len(failures))
-    if failures and len(failures) == len(photographs):
+    try:
+        with progress_bar("photograph", quiet) as tell:
+            tell(done, len(photographs), 0)
+            for count, failed in _outcomes(work, parts, jobs, scheduler):
+                done, failures = done + count, failures | failed
+                tell(done, len(photographs), len(failures))
+        if failures and len(failures) == len(photographs):
+            raise ValueError(f"not one of {len(failures)} photographs can be used; {next(iter(failures.values()))}")
+    except ValueError:
         outputs.abandon()
-        raise ValueError(f"not one of {len(failures)} photographs can be used; {next(iter(failures.values()))}")
+        raise
+    if missing and scheduler is not None:
+        outputs.begin(settings)  # which removes what lost workers left
     for name, reason in list(failures.items())[:20]:
         click.echo(f"{name}: {reason}", err=True)
     click.echo(outputs.place)
@@ -179,10 +189,23 @@ def attempt(one: Callable[[str, Path], object], photographs: Photographs) -> Fai
     return failures
 
 
+def _outcomes(work: Work, parts: Sequence[Photographs], jobs: int, scheduler: str | None
+              ) -> Iterator[tuple[int, Failures]]:
+    """The number of photographs and the failures of each part, as they come."""
+    if scheduler is not None:
+        for part, found in on_cluster(scheduler, work, parts) if parts else ():
+            lost = {name: f"its worker was lost: {found}" for name, _ in part}
+            yield len(part), found if isinstance(found, dict) else lost
+    elif jobs == 1:
+        yield from ((len(part), work(part)) for part in parts)
+    else:
+        yield from _in_processes(work, parts, jobs)
+
+
 def _in_processes(work: Work, parts: Sequence[Photographs], jobs: int) -> Iterator[tuple[int, Failures]]:
     """The outcomes as they come; no more parts are under way than the processes need."""
     waiting, under_way = list(reversed(parts)), dict[Future[Failures], int]()
-    pool = fresh_processes(jobs)
+    pool = fresh_processes(jobs, say_warnings)
     try:
         while waiting or under_way:
             while waiting and len(under_way) < 2 * jobs:

@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from unfeature.display.folder import with_photograph
 from unfeature.io.files import load_array
+from unfeature.parameters.kinds import FILE, LONGER_SIDE, Name, values
 
-from .common import LONGER_SIDE, exit_status, read_photograph, searched, with_photograph
+from .common import exit_status, read_photograph, searched
 from .feature_command import FeatureCommand
-from .options import FILE, Name, shared, values
+from .options import shared
 
 if TYPE_CHECKING:
     from unfeature.features.base import Representation
     from unfeature.inversion.result import Result
 
-INDICES, PRESET = values(), Name(("best", "ijcv2016"))
+INDICES, PRESETS = values(), ("best", "ijcv2016", "yosinski2015", "maco")
 
 
 @click.command("maximize", cls=FeatureCommand, feature="cnn")
@@ -29,8 +31,9 @@ INDICES, PRESET = values(), Name(("best", "ijcv2016"))
 @click.option("--template", metavar="FILE", type=FILE, help="A direction in the space of codes, .npy.")
 @click.option("--statistics", metavar="FILE", type=FILE,
               help="Statistics of the channels, from `unfeature learn statistics` [responses to noise].")
-@click.option("--preset", type=PRESET, help="How to search [best].")
+@click.option("--preset", type=Name(PRESETS), help="How to search [best].")
 @shared("steps", "data_weight", "seed", "starts", "memory", "snapshots", "size", "output", "quiet",
+        snapshots="Images of the way to keep [0].",
         size="Side of the image, or HEIGHTxWIDTH [as large as the response needs].")
 def maximize(phi: Representation, output: Path, quiet: bool, size: int | tuple[int, int] | None = None,
              statistics: Path | None = None, template: Path | None = None, **settings: Any) -> int:
@@ -68,8 +71,9 @@ def maximize(phi: Representation, output: Path, quiet: bool, size: int | tuple[i
               help="Number of image sizes, from small to large.")
 @click.option("--octave-scale", type=click.FloatRange(1, 1000, min_open=True), default=1.4, show_default=True,
               help="Ratio of one size to the next.")
-@click.option("--preset", type=PRESET, help="How to search [best].")
+@click.option("--preset", type=Name(PRESETS[:2]), help="How to search [best].")
 @shared("steps", "data_weight", "seed", "starts", "memory", "snapshots", "size", "output", "quiet",
+        snapshots="Images of the way to keep [0].",
         steps="Gradient evaluations at each size [the preset's].",
         seed="Seed of the jitter.", starts="Number of attempts, each under other jitter.",
         size=f"Longer side to resize the photograph to, or own [{LONGER_SIDE}, if it is larger].")
@@ -91,7 +95,7 @@ def caricature(photograph: Path, phi: Representation, output: Path, quiet: bool,
     image = read_photograph(photograph, phi, size)
     search = partial(find, phi, image, **settings)
     with searched(lambda progress: search(progress=progress), quiet, output) as (found, place):
-        result = with_photograph(found, photograph, image)
+        result = with_photograph(found, photograph.name, image)
         write_png(place / "original.png", image)
         result.save(place)
         write_report(place)

@@ -1,4 +1,4 @@
-"""``unfeature metamer`` and ``unfeature adversarial``: images near a photograph, with the feature of another."""
+"""``unfeature metamer``, ``adversarial`` and ``fooling``: images near a photograph or noise, with another feature."""
 
 from __future__ import annotations
 
@@ -11,16 +11,20 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from unfeature.display.folder import with_photograph
 from unfeature.io.files import load_array
 from unfeature.io.output import USUAL
+from unfeature.parameters.kinds import FILE, LONGER_SIDE, OWN_SIZE, Name, Parsed, note_input
 
-from .common import LONGER_SIDE, exit_status, filling, read_photograph, searched, with_photograph
+from .common import exit_status, filling, read_photograph, searched
 from .feature_command import FeatureCommand
-from .options import FILE, OWN_SIZE, Name, Parsed, note_input, shared
+from .options import shared
 
 if TYPE_CHECKING:
     from unfeature.features.base import Representation
     from unfeature.inversion.result import Result
+
+PROBABILITY = click.FloatRange(0, 1, max_open=True)
 
 
 def _fraction(text: str) -> float:
@@ -59,7 +63,7 @@ def metamer(photograph: Path, like: Path, phi: Representation, output: Path, qui
     wanted = filling(read_photograph(like, phi, OWN_SIZE), (original.shape[0], original.shape[1]))
     search = partial(find, phi, phi(original), like=wanted, **settings)
     with searched(lambda progress: search(progress=progress), quiet, output, (*USUAL, "like.png")) as (found, place):
-        result = with_photograph(found, photograph, original)
+        result = with_photograph(found, photograph.name, original)
         _save(place, result, original=original, like=wanted)
     likeness = ", ".join(f"{one:.3f}" for one in result.provenance["likeness"])
     click.echo(f"relative error {result.error:.4f}, likeness {likeness}, {result.provenance['seconds']:.1f} s: "
@@ -76,6 +80,8 @@ def metamer(photograph: Path, like: Path, phi: Representation, output: Path, qui
               help="The largest change allowed, as 4/255 [the smallest that reaches the target].")
 @click.option("--tolerance", type=click.FloatRange(0, min_open=True),
               help="Relative error of a feature that counts as reached [0.3].")
+@click.option("--probability", type=PROBABILITY,
+              help="Softmax of the label that counts as reached [it is enough that the label is first].")
 @shared("steps", "size", "output", "quiet", steps="Gradient evaluations for each bound that is tried [40].",
         size=f"Longer side to resize the photograph to, or own [{LONGER_SIDE}, if it is larger].")
 def adversarial(photograph: Path, phi: Representation, output: Path, quiet: bool, target: str | None = None,
@@ -96,16 +102,56 @@ def adversarial(photograph: Path, phi: Representation, output: Path, quiet: bool
     original = read_photograph(photograph, phi, size)
     search = partial(find, phi, original, _target(target, phi, original), **settings)
     with searched(lambda progress: search(progress=progress), quiet, output, (*USUAL, "change.png")) as (found, place):
-        result = with_photograph(found, photograph, original)
-        change = result.image - original
-        _save(place, result, original=original, change=0.5 + 0.5 * change / max(float(np.abs(change).max()), 1e-12))
+        result = with_photograph(found, photograph.name, original)
+        _save(place, result, original=original, change=_enlarged(result.image - original))
+    return _said(result, output, "bound" not in settings)
+
+
+@click.command("fooling", cls=FeatureCommand, feature="cnn")
+@click.option("--label", type=click.IntRange(0), required=True, help="The label that the noise is to get.")
+@click.option("--probability", type=PROBABILITY, help="Softmax of the label at which the search ends [0.99].")
+@click.option("--noise", type=Name(("natural", "white")),
+              help="natural: with the spectrum of photographs; white: each value by itself [natural].")
+@click.option("--bound", type=Parsed("number", _fraction),
+              help="The largest change of a value, as 8/255 [8/255, doubled until the probability is reached].")
+@shared("steps", "seed", "size", "output", "quiet", steps="Gradient evaluations for each bound that is tried [40].",
+        seed="Seed of the noise.", size="Side of the image, or HEIGHTxWIDTH [that of the network].")
+def fooling(phi: Representation, output: Path, quiet: bool, size: int | tuple[int, int] | None = None,
+            **settings: Any) -> int:
+    """Find noise that a network gives a label with near certainty.
+
+    The folder receives preimage.png, image.npy, change.png (enlarged, about grey), result.json and report.html.
+
+    \b
+    Examples:
+      unfeature fooling --label 281 --net squeezenet1_0 --weights w.safetensors --layer pool_final
+      unfeature fooling --label 817 --noise white --net squeezenet1_0 --weights w.safetensors --layer pool_final
+    """
+    from unfeature.inversion.fooling import fooling as find
+    from unfeature.inversion.fooling import noise_image
+    from unfeature.inversion.result import images_of
+
+    search = partial(find, phi, size=(size, size) if isinstance(size, int) else size, **settings)
+    with searched(lambda progress: search(progress=progress), quiet, output, (*USUAL, "change.png")) as (result, place):
+        kind, seed = (result.provenance["noise"][name] for name in ("kind", "seed"))
+        noise = images_of(noise_image(phi, (result.image.shape[0], result.image.shape[1]), kind, seed))[0]
+        _save(place, result, change=_enlarged(result.image - noise))
+    return _said(result, output, True)
+
+
+def _enlarged(change: NDArray[Any]) -> NDArray[Any]:
+    """A change as a picture, about grey."""
+    return 0.5 + 0.5 * change / max(float(np.abs(change).max()), 1e-12)
+
+
+def _said(result: Result, output: Path, wanted: bool) -> int:
+    """Print how large the change is and what it reaches; whether that was wanted; the exit status."""
     facts = result.provenance["change"]
     said = f"‖Δ‖∞ {255 * facts['largest']:.3g}/255, ‖Δ‖₂ {facts['length']:.3g}"
     label = result.provenance.get("label")
     reached = (f"relative error {result.error:.4f}" if label is None else
                f"label {label['before']} → {label['after']} ({label['probability after']:.1%})")
-    wanted = label is not None or "bound" not in settings
-    missed = ", the target is not reached" if wanted and not facts["reached"] else ""
+    missed = ", the target is not reached" if (wanted or label is not None) and not facts["reached"] else ""
     click.echo(f"{reached}, {said}{missed}\n{output / 'report.html'}")
     return exit_status(result)
 

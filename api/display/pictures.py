@@ -255,6 +255,13 @@ def show(*images: Any, labels: Sequence[str] | None = None, columns: int | None 
     ------
     ValueError
         If there is no image, or not one label for each.
+
+    Examples
+    --------
+    >>> import unfeature as uf
+    >>> coffee, camera = uf.bundled("coffee"), uf.bundled("camera")
+    >>> uf.show(coffee, camera, labels=["coffee", "camera"], side=128).size
+    (271, 153)
     """
     from PIL import Image
 

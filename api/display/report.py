@@ -19,7 +19,8 @@ DESCRIPTOR_NAMES = {"BoVW": "bag of visual words", "Fisher": "Fisher vector", "C
 NORMAL_ENDS = ("step limit reached", "converged", "finished")
 FILM_SIDE = 384
 TERMS = {"data": "data term", "BoundedRange": "bounded range", "TotalVariation": "total variation",
-         "HyperLaplacian": "hyper-Laplacian", "Near": "distance from the decoder’s image"}
+         "HyperLaplacian": "hyper-Laplacian", "Near": "distance from the decoder’s image",
+         "SmallNorm": "small norms", "SmallContribution": "small contributions"}
 SURROGATE_NOTE = (
     "The line is what the run minimises: the error of a smooth surrogate of the descriptor, which comes nearer to the "
     "descriptor from stage to stage. The dots are the error of the descriptor itself, measured at the end of each "
@@ -68,11 +69,11 @@ def write_report(folder: str | Path) -> Path:
     return folder / "report.html"
 
 
-def render(template: str, **contents: Any) -> str:
-    """Fill one of the package's page templates; text is escaped."""
+def render(template: str, package: str = "unfeature.display", **contents: Any) -> str:
+    """Fill a template of a package; text is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    loader = PackageLoader("unfeature.display")
+    loader = PackageLoader(package)
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     return environment.get_template(template).render(**contents)
 
@@ -132,6 +133,13 @@ def _headline(provenance: Facts, count: int) -> Facts:
     if "likeness" in provenance:
         return {"title": f"Metamer of {photograph or 'a photograph'} under {name}",
                 "lead": f"An image with the {name} of one photograph that looks like another."}
+    if "saliency" in provenance:
+        return {"title": f"What the response of {name} to {photograph or 'an image'} depends on",
+                "lead": "The gradient of the response by the pixels, about grey: it depends on bright and dark ones, "
+                        f"with opposite signs. Method: {provenance['saliency']['method']}."}
+    if "noise" in provenance:
+        return {"title": f"Noise, taken for label {provenance['label']['target']} by {name}",
+                "lead": "Noise with the change found that gives it a label with near certainty."}
     if "change" in provenance:
         return {"title": f"{photograph or 'A photograph'}, changed for {name}",
                 "lead": "The photograph with the smallest change found that gives it another label or code."}

@@ -22,14 +22,15 @@ SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".
 HEIC = (".heic", ".heif")
 BUNDLED = ("astronaut", "camera", "chelsea", "coffee", "rocket")
 FILMS = (".gif", ".webp", ".png")
+GREY_MODES = ("1", "L", "LA", "La")
 GREY_WEIGHTS = (0.2989, 0.5870, 0.1140)
 
 
 def read_image(path: str | Path, grey: bool = False) -> NDArray[np.float32]:
     """Read an image file as floats in [0, 1].
 
-    The camera's orientation is applied, palettes are resolved, and an alpha channel is dropped. Colour images with 16
-    bits a channel are read with 8.
+    The camera's orientation is applied, and palettes are resolved. A transparent image is laid on white, with a
+    warning. Colour images with 16 bits a channel are read with 8.
 
     Parameters
     ----------
@@ -54,12 +55,16 @@ def read_image(path: str | Path, grey: bool = False) -> NDArray[np.float32]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's, of large files and of damaged descriptions
             with Image.open(path) as opened:
-                image = _pixels(ImageOps.exif_transpose(opened))
+                picture = ImageOps.exif_transpose(opened)
+                opaque = _on_white(picture)
+                image = _pixels(opaque)
     except Exception as error:  # Pillow's parsers raise errors of any type
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         if path.suffix.lower() in HEIC:
             raise ValueError(f"{path} is a HEIC image, which Pillow cannot read: convert it to JPEG or PNG") from error
         raise ValueError(f"{path} cannot be read as an image, or it is truncated: {reason}") from error
+    if opaque is not picture:
+        warnings.warn("an image is transparent in places: it is laid on white", stacklevel=2)
     return to_grey(image) if grey else image
 
 
@@ -70,7 +75,7 @@ def image_of(image: Any) -> NDArray[Any]:
     if isinstance(image, (str, os.PathLike)):
         return read_image(Path(image))
     if hasattr(image, "getbands") and hasattr(image, "convert"):
-        return _pixels(image)
+        return _pixels(_on_white(image))
     try:
         array = np.asarray(image)
     except ValueError:
@@ -131,12 +136,25 @@ def read_each(paths: Sequence[str | Path], read: Callable[[Path], T], progress: 
     skipped.report(len(paths))
 
 
+def _on_white(picture: Any) -> Any:
+    """A Pillow image that is transparent in places, laid on white, in grey or colour; others as they are."""
+    from PIL import Image
+
+    if not picture.has_transparency_data or picture.mode.startswith("I"):
+        return picture
+    layer = picture.convert("RGBA")
+    if layer.getchannel("A").getextrema()[0] == 255:
+        return picture
+    laid = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    return laid.convert("L" if picture.mode in GREY_MODES else "RGB")
+
+
 def _pixels(picture: Any) -> NDArray[np.float32]:
     if picture.mode.startswith("I"):
         a = np.asarray(picture).astype(np.float32) / np.float32(65535)
     else:
         picture = picture.convert("RGBA") if picture.mode == "P" else picture
-        grey = picture.mode in ("1", "L", "LA", "La")
+        grey = picture.mode in GREY_MODES
         a = as_floats(picture if picture.mode == "F" else picture.convert("L" if grey else "RGB"))
     if not (np.isfinite(a).all() and a.min() >= 0 and a.max() <= 1):
         raise ValueError("its pixels are neither 8 nor 16 bits, nor floats in [0, 1]: convert it first")
@@ -167,6 +185,12 @@ def to_grey(image: NDArray[Any]) -> NDArray[np.float32]:
     ------
     ValueError
         For another number of axes or channels.
+
+    Examples
+    --------
+    >>> import unfeature as uf
+    >>> uf.to_grey(uf.bundled("coffee")).shape
+    (400, 600)
     """
     a = _one_channel_as_grey(as_floats(image))
     return a if a.ndim == 2 else np.asarray(a @ np.array(GREY_WEIGHTS, dtype=np.float32))
@@ -176,6 +200,12 @@ def resize_longer(image: NDArray[Any], side: int) -> NDArray[np.float32]:
     """Resize so that the longer side has `side` pixels, linearly and anti-aliased; the aspect ratio is kept.
 
     The image (H, W) or (H, W, C) holds floats; uint8 and uint16 are divided by their largest value.
+
+    Examples
+    --------
+    >>> import unfeature as uf
+    >>> uf.resize_longer(uf.bundled("coffee"), 96).shape
+    (64, 96, 3)
     """
     if side < 1:
         raise ValueError(f"the longer side must have at least one pixel, got {side}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -47,6 +48,40 @@ def inherited_by_none() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class Interruptible:
+    """Code of one thread that another thread can interrupt, as Ctrl-C interrupts that of the main thread.
+
+    It gets a KeyboardInterrupt at its next step in Python, and none once the block has ended.
+    """
+
+    def __init__(self) -> None:
+        self._guard, self._thread = threading.Lock(), 0
+
+    @contextmanager
+    def here(self) -> Iterator[None]:
+        """Let the block, in this thread, be interrupted."""
+        with self._guard:
+            self._thread = threading.get_ident()
+        try:
+            yield
+        finally:
+            with self._guard:
+                _raise_in(self._thread, None)
+                self._thread = 0
+
+    def interrupt(self) -> None:
+        """Interrupt the block, if it is under way."""
+        with self._guard:
+            if self._thread:
+                _raise_in(self._thread, KeyboardInterrupt)
+
+
+def _raise_in(thread: int, error: type[BaseException] | None) -> None:
+    """Raise an error in a thread; None takes back one that was not raised yet."""
+    thrown = None if error is None else ctypes.py_object(error)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), thrown)
 
 
 class _End(BaseException):

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from unfeature.inversion.caricature import caricature
 from unfeature.inversion.recipes import CARICATURE_PRESETS
-from unfeature.io.similarity import measures
+from unfeature.io.similarity import measures, min_max_stretch
 
 from ..page import CORRELATION, SECONDS, Metric
 from ..protocol import SIDE, descriptor, image_for
@@ -21,7 +21,10 @@ class Caricatures(NetworkPart):
     """Exaggerate what layers detect in photographs."""
 
     title = heading = "Caricatures"
-    lead = "What to see: shallow layers exaggerate textures, deep ones parts of objects, where the photograph has them."
+    lead = (
+        "What to see: shallow layers exaggerate textures, deep ones parts of objects, where the photograph has them. "
+        "Images are shown with their whole range, as published."
+    )
     by: ClassVar = {"feature": "layer", "method": "method"}
     metrics = (Metric("response", "response (photograph: 1)", 2), CORRELATION, SECONDS)
     network_only = True
@@ -42,4 +45,4 @@ class Caricatures(NetworkPart):
         result = caricature(phi, image, preset=settings["method"], seed=settings["seed"], steps=settings.get("steps"))
         values = {"response": result.provenance["responses"][0], "seconds": result.provenance["seconds"],
                   "status": result.status, **measures(image, result.image)}
-        return Outcome(values, {"image": result.image})
+        return Outcome(values, {"image": min_max_stretch(result.image)})

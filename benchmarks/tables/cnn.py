@@ -1,8 +1,8 @@
-"""``unfeature bench cnn``: layers of a network inverted, by C: error, naturalness, and whether the label survives."""
+"""``unfeature bench cnn``: layers of a network inverted, by C: error, metamer test, naturalness."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, astuple, dataclass, field, fields, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,33 +10,61 @@ import torch
 from numpy.typing import NDArray
 
 from unfeature.display.curves import Series, line_chart
+from unfeature.features.base import code_to_numpy
 from unfeature.features.networks.cnn import CNN
+from unfeature.inversion.metamer_test import Agreement, agreement, chance_agreement
+from unfeature.inversion.result import encode
 
 from ..measures import interval
-from ..page import CORRELATION, ERROR, EUCLIDEAN, NATURALNESS, SECONDS, Metric, Metrics, groups
-from ..protocol import SIDE, Problem
+from ..page import (
+    CORRELATION,
+    ERROR,
+    EUCLIDEAN,
+    NATURALNESS,
+    SECONDS,
+    Metric,
+    Metrics,
+    Page,
+    Table,
+    groups,
+    number,
+    text,
+    with_values,
+)
+from ..protocol import SIDE, Problem, descriptor, image_for
 from ..study import CodeStudy, DataWeights, Features, Methods, Side
-from ..tasks import Outcome, Row, Settings, Task
+from ..tasks import Inputs, Outcome, Row, Settings, Task
 
 LAST = {"squeezenet1_0": "pool_final", "torchvision-squeezenet1_0": "pool_final"}
 """The layer of the scores, where it is not fc8."""
 CONSISTENCY = Metric("consistent", "same label, %", 0, 100)
+SPEARMAN, R2, SNR = Metric("spearman", "Spearman’s ρ"), Metric("r2", "R²"), Metric("snr", "SNR, dB", 1)
+AGREEMENT = SPEARMAN, R2, SNR
+METAMER = Metric("metamer", "metamer, %", 0, 100)
+CHANCE = "chance"
+"""The kind of the task that measures how well the codes of different photographs agree, …"""
+PREFIX = "chance_"
+"""… and what its values begin with."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cnn(CodeStudy):
-    """Invert layers of a network: error, consistency and naturalness by layer and C."""
+    """Invert layers of a network: error, metamer test and naturalness by layer and C."""
 
     title = "Layers of a network, inverted"
     heading = "Layers"
     lead = (
         "What to see: a larger weight C of the code against the priors buys accuracy at the cost of naturalness. "
         "Naturalness is the intersection of the image’s and the photograph’s histograms of gradient directions; the "
-        "label is the network’s first choice."
+        "label is the network’s first choice. An image is a metamer (Feather et al. 2019, 2023) if it has the label of "
+        "the photograph and its code agrees with the photograph’s better than those of any two photographs of the run "
+        "agree, by Spearman’s ρ, R² and signal to noise."
     )
     by: ClassVar = {"method": "method", "feature": "layer", "data_weight": "C"}
-    metrics: ClassVar[Metrics] = (ERROR, EUCLIDEAN, NATURALNESS, CONSISTENCY, CORRELATION, SECONDS)
-    across = ("method", "data_weight")
+    metrics: ClassVar[Metrics] = (ERROR, EUCLIDEAN, *AGREEMENT, CONSISTENCY, METAMER, NATURALNESS, CORRELATION, SECONDS)
+    across = ("feature", "method", "data_weight")
+    sheet_by = "image"
+    line_by = ("image", "method", "data_weight")
     divided = network_only = True
 
     features: Features = field(default=(), init=False)
@@ -48,18 +76,60 @@ class Cnn(CodeStudy):
         """Each C."""
         return [{"data_weight": data_weight} for data_weight in self.data_weights]
 
+    def normaliser(self, settings: Settings, inputs: Inputs, side: int) -> list[Task]:
+        """Also the task that finds how well the photographs' codes agree by chance."""
+        found = super().normaliser(settings, inputs, side)
+        return [*found, *(Task(CHANCE, by_chance, task.settings, task.inputs) for task in found)]
+
     @staticmethod
     def work(task: Task) -> Outcome:
-        """Invert one layer, and compare the network's labels of the photograph and of the image."""
+        """Invert one layer; compare the codes, and the network's labels, of the photograph and of the image."""
         settings, problem = task.settings, Problem.of(task)
         result = problem.invert(settings["method"], data_weight=settings["data_weight"])
+        found = agreement(encode(problem.phi, result.image), code_to_numpy(problem.code))
         last = CNN(settings["net"], LAST.get(settings["net"], "fc8"), weights=task.inputs["weights"])
         labels = [label(last, image) for image in (problem.image, result.image)]
-        return problem.outcome(result, label=labels[1], consistent=float(labels[0] == labels[1]))
+        return problem.outcome(result, label=labels[1], consistent=float(labels[0] == labels[1]), **asdict(found))
+
+    def page(self, rows: list[Row], prepared: list[Row]) -> Page:
+        """The page, on which each row says whether its image is a metamer, where the null is known."""
+        nulls = {row["feature"]: null for row in prepared if (null := null_of(row)) is not None}
+        known = [with_values(row, metamer=passed(row, nulls[row["feature"]])) if row["feature"] in nulls else row
+                 for row in rows]
+        page = super().page(known, prepared)
+        return replace(page, tables=(*page.tables[:1], null_table(nulls), *page.tables[1:])) if nulls else page
 
     def charts(self, rows: list[Row]) -> tuple[str, ...]:
         """Curves by layer, with bands of 1.96 standard errors."""
         return tuple(by_layer(rows, metric) for metric in (ERROR, NATURALNESS, CONSISTENCY) if rows)
+
+
+def by_chance(task: Task) -> Outcome:
+    """The best agreement of the codes of two of a task's photographs."""
+    phi = descriptor(task.settings, task.inputs)
+    paths = task.inputs["images"].splitlines()
+    found = chance_agreement(phi(image_for(task.settings, {"image": path})) for path in paths)
+    return Outcome({f"{PREFIX}{name}": value for name, value in asdict(found).items()})
+
+
+def null_of(row: Row) -> Agreement | None:
+    """The null that a preparation found; None for others."""
+    values = [row[f"{PREFIX}{part.name}"] for part in fields(Agreement)]
+    return None if None in values else Agreement(*values)
+
+
+def passed(row: Row, null: Agreement) -> float:
+    """1 for a metamer, 0 for none."""
+    values = [row[part.name] for part in fields(Agreement)]
+    return float(bool(row["consistent"]) and None not in values and Agreement(*values).exceeds(null))
+
+
+def null_table(nulls: dict[Any, Agreement]) -> Table:
+    """The null of each layer."""
+    lines = tuple((text(layer), *(number(value, metric) for value, metric in
+                                  zip(astuple(null), AGREEMENT, strict=True))) for layer, null in nulls.items())
+    note = "The best agreement of the codes of two different photographs of the run, over all pairs."
+    return Table("null", "Agreement by chance", ("layer", *(metric.title for metric in AGREEMENT)), lines, note)
 
 
 def label(scores: CNN, image: NDArray[Any]) -> int:

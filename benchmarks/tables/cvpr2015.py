@@ -29,7 +29,7 @@ class Descriptors2015(Descriptors):
     lead = (
         "What to see: bilinear bins (hogb) and dense SIFT have a third of the error of hard bins. The euclidean error "
         "is the paper’s measure; the others are not comparable with its figures. Photographs are grey and of their own "
-        "size; dense SIFT has bins of 5 pixels; the paired dictionary of HOGgles works on DPM’s HOG."
+        "size; dense SIFT has bins of 5 pixels; HOGgles, a paired dictionary, inverts DPM’s HOG and is scored by it."
     )
     metrics = (EUCLIDEAN, SQUARED, ERROR, PROCESSOR)
     margin = DEVIATION
@@ -41,7 +41,7 @@ class Descriptors2015(Descriptors):
 
     def pairs(self) -> dict[str, list[str]]:
         """The paper's methods."""
-        return {**{name: ["cvpr2015"] for name in ("hog", "hogb", "dsift-5")}, **self.hoggles}
+        return {**{name: ["cvpr2015"] for name in ("hog", "hogb", "dsift-5")}, "dpm": ["paired-dictionary"]}
 
     @staticmethod
     def work(task: Task) -> Outcome:
@@ -61,7 +61,9 @@ class TvWeights(NetworkPart):
     )
     by: ClassVar = {"feature": "layer", "tv_weight": "λ_TV"}
     metrics = (EUCLIDEAN, ERROR, NATURALNESS, CORRELATION)
-    across = ("tv_weight",)
+    across = ("feature", "tv_weight")
+    sheet_by = "image"
+    line_by = ("image", "tv_weight")
     margin = DEVIATION
     divided = True
 

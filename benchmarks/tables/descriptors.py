@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -25,6 +26,8 @@ from ..protocol import SIDE, Problem, descriptor, image_for
 from ..study import Features, Names, Option, Side, Steps, Study, chosen
 from ..tasks import Inputs, Outcome, Plan, Settings, Task, Work, digest
 
+SLOW = ("deep-prior",)
+"""Presets that take minutes a photograph, and are run only where they are named."""
 POINTS = "keypoints"
 """SIFT at interest points: a descriptor and a baseline in one."""
 
@@ -48,7 +51,7 @@ class Descriptors(Study):
     metrics: ClassVar[Metrics] = (*ERRORS, *LIKENESS, WITHIN, *EFFORT)
 
     features: Features = ("hog", "hogb", "dsift")
-    methods: Annotated[Names | None, Option("Presets and baselines [all that apply].")] = None
+    methods: Annotated[Names | None, Option("Presets and baselines [all that apply but deep-prior].")] = None
     train: Annotated[tuple[Path, ...], Option("Folder of photographs to learn from; may be given again.")] = ()
     models: Annotated[Path | None, Option("Folder of models learned before, METHOD-FEATURE.npz.")] = None
     side: Side = SIDE
@@ -60,11 +63,6 @@ class Descriptors(Study):
         features = chosen(self.features, known, "descriptor")
         methods = self._methods(features, known)
         return {feature: [method for method in methods if fits(method, feature)] for feature in features}
-
-    @property
-    def hoggles(self) -> dict[str, list[str]]:
-        """HOGgles in the tables of the papers, where its dictionary can be learned or read."""
-        return {"dpm": ["paired-dictionary"]} if self.train or self.models else {}
 
     def plan(self) -> Plan:
         """A row for each descriptor, method and photograph."""
@@ -80,7 +78,8 @@ class Descriptors(Study):
                 own, files = {**settings, "method": method}, dict(inputs)
                 if learns(method):
                     prepared.append(model := self._model(own, inputs))
-                    own["model"], files["model"] = model.key, model.output or model.inputs["model"]
+                    own["model"] = model.key
+                    files |= {"model": model.output} if model.output else model.inputs
                 rows += self.tasks(own, files, self.side, self.steps if method in PRESETS else None)
         return Plan(tuple(rows), tuple(prepared))
 
@@ -88,7 +87,8 @@ class Descriptors(Study):
         """The methods; ValueError for a given one that inverts none of the descriptors."""
         everything = (*PRESETS, *METHODS)
         if self.methods is None:
-            return tuple(method for method in everything if self.train or self.models or not learns(method))
+            return tuple(method for method in everything if method not in SLOW
+                         and (self.train or self.models or not learns(method)))
         for method in chosen(self.methods, everything, "method"):
             if not any(fits(method, feature) for feature in features):
                 wanted = next((feature for feature in known if fits(method, feature)), "")
@@ -107,10 +107,12 @@ class Descriptors(Study):
         if self.models is not None and (stored := self.models / name).is_file():
             files = {**inputs, "model": str(stored.resolve())}
             return Task("model", learn_model, {**settings, "learned": digest(stored)}, files)
-        if not self.train:
-            raise ValueError(f"{settings['method']} learns from photographs: name a folder of them with --train, or a "
-                             f"folder that holds {name} with --models")
-        return self._learning("model", learn_model, settings, inputs)
+        if self.train:
+            return self._learning("model", learn_model, settings, inputs)
+        if ships(settings["method"], settings["feature"]):
+            return Task("model", learn_model, {**settings, "learned": f"ships with {version('unfeature')}"}, inputs)
+        raise ValueError(f"{settings['method']} learns from photographs: name a folder of them with --train, or a "
+                         f"folder that holds {name} with --models")
 
     def _learning(self, kind: str, work: Work, settings: Settings, inputs: Inputs) -> Task:
         own = {**settings, "train": collection_digest(self.train), "side": self.side, "seed": self.seed}
@@ -133,7 +135,7 @@ def inverted(problem: Problem) -> Result:
     if method in PRESETS:
         return problem.invert(method)
     phi, kind = problem.phi.cpu(), METHODS[method]
-    baseline = kind.load(inputs["model"], phi) if kind.learned else kind.of(phi)
+    baseline = kind.load(inputs["model"], phi) if "model" in inputs else kind.of(phi)
     return baseline.invert(phi, problem.code.cpu(), size=problem.image.shape[:2], seed=problem.task.settings["seed"])
 
 
@@ -158,6 +160,11 @@ def learns(method: str) -> bool:
     return method in METHODS and METHODS[method].learned
 
 
+def ships(method: str, feature: str) -> bool:
+    """Whether a model of a method for a descriptor ships with the package."""
+    return fits(method, feature) and planned(feature).to_config() in METHODS[method].shipped()
+
+
 def from_keypoints(task: Task) -> Outcome:
     """The collage of a photograph's keypoints, which have no code of fixed shape, and so no error."""
     image = image_for(task.settings, task.inputs)
@@ -180,7 +187,7 @@ def learn_model(task: Task) -> Outcome:
     kind = METHODS[settings["method"]]
     phi = SIFTKeypoints() if settings["feature"] == POINTS else descriptor(settings, task.inputs)
     if task.output is None:
-        kind.load(task.inputs["model"], phi)
+        _ = kind.load(task.inputs["model"], phi) if "model" in task.inputs else kind.of(phi)
     else:
         Path(task.output).parent.mkdir(parents=True, exist_ok=True)
         kind.learn(task.inputs["train"].splitlines(), phi, output=task.output, seed=settings["seed"],

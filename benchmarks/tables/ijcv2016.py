@@ -45,7 +45,7 @@ class Descriptors2016(Descriptors):
 
     def pairs(self) -> dict[str, list[str]]:
         """The paper's methods, and our best."""
-        return {**{name: ["ijcv2016", "best"] for name in ("hog", "hogb", "dsift")}, **self.hoggles}
+        return {**{name: ["ijcv2016", "best"] for name in ("hog", "hogb", "dsift")}, "dpm": ["paired-dictionary"]}
 
     @staticmethod
     def work(task: Task) -> Outcome:
@@ -98,8 +98,12 @@ class Ablations2016(NetworkPart, Regularizers):
     """Layers without priors, by β and jitter."""
 
     heading = "β and jitter"
-    lead = "What to see: without priors the error is least and the image least natural; β = 1 leaves spikes."
+    lead = (
+        "What to see: without priors the error is least and the image least natural; β = 1 leaves spikes. Jitter is a "
+        "quarter of the stride, and none where that is below 6 pixels. C is 20, as in the paper."
+    )
     metrics = (ERROR, NATURALNESS, CORRELATION, SECONDS)
+    prior_weight = 20.0
 
     data_weights: DataWeights = field(default=(), init=False)
 

@@ -10,6 +10,7 @@ import numpy as np
 from unfeature.features.channel_statistics import statistics
 from unfeature.inversion.maximize import maximize
 from unfeature.inversion.recipes import MAXIMIZATION_PRESETS
+from unfeature.io.similarity import min_max_stretch
 
 from ..page import EVALUATIONS, SECONDS, Metric
 from ..protocol import SIDE, descriptor, image_for
@@ -25,11 +26,13 @@ class Mosaics(CodeStudy):
     title = heading = "Activation maximisation"
     lead = (
         "What to see: filters of a layer, evenly spaced over its channels, side by side in one image; below, classes, "
-        "each from several starts. Z is the channel’s largest response over the test photographs."
+        "each from several starts. Z is the channel’s largest response over the test photographs. Images are shown "
+        "with their whole range, as published."
     )
     by: ClassVar = {"feature": "layer", "method": "method", "what": "of"}
     metrics = (Metric("response", "⟨Φ(x), Φ₀⟩ / Z", 3), EVALUATIONS, SECONDS)
     across = ("method", "what")
+    line_by = ("what", "method")
     network_only = True
 
     features: Features = field(default=(), init=False)
@@ -74,4 +77,4 @@ class Mosaics(CodeStudy):
         values = {"response": float(np.mean(facts["responses"]) / np.mean(facts["target"]["scale"])),
                   "evaluations": facts["evaluations"], "seconds": facts["seconds"], "status": result.status}
         names = ["image"] if len(result) == 1 else [f"start-{i + 1:02d}" for i in range(len(result))]
-        return Outcome(values, dict(zip(names, result.images, strict=True)))
+        return Outcome(values, dict(zip(names, map(min_max_stretch, result.images), strict=True)))

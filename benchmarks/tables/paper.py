@@ -16,6 +16,7 @@ NETWORK_LAYERS: dict[str, Names] = {
     **dict.fromkeys(("caffenet", "alexnet"), ("conv1", "relu2", "conv3", "relu4", "conv5", "fc6", "fc8")),
 }
 """Layers of the papers' tables: of CaffeNet two or three for each λ_TV, and like ones of SqueezeNet."""
+THEIR_NETWORKS = ("caffenet", "alexnet", "vgg-m", "vgg-vd-16")
 Few = Annotated[int, Option("For how many of the photographs a network's layers are inverted.", 1)]
 
 
@@ -42,7 +43,7 @@ class Paper(Study):
     by = {}  # noqa: RUF012
     metrics = ()
 
-    train: Annotated[tuple[Path, ...], Option("Folder that HOGgles learns from; may be given again.")] = ()
+    train: Annotated[tuple[Path, ...], Option("Folder that HOGgles learns from; may be given again [it ships].")] = ()
     models: Annotated[Path | None, Option("Folder with paired-dictionary-dpm.npz, learned before.")] = None
     net: Network = "squeezenet1_0"
     weights: Weights = None
@@ -82,7 +83,11 @@ class Paper(Study):
     def _network(self) -> str:
         if self.weights is None:
             return "Its experiments on networks are left out: no weights were given."
-        return f"The network is {self.net}; the paper’s own are AlexNet and VGG."
+        few = f"its layers are inverted for {min(self.network_count, len(self.photographs))} of the photographs"
+        if self.net in THEIR_NETWORKS:
+            return f"The network is {self.net}, one of the paper’s; {few}."
+        return (f"The network is {self.net}; {few}. The paper’s own are AlexNet (caffenet) and VGG, whose weights are "
+                "given as MatConvNet files.")
 
     @property
     def _shared(self) -> dict[str, Any]:

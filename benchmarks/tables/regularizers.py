@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from unfeature.features.base import Representation
-from unfeature.inversion.priors import BoundedRange, TotalVariation
+from unfeature.inversion.priors.bounded_range import BoundedRange
+from unfeature.inversion.priors.variation import TotalVariation
 from unfeature.inversion.recipes import Recipe, Stage, ijcv2016
 from unfeature.inversion.schedules import schedule_for
 from unfeature.inversion.views import random_shifts
@@ -31,6 +32,7 @@ class Regularizers(CodeStudy):
         "with other weights C of the code. Jitter is a quarter of the stride, or as the variant says."
     )
     by: ClassVar = {"feature": "descriptor", "method": "variant"}
+    prior_weight: ClassVar[float | None] = None
     metrics: ClassVar[Metrics] = (ERROR, CENTRED, NATURALNESS, CORRELATION, SSIM, SECONDS)
 
     methods: Methods = field(default=(), init=False)
@@ -38,7 +40,7 @@ class Regularizers(CodeStudy):
 
     def methods_and_variants(self) -> list[Settings]:
         """No priors; each β with and without jitter; each C."""
-        one: dict[str, Any] = {"method": "no priors", "beta": None, "jitter": False, "data_weight": None}
+        one: dict[str, Any] = {"method": "no priors", "beta": None, "jitter": False, "data_weight": self.prior_weight}
         betas = [{**one, "method": f"β = {beta:g}{', jitter' if jitter else ''}", "beta": beta, "jitter": jitter}
                  for beta in BETAS for jitter in (False, True)]
         weights = [{**one, "method": f"C = {c:g}", "beta": 2.0, "data_weight": c} for c in self.data_weights]
@@ -54,9 +56,10 @@ class Regularizers(CodeStudy):
 
 
 def variant(phi: Representation, beta: float | None, jitter: bool) -> Recipe:
-    """The published recipe with other priors, all stages with the same jitter; beta None is without priors."""
+    """The published recipe with other priors, its first stage with jitter or not; beta None is without priors."""
     recipe = ijcv2016(phi)
     extent = (schedule_for(phi).jitter or max(round(phi.stride / 4), 1)) if jitter else 1
-    stages: tuple[Stage, ...] = tuple(replace(stage, transforms=random_shifts(extent)) for stage in recipe.stages)
+    first, *others = recipe.stages
+    stages: tuple[Stage, ...] = (replace(first, transforms=random_shifts(extent)), *others)
     priors = () if beta is None else (BoundedRange(), TotalVariation(beta=beta))
     return replace(recipe, name=f"ijcv2016, β {beta}, jitter {extent}", priors=priors, stages=stages)

@@ -93,6 +93,13 @@ class DSIFT(Representation):
     ----------
     D. Lowe, "Distinctive image features from scale-invariant keypoints", IJCV 60(2), 2004.
     A. Mahendran, A. Vedaldi, "Visualizing deep convolutional neural networks using natural pre-images", IJCV, 2016.
+
+    Examples
+    --------
+    >>> import unfeature as uf
+    >>> photograph = uf.resize_longer(uf.to_grey(uf.bundled("camera")), 64)
+    >>> uf.DSIFT(bin_size=4, step=4)(photograph).shape
+    (13, 13, 128)
     """
 
     in_channels = (1,)

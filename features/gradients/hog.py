@@ -107,6 +107,15 @@ class HOG(Representation):
     ----------
     N. Dalal, B. Triggs, "Histograms of oriented gradients for human detection", CVPR 2005.
     P. Felzenszwalb et al., "Object detection with discriminatively trained part based models", PAMI 32(9), 2010.
+
+    Examples
+    --------
+    >>> import unfeature as uf
+    >>> photograph = uf.resize_longer(uf.to_grey(uf.bundled("camera")), 64)
+    >>> uf.HOG(cell_size=8)(photograph).shape
+    (8, 8, 31)
+    >>> uf.HOG("dpm", cell_size=8).output_shape(64, 64)
+    (32, 6, 6)
     """
 
     traceable = False

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..base import Representation
 from ..checks import check_count
+from .hooks import Rule
 from .layer_stack import LayerStack, load_module
 from .layouts import Layout
 from .preprocessing import Order, preprocessing_of
@@ -67,8 +68,20 @@ class NetworkCode(Representation):
     def leaky(self: Self, slope: float) -> Self:
         """A copy with shared weights and ReLU gradients of at least this slope; itself if no ReLUs are modules."""
         layer_stack = self.layer_stack.leaky(max(self.leak, slope))
+        return self if layer_stack is self.layer_stack else self._on(layer_stack)
+
+    def rectifying(self: Self, rule: Rule) -> Self:
+        """A copy with shared weights, whose ReLUs pass no negative gradient: "guided" or "deconvnet".
+
+        The code is the same. ValueError if no ReLUs are modules.
+        """
+        layer_stack = self.layer_stack.rectifying(rule)
         if layer_stack is self.layer_stack:
-            return self
+            raise ValueError(f"{rule} backpropagation changes ReLUs that are modules (torch.nn.ReLU), and there is "
+                             f"none up to {', '.join(self.layers)}: take the gradient")
+        return self._on(layer_stack)
+
+    def _on(self: Self, layer_stack: LayerStack) -> Self:
         twin = type(self).__new__(type(self))
         twin.__dict__ |= {**vars(self), "_modules": {"layer_stack": layer_stack}, "leak": layer_stack.leak}
         return twin
@@ -176,6 +189,14 @@ class CNN(NetworkCode):
     ----------
     Mahendran & Vedaldi, "Visualizing Deep Convolutional Neural Networks Using Natural Pre-images", IJCV 120(3), 2016.
     The papers subtract the mean image of the training set; we subtract its spatial mean, as their code does.
+
+    Examples
+    --------
+    >>> import torch, unfeature as uf
+    >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 5, stride=2), torch.nn.ReLU())
+    >>> phi = uf.CNN(network, "1", mean=0.5, std=1.0)
+    >>> phi.stride, phi.receptive_field, phi(uf.resize_longer(uf.bundled("coffee"), 64)).shape
+    (2, 5, (20, 30, 8))
     """
 
     def __init__(self, network: str | nn.Module, layer: str, weights: str | Path | None = None, *,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -71,6 +71,29 @@ class LeakyReLU(nn.Module):
         """max(x, 0), of any shape."""
         leaky = F.leaky_relu(x, self.leak)
         return leaky + (F.relu(x) - leaky).detach()
+
+
+Rule = Literal["guided", "deconvnet"]
+
+
+class RectifyingReLU(nn.Module):
+    """A ReLU that passes no negative gradient back: where it is active alone ("guided"), or everywhere ("deconvnet").
+
+    Springenberg et al. 2015; Zeiler & Fergus 2014.
+    """
+
+    def __init__(self, rule: Rule) -> None:
+        super().__init__()
+        self.rule = rule
+
+    def forward(self, x: Tensor) -> Tensor:
+        """max(x, 0), of any shape."""
+        y = F.relu(x)
+        if self.rule == "deconvnet":
+            y = x + (y - x).detach()
+        if y.requires_grad:
+            y.register_hook(lambda gradient: gradient.clamp_min(0))
+        return y
 
 
 class FoldedConv2d(nn.Module):

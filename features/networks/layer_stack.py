@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from ..backend import is_traced
 from .copies import Copies, frozen
-from .hooks import FoldedConv2d, LeakyReLU, run, swap
+from .hooks import FoldedConv2d, LeakyReLU, RectifyingReLU, Rule, run, swap
 from .layouts import Arrangement, Layout, NoCode, unchanged_axis
 from .preprocessing import Preprocessing, preprocessing_of
 from .receptive_field import Field, derive, measure
@@ -80,7 +81,7 @@ class LayerStack(nn.Module):
         _check_weights(self.model)
         self.fingerprint = _fingerprint(self.model)
         self._shapes: dict[tuple[int, int], dict[str, tuple[int, ...]]] = {}
-        if leak and not _make_leaky(self.model, leak):
+        if leak and not _swap_relus(self.model, partial(LeakyReLU, leak)):
             raise ValueError("leak needs ReLUs that are modules (torch.nn.ReLU), and there is none up to "
                              f"{', '.join(self.layers)}: leave it at 0")
         if published:
@@ -92,11 +93,22 @@ class LayerStack(nn.Module):
         """A copy with shared weights and another leak; itself if the leak is the same or no ReLUs are modules."""
         if leak == self.leak:
             return self
+        twin = self._with_relus(partial(LeakyReLU, leak))
+        if twin is not self:
+            twin.leak = leak
+        return twin
+
+    def rectifying(self, rule: Rule) -> LayerStack:
+        """A copy with shared weights, whose ReLUs pass no negative gradient; itself if no ReLUs are modules."""
+        return self._with_relus(partial(RectifyingReLU, rule))
+
+    def _with_relus(self, make: Callable[[], nn.Module]) -> LayerStack:
+        """A copy with shared weights and other ReLUs; itself if no ReLUs are modules."""
         model = self._copies.new()
-        if not _make_leaky(model, leak):
+        if not _swap_relus(model, make):
             return self
         twin = type(self).__new__(type(self))
-        twin.__setstate__({**self.__getstate__(), "_modules": {"model": model}, "leak": leak})
+        twin.__setstate__({**self.__getstate__(), "_modules": {"model": model}})
         return twin
 
     def __getstate__(self) -> dict[str, Any]:
@@ -218,8 +230,9 @@ class LayerStack(nn.Module):
         return field if math.isfinite(field.size) else Field(max(size), field.stride, field.offset)
 
 
-def _make_leaky(model: nn.Module, leak: float) -> bool:
-    return swap(model, lambda m: isinstance(m, (nn.ReLU, LeakyReLU)), lambda m: LeakyReLU(leak)) > 0
+def _swap_relus(model: nn.Module, make: Callable[[], nn.Module]) -> bool:
+    """Replace all ReLUs, in place; whether there are any."""
+    return swap(model, lambda m: isinstance(m, (nn.ReLU, LeakyReLU)), lambda m: make()) > 0
 
 
 def load_module(network: str | nn.Module, weights: str | Path | None) -> nn.Module:

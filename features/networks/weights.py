@@ -30,6 +30,8 @@ SOURCES = {
         ("vgg-s", "vgg-s"), ("vgg-vd-16", "vgg-verydeep-16"), ("vgg-vd-19", "vgg-verydeep-19"))},
     **{f"torchvision-{file.partition('-')[0]}": f"{TORCHVISION}{file}.pth" for file in (
         "alexnet-owt-7be5be79", "vgg16-397923af", "vgg19-dcbb9e9d", "squeezenet1_0-b66bff10")},
+    **{f"overfeat-{kind}": f"net_weight_{i} from https://github.com/sermanet/OverFeat, as safetensors under this "
+       "package's names (conv1.weight)" for i, kind in enumerate(("fast", "accurate"))},
     "squeezenet1_0": "https://github.com/songhan/SqueezeNet-Deep-Compression, as safetensors under torchvision's names",
 }
 

@@ -106,7 +106,7 @@ _ALEXNET = """conv1 96 11 4, {}, conv2 256 5 1 2 2, {}, conv3 384 3 1 1, conv4 3
 _SQUEEZENET = """conv1 96 7 2, pool1 3 2, fire2 16 64, fire3 16 64, fire4 32 128, pool4 3 2, fire5 32 128,
     fire6 48 192, fire7 48 192, fire8 64 256, pool8 3 2, fire9 64 256, conv_final 1000 1 1 {}, pool_final"""
 
-# conv and fc: channels, kernel, stride = 1, padding = 0, groups = 1, each with a ReLU but for fc8;
+# conv and fc: channels, kernel, stride = 1, padding = 0, groups = 1, each with a ReLU but for the last fc;
 # pool: kernel, stride; fire: squeezed and expanded channels; a softmax comes last
 NETWORKS = {
     "alexnet": _ALEXNET.format("norm1, pool1 3 2", "norm2, pool2 3 2"),
@@ -117,6 +117,10 @@ NETWORKS = {
         conv5 512 3 1 1, pool5 3 2, fc6 4096 6, fc7 4096 1, fc8 1000 1""",
     "vgg-s": """conv1 96 7 2, norm1, pool1 3 3, conv2 256 5, norm2, pool2 2 2, conv3 512 3 1 1, conv4 512 3 1 1,
         conv5 512 3 1 1, pool5 3 3, fc6 4096 6, fc7 4096 1, fc8 1000 1""",
+    "overfeat-fast": """conv1 96 11 4, pool1 2 2, conv2 256 5, pool2 2 2, conv3 512 3 1 1, conv4 1024 3 1 1,
+        conv5 1024 3 1 1, pool5 2 2, fc6 3072 6, fc7 4096 1, fc8 1000 1""",
+    "overfeat-accurate": """conv1 96 7 2, pool1 3 3, conv2 256 7, pool2 2 2, conv3 512 3 1 1, conv4 512 3 1 1,
+        conv5 1024 3 1 1, conv6 1024 3 1 1, pool6 3 3, fc7 4096 5, fc8 4096 1, fc9 1000 1""",
     "torchvision-alexnet": """conv1 64 11 4 2, pool1 3 2, conv2 192 5 1 2, pool2 3 2, conv3 384 3 1 1,
         conv4 256 3 1 1, conv5 256 3 1 1, pool5 3 2, fc6 4096 6, fc7 4096 1, fc8 1000 1""",
     **dict.fromkeys(("vgg-vd-16", "torchvision-vgg16"), _very_deep(2, 2, 3, 3, 3)),
@@ -132,12 +136,13 @@ def network(name: str) -> Network:
 
     Layers have the published names: conv1, relu1, norm1, pool1, … fc8, prob; for SqueezeNet conv1, pool1,
     fire2 … fire9, conv_final, pool_final. Fully connected layers are convolutions over the whole map, so networks take
-    larger images too. ``torchvision-…`` are torchvision's variants: another AlexNet (one tower, no normalisation) and
-    other pooling and padding at the border; they expect RGB in [0, 1]. The network is in evaluation mode, its weights
-    on torch's meta device (shapes without memory) until `weights.load_network` or `randomise` fills them.
+    larger images too. OverFeat's fast network ends at fc8, the accurate one at fc9. ``torchvision-…`` are
+    torchvision's variants: another AlexNet (one tower, no normalisation) and other pooling and padding at the border;
+    they expect RGB in [0, 1]. The network is in evaluation mode, its weights on torch's meta device (shapes without
+    memory) until `weights.load_network` or `randomise` fills them.
 
     Krizhevsky et al., NIPS 2012; Chatfield et al., BMVC 2014 (VGG-F, M, S); Simonyan & Zisserman, ICLR 2015 (VGG-VD);
-    Iandola et al., arXiv 1602.07360 (SqueezeNet).
+    Iandola et al., arXiv 1602.07360 (SqueezeNet); Sermanet et al., ICLR 2014 (OverFeat).
     """
     name = ALIASES.get(name, name)
     if name not in NETWORKS:
@@ -150,8 +155,9 @@ def network(name: str) -> Network:
 
 
 def _layers(name: str) -> Iterator[tuple[str, nn.Module]]:
-    inputs, rounds_up = 3, not name.startswith("torchvision") or "squeezenet" in name
-    for row in NETWORKS[name].split(","):
+    inputs, rounds_up = 3, not name.startswith(("torchvision", "overfeat")) or "squeezenet" in name
+    rows = NETWORKS[name].split(",")
+    for row in rows:
         layer, *numbers = row.split()
         values = [int(number) for number in numbers]
         if layer.startswith("norm"):
@@ -167,7 +173,7 @@ def _layers(name: str) -> Iterator[tuple[str, nn.Module]]:
         else:
             channels, kernel, stride, padding, groups = values + [1, 0, 1][len(values) - 2:]
             yield layer, nn.Conv2d(inputs, channels, kernel, stride, padding, groups=groups)
-            if layer != "fc8":
+            if not (layer.startswith("fc") and row is rows[-1]):
                 yield re.sub("conv|fc", "relu", layer), nn.ReLU(inplace=True)
             inputs = channels
     yield "prob", nn.Softmax(dim=1)
@@ -175,7 +181,7 @@ def _layers(name: str) -> Iterator[tuple[str, nn.Module]]:
 
 def _torchvision_paths(name: str, layers: list[str]) -> dict[str, str]:
     """Torchvision's module paths of the layers, for networks that torchvision has."""
-    if "norm1" in layers:
+    if not name.startswith(("torchvision", "vgg-vd", "squeezenet")):
         return {}
     first = layers.index("conv_final" if "squeezenet" in name else "fc6")
     indices = (1, 2, 3) if "squeezenet" in name else (1, 2, 4, 5, 6) if "alexnet" in name else (0, 1, 3, 4, 6)
@@ -186,6 +192,9 @@ def _torchvision_paths(name: str, layers: list[str]) -> dict[str, str]:
 def _preprocessing(name: str) -> Preprocessing:
     if name.startswith("torchvision"):
         return Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), input_size=(224, 224))
+    if name.startswith("overfeat"):
+        side = 231 if name == "overfeat-fast" else 221
+        return Preprocessing((118.380948,) * 3, (61.896913,) * 3, scale=255.0, input_size=(side, side))
     side = 227 if name in ("alexnet", "caffenet", "squeezenet1_0") else 224
     deep_compression = name == "squeezenet1_0"
     return Preprocessing((104.0, 117.0, 123.0) if deep_compression else (123.68, 116.779, 103.939), scale=255.0,

@@ -58,6 +58,13 @@ class LBP(Representation):
     References
     ----------
     Ojala, Pietikäinen and Mäenpää, PAMI 2002.
+
+    Examples
+    --------
+    >>> import unfeature as uf
+    >>> photograph = uf.resize_longer(uf.to_grey(uf.bundled("camera")), 64)
+    >>> uf.LBP(cell_size=16)(photograph).shape[:2]
+    (4, 4)
     """
 
     taps: Tensor

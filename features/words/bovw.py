@@ -69,6 +69,14 @@ class BoVW(AssignedCode):
     ----------
     Sivic and Zisserman, ICCV 2003; Lazebnik et al., CVPR 2006 (pyramid; without its weights); van Gemert et al.,
     ECCV 2008, and Liu et al., ICCV 2011 (soft assignment to near words); Wang et al., CVPR 2010 (LLC).
+
+    Examples
+    --------
+    >>> import unfeature as uf
+    >>> photographs = [uf.resize_longer(uf.to_grey(uf.bundled(name)), 64) for name in ("camera", "coffee")]
+    >>> words = uf.Vocabulary.learn(photographs, uf.DSIFT(bin_size=4, step=4), 8)
+    >>> uf.BoVW(words, levels=(1, 2))(photographs[0]).shape
+    (40,)
     """
 
     assignments = get_args(BagAssignment)

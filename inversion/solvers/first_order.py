@@ -1,13 +1,8 @@
-"""Descent on batches of independent problems: one `tell` is one gradient evaluation a sample.
-
-`point` is where the solver needs the objective; `tell` takes value and gradient there and moves it. No operation mixes
-samples, so that a batch runs exactly as its samples would alone. `best` is the result.
-"""
+"""First-order solvers: each step is a function of the gradient and of running means."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -16,44 +11,8 @@ from torch import Tensor
 from unfeature.features.backend import scalars, uses_compiled
 from unfeature.features.threads import in_parallel
 
-Projection = Callable[[Tensor], Tensor]
-
-
-class Solver(ABC):
-    """One run of a descent. Call `begin`, then `tell` as often as the budget allows.
-
-    ``projects`` says whether the solver keeps iterates inside a bound; `begin` refuses a projection otherwise.
-    """
-
-    point: Tensor
-    projects: bool = True
-
-    def begin(self, start: Tensor, project: Projection | None = None) -> None:
-        """Start from z (N, ...); project, if given, maps each iterate to the nearest one inside the bound."""
-        if project is not None and not self.projects:
-            raise ValueError(f"{type(self).__name__} cannot keep coordinates inside a bound: use AdaGrad, Adam or "
-                             "Momentum, or a parameterization without a bound, such as Pixels(bound=None) or Fourier")
-        self.project = project or (lambda z: z)
-        self.point = self.project(start)
-        self.rate = 1.0
-
-    @abstractmethod
-    def tell(self, value: Tensor, gradient: Tensor) -> None:
-        """Take the objective (N,) and its gradient (N, ...) at `point`, and move `point`."""
-
-    @property
-    def best(self) -> Tensor:
-        """The iterate to return."""
-        return self.point
-
-    @property
-    def converged(self) -> bool:
-        """Whether no sample can be improved any more."""
-        return False
-
-    def next_stage(self, rate: float, changed: bool) -> None:
-        """Enter a stage whose steps are scaled by rate; `changed` says whether its objective is another one."""
-        self.rate = rate
+from ..priors.base import TYPICAL_COLOUR
+from .base import Projection, Solver
 
 
 class FirstOrder(Solver):
@@ -100,7 +59,7 @@ class Momentum(Resting):
     d is reset when the rate changes.
     """
 
-    step: float
+    step: float = 0.004 * TYPICAL_COLOUR**2
     memory: float = 0.9
     pixels: float | None = None
 
@@ -128,8 +87,8 @@ class AdaGrad(Resting):
     G is never reset; d is reset when the rate changes. Source: Mahendran & Vedaldi 2016, §3.4.
     """
 
-    step: float
-    damping: float
+    step: float = 1 / 255
+    damping: float = 6 / (0.05 * 255 * TYPICAL_COLOUR**2)
     memory: float = 0.9
 
     def _step(self, gradient: Tensor, pixels: int) -> Tensor:
@@ -157,7 +116,7 @@ class Adam(FirstOrder):
         Decay rates of the two means.
     """
 
-    step: float
+    step: float = 0.01
     memory: tuple[float, float] = (0.9, 0.999)
 
     def _step(self, gradient: Tensor, pixels: int) -> Tensor:
@@ -166,3 +125,37 @@ class Adam(FirstOrder):
         self.squares.mul_(second).addcmul_(gradient, gradient, value=1 - second)
         scale = (self.squares / (1 - second**self.evaluations)).sqrt_().add_(1e-8)
         return self.velocity / scale * (-self.rate * self.step / (1 - first**self.evaluations))
+
+
+@dataclass(eq=False)
+class AdaDelta(FirstOrder):
+    r"""AdaDelta: the length of a step follows from that of the last ones, so that no rate has to be chosen.
+
+    G ← μ G + (1 − μ) (P g)²,  d = −√(D + ε) / √(G + ε) · P g,  D ← μ D + (1 − μ) d²,  z ← z + rate · d
+
+    Parameters
+    ----------
+    memory, damping : float
+        μ and ε; the first steps have a length of √(ε / (1 − μ)) in every coordinate.
+
+    Notes
+    -----
+    Source: Zeiler 2012. Differs: the gradient is multiplied by the number P of pixels, as objectives are means over
+    them, so that ε means the same for images of all sizes.
+    """
+
+    memory: float = 0.95
+    damping: float = 1e-6
+
+    def begin(self, start: Tensor, project: Projection | None = None) -> None:
+        """Start at rest, with no history."""
+        super().begin(start, project)
+        self.squared_steps = torch.zeros_like(start)
+
+    def _step(self, gradient: Tensor, pixels: int) -> Tensor:
+        gradient = gradient * pixels
+        self.squares.mul_(self.memory).addcmul_(gradient, gradient, value=1 - self.memory)
+        scale = (self.squared_steps + self.damping).div_(self.squares + self.damping).sqrt_()
+        step = gradient.mul_(scale).neg_()
+        self.squared_steps.mul_(self.memory).addcmul_(step, step, value=1 - self.memory)
+        return step * self.rate

@@ -14,7 +14,7 @@ from torch import Tensor
 from unfeature.features.backend import uses_compiled
 from unfeature.features.threads import in_parallel
 
-from .first_order import Projection, Solver
+from .base import Projection, Solver
 
 LINE_SEARCH = np.dtype([("value", float), ("slope", float), ("length", float), ("backtracks", int), ("idle", int),
                         ("done", bool)], align=True)
@@ -49,8 +49,6 @@ class LBFGS(Solver):
     torch.optim.LBFGS, whose line search serves one problem: here samples never wait for one another.
     """
 
-    projects = False
-
     def __init__(self, history: int = 20, first_step: float = 0.05):
         if history < 1:
             raise ValueError(f"history is at least 1 pair, got {history}")
@@ -68,10 +66,19 @@ class LBFGS(Solver):
         self.pairs = History(n, m, self.history, start)
         self.restarted = True
 
+    def keeps(self, project: Projection | None) -> bool:
+        """No bound."""
+        return project is None
+
     @property
     def best(self) -> Tensor:
         """The iterate of least objective."""
         return self.iterate.view_as(self.point)
+
+    @property
+    def vectors(self) -> int:
+        """Both of each pair."""
+        return 2 * self.history
 
     @property
     def converged(self) -> bool:

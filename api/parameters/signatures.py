@@ -1,4 +1,4 @@
-"""Command-line options read from signatures: names, types and defaults from annotations, help from numpydoc."""
+"""Options read from signatures: names, types and defaults from annotations, help from numpydoc."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import click
 
-from .options import FILE, Name, Number, Parsed, Whole, values
+from .kinds import FILE, Name, Number, Parsed, Whole, values
 
 SPELLING = {  # the parameters whose options do not have their names
     "network": "--net",
@@ -28,14 +28,18 @@ PLAIN: dict[Any, click.ParamType] = {  # type: ignore[type-arg]
 
 
 class ParameterOption(click.Option):
-    """The option of `parameter`, `needed` if that has no default; its value is None if it is not given."""
+    """The option of `parameter`, `needed` if that has no default; its value is None if it is not given.
+
+    `usual` is the default and `written` its text, `sentence` what it is about.
+    """
 
     def __init__(self, parameter: inspect.Parameter, kind: click.ParamType, sentence: str, taken: Container[str]):  # type: ignore[type-arg]
         self.parameter, self.needed = parameter.name, parameter.default is parameter.empty
         plain = f"{'feature-' if parameter.name in taken else ''}{parameter.name.replace('_', '-')}"
         flags = SPELLING.get(parameter.name, f"--{plain}/--no-{plain}" if kind is click.BOOL else f"--{plain}")
-        default = "" if self.needed else _written(parameter.default, flags)
-        text = " ".join(part for part in (sentence, f"[{default}]" if default else "") if part)
+        self.usual, self.sentence = None if self.needed else parameter.default, sentence
+        self.written = "" if self.needed else _written(parameter.default, flags)
+        text = " ".join(part for part in (sentence, f"[{self.written}]" if self.written else "") if part)
         super().__init__([flags], type=kind, default=None, help=text or None)
 
 
@@ -50,7 +54,7 @@ def options_of(function: Callable[..., Any], documented: Iterable[Any], taken: C
     names = vars(sys.modules[function.__module__])
     return [ParameterOption(p, kind, sentences.get(p.name, ""), taken)
             for p in inspect.signature(function).parameters.values()
-            if p.name not in without and (kind := option_type(_evaluated(p.annotation, names))) is not None]
+            if p.name not in without and (kind := option_type(evaluated(p.annotation, names))) is not None]
 
 
 def option_type(annotation: Any) -> click.ParamType | None:  # type: ignore[type-arg]
@@ -104,7 +108,7 @@ def _written(default: Any, flags: str) -> str:
     return "" if default is None else f"{default:g}" if isinstance(default, float) else str(default)
 
 
-def _evaluated(annotation: Any, names: dict[str, Any]) -> Any:
+def evaluated(annotation: Any, names: dict[str, Any]) -> Any:
     """An annotation; None if it uses names that only type checkers import."""
     try:
         return eval(annotation, names) if isinstance(annotation, str) else annotation
