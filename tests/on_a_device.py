@@ -67,7 +67,7 @@ def evaluated(phi, x):
 def descriptor(name: str) -> None:
     """Value, gradient, stand-in, flat pixels; the second evaluation waits for nothing."""
     phi = REPRESENTATIONS[name]()
-    size = phi.input_size or (40, 44)
+    size = phi.input_size or (max(40, phi.receptive_field), max(44, phi.receptive_field))
     x = noise(2, phi.in_channels[0], *size)
     for kind in (phi, phi.surrogate(0.3)):
         expected = evaluated(kind, x)

@@ -157,7 +157,12 @@ def test_a_stopped_run_keeps_the_image_so_far(photograph_file):
     assert "Stopped by the user after" in drawn(run)
 
 
-def test_a_method_that_asks_nobody_stops_too(photograph_file):
+def test_a_method_that_asks_nobody_stops_too(photograph_file, monkeypatch):
+    def for_ever(*arguments):
+        while True:
+            time.sleep(0.01)
+
+    monkeypatch.setattr("unfeature.baselines.primal_dual.PrimalDual.reconstruct", for_ever)
     run = Run(Source(photograph_file), [Setting("brief", method="primal-dual")])
     run.start()
     next(_ for _ in run.changes() if run.columns[0].state == "inverting")

@@ -55,7 +55,8 @@ class MACO(Colours):
         unit = torch.stack([z.cos(), z.sin()], -1)
         height, width = self.size
         last = (height - 1) // 2
-        mirrored = unit[..., 1:last + 1, :, :].flip(-3) * unit.new_tensor([1.0, -1.0])
+        cosine, sine = unit[..., 1:last + 1, :, :].flip(-3).unbind(-1)
+        mirrored = torch.stack([cosine, -sine], -1)
         for column in {0, width // 2} if width % 2 == 0 else {0}:  # their halves are conjugates of each other
             unit[..., height - last:, column, :] = mirrored[..., column, :]
         return super().render(unit * self.magnitudes[..., None])
