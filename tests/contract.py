@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 from collections.abc import Callable
 
@@ -28,11 +29,9 @@ def check(function):
 
 
 def fits(phi, side):
-    try:
-        phi.output_shape(side, side)
-    except ValueError:
-        return False
-    return True
+    with contextlib.suppress(ValueError):
+        return bool(phi.output_shape(side, side))
+    return False
 
 
 def small_size(phi):
@@ -44,10 +43,9 @@ def small_size(phi):
 
 def batch_of(phi, count=2, dtype=torch.float32, channels=None, size=None, seed=0):
     """Random smooth images, different in every sample."""
-    height, width = size or small_size(phi)
-    generator = torch.Generator().manual_seed(seed)
-    channels = channels or phi.in_channels[0]
-    coarse = torch.rand(count, channels, max(2, height // 3), max(2, width // 3), generator=generator, dtype=dtype)
+    (height, width), generator = size or small_size(phi), torch.Generator().manual_seed(seed)
+    coarse = torch.rand(count, channels or phi.in_channels[0], max(2, height // 3), max(2, width // 3),
+                        generator=generator, dtype=dtype)
     smooth = torch.nn.functional.interpolate(coarse, (height, width), mode="bilinear", align_corners=True)
     return 0.9 * smooth + 0.1 * torch.rand(smooth.shape, generator=generator, dtype=dtype)
 
