@@ -145,4 +145,4 @@ class Cvpr2015(Paper):
             return (descriptors,)
         method = ("cvpr2015",)
         return (descriptors, TvWeights(**self._few()), Starts2015(**self._few(-2, methods=method)),
-                Neighbourhoods2015(**self._few(1, 3, 4)), Halves2015(**self._few(1, 4, methods=method)))
+                Neighbourhoods2015(**self._few(1, 3, 4, methods=method)), Halves2015(**self._few(1, 4, methods=method)))
