@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from unfeature.display.report import write_report
 from unfeature.inversion.result import Result
 from unfeature.io.files import read_json, save_array, write_json
 from unfeature.io.output import check_output, result_folder, write_beside_result
@@ -55,6 +56,9 @@ def test_no_page_of_others_is_overwritten(tmp_path):
     (tmp_path / "report.html").write_text("mine")
     with pytest.raises(ValueError, match=r"report\.html would be overwritten"):
         write_beside_result(tmp_path, "report.html", "page")
+    with pytest.raises(ValueError, match=r"report\.html would be overwritten"):
+        write_report(tmp_path)
+    assert (tmp_path / "report.html").read_text() == "mine"
 
 
 def test_inputs_are_refused_before_the_work_also_through_links(tmp_path):

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unfeature.io.files import load_array, read_json, write_text
+from unfeature.io.files import load_array, read_json
 from unfeature.io.images import encode_webp
+from unfeature.io.output import write_beside_result
 
 from .curves import Series, line_chart
 
@@ -55,7 +56,7 @@ def write_report(folder: str | Path) -> Path:
     FileNotFoundError
         If the folder holds no result.
     ValueError
-        If its result.json is damaged.
+        If its result.json is damaged, or the folder holds a report.html that is not of the result.
     """
     folder = Path(folder)
     if not (folder / "result.json").is_file():
@@ -65,8 +66,7 @@ def write_report(folder: str | Path) -> Path:
         page = render("result.html", **_contents(folder, facts))
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
         raise ValueError(f"{folder / 'result.json'} is not a whole result: run the inversion again") from error
-    write_text(folder / "report.html", page)
-    return folder / "report.html"
+    return write_beside_result(folder, "report.html", page)
 
 
 def render(template: str, package: str = "unfeature.display", **contents: Any) -> str:
