@@ -226,14 +226,18 @@ def correlation(a: Tensor, b: Tensor) -> float:
     return float((a * b).sum() / (a.square().sum() * b.square().sum()).sqrt().clamp_min(1e-12))
 
 
+def residual_of(model: DecoderModel, phi: Representation, x: Tensor, code: Tensor) -> Tensor:
+    """Photographs (N, C, H, W), at a photograph's contrast if Φ is blind to it, less the images of their codes."""
+    centre = torch.tensor(phi.centre).to(x).view(-1, 1, 1)
+    return CONTRAST * targets(x, phi) + centre - model.decode(phi, code, size_of(x))
+
+
 def residual_spectrum(model: DecoderModel, phi: Representation, test: Test) -> tuple[Floats, Floats]:
     """Frequencies in cycles a pixel, and the mean power of photograph − image there; see `DecoderModel`."""
     edges = np.geomspace(1 / (2 * TEST_SIDE), 0.75, BANDS + 1)
     sums, counts = np.zeros((2, BANDS)), np.zeros(BANDS)
     for x, code in test:
-        centre = torch.tensor(phi.centre).view(-1, 1, 1)
-        residual = CONTRAST * targets(x, phi) + centre - model.decode(phi, code, size_of(x))
-        power = torch.fft.fft2(residual, norm="ortho").abs().square().mean((0, 1)).numpy()
+        power = torch.fft.fft2(residual_of(model, phi, x, code), norm="ortho").abs().square().mean((0, 1)).numpy()
         frequency = np.hypot(*np.meshgrid(*(np.fft.fftfreq(n) for n in power.shape), indexing="ij"))
         band = np.searchsorted(edges, frequency.ravel()) - 1
         inside = (band >= 0) & (band < BANDS)

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from unfeature.features.base import Representation
-from unfeature.inversion.decoder import CONTRAST, DecoderModel, nearest_pretrained
+from unfeature.inversion.decoder import DecoderModel, nearest_pretrained
 from unfeature.inversion.uncertainty import Uncertainty, UncertaintyNetwork
 
 from .decoder import PhotographLearner
-from .decoder_training import Augmentation, Photographs, held_out_photographs, size_of, targets
+from .decoder_training import Augmentation, Photographs, held_out_photographs, residual_of, size_of, targets
 from .stream import Images, Progress, Stream
 
 RATE, WARM_UP = 2e-3, 50
@@ -119,6 +119,4 @@ def _calibrate(found: Uncertainty, decoder: DecoderModel, phi: Representation, t
 
 def ratio_of(found: Uncertainty, decoder: DecoderModel, phi: Representation, x: Tensor, code: Tensor) -> Tensor:
     """(y − g) / σ at each pixel of photographs (N, C, H, W)."""
-    centre = torch.tensor(phi.centre).to(x).view(-1, 1, 1)
-    residual = CONTRAST * targets(x, phi) + centre - decoder.decode(phi, code, size_of(x))
-    return residual / found.std(decoder, phi, code, size_of(x))
+    return residual_of(decoder, phi, x, code) / found.std(decoder, phi, code, size_of(x))
