@@ -51,8 +51,11 @@ class ScSPM(WordCode):
 
     The gradient is exact but where the set A of non-zeros changes: there u is continuous, and in between it is linear
     in d, u_A = (W_A W_Aᵀ)⁻¹ (W_A d − λ sign u_A). The solver finds A, and autograd differentiates this system. It adds
-    10⁻⁵ to the diagonal, as the authors' code does. Differs: the words may come from k-means; here the authors learn a
-    dictionary with the same penalty, and their descriptors are SIFT every 6 pixels.
+    10⁻⁵ to the diagonal, as the authors' code does. In a surrogate, a word that no descriptor of a region uses has the
+    value zero, too, but a gradient, softness times that of the largest |w_kᵀ (d − Σ_j u_j w_j)| in the region.
+
+    Differs: the words may come from k-means; here the authors learn a dictionary with the same penalty, and their
+    descriptors are SIFT every 6 pixels, of which faint ones keep their norm.
 
     References
     ----------
