@@ -180,7 +180,7 @@ def best(phi: Representation) -> Recipe:
     if schedule.jitter is not None:
         shallow = partial(Fourier, power=1.0, init_std=0.6, low_frequency_cutoff=0.02)
         return _network("best", phi, schedule, (90, 45, 95, 60, 60), shallow)
-    solver = partial(LBFGS, history=6, first_step=max(0.05, schedule.init_std / 1.5))
+    solver = partial(LBFGS, history=schedule.history, first_step=max(0.05, schedule.init_std / 1.5))
     parameterization = partial(Fourier, init_std=schedule.init_std)
     return _sharpened("best", phi, schedule, schedule.softness, schedule.tv_weight, parameterization, solver,
                       schedule.near)

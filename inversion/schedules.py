@@ -49,6 +49,8 @@ class Schedule:
         false ramps.
     init_std : float
         Standard deviation of the Fourier coefficients of the noise that `best` starts from.
+    history : int
+        Pairs of steps and gradients that the L-BFGS of `best` keeps.
     data_weight : float
         C of the papers, the weight of the code's relative error against the priors.
     response_weight : float
@@ -69,6 +71,7 @@ class Schedule:
     quick_softness: Softness = ((20, 0.4), (20, 0.15), (20, 0.04))
     tv_weight: float = 1.0
     init_std: float = 0.3
+    history: int = 6
     data_weight: float = 100.0
     response_weight: float = 2.0
     jitter: int | None = None
@@ -95,6 +98,7 @@ def schedule_for(phi: Representation) -> Schedule:
 
 HARD_HOG = Schedule(near=(34.0, 0.5, 0.03), guided_start=(0.12, 0.03))
 BILINEAR_HOG = Schedule(tv_weight=0.5, near=(25.0, 0.5, 0.02), guided_start=(0.1, 0.02))
+BLOCK_HOG = Schedule(softness=((80, 0.5), (130, 0.2), (160, 0.1), (210, 0.04), (220, 0.012)), history=20)
 WORDS = Schedule(
     softness=((60, 0.5), (100, 0.35), (100, 0.25), (100, 0.18), (80, 0.12), (60, 0.08), (60, 0.0)),
     quick_softness=((30, 0.5), (30, 0.3), (30, 0.15), (10, 0.08)), init_std=0.01, data_weight=1e4)
@@ -105,8 +109,8 @@ FISHER = replace(
     softness=((50, 1.0), (60, 0.7), (80, 0.5), (80, 0.35), (80, 0.25), (80, 0.15), (80, 0.1), (80, 0.05), (40, 0.02)))
 STATISTICS = Schedule(softness=((150, 0.0),), quick_softness=((80, 0.0),), tv_weight=0.1, init_std=0.1, data_weight=1e4,
                       near=None)
-SCSPM = replace(WORDS, softness=((60, 0.5), (60, 0.25), (60, 0.12), (60, 0.06)),
-                quick_softness=((40, 0.5), (30, 0.25), (30, 0.12)), init_std=0.02)
+SCSPM = replace(WORDS, softness=((60, 1.0), (60, 0.5), (60, 0.25), (60, 0.12), (60, 0.06)),
+                quick_softness=((30, 1.0), (30, 0.5), (20, 0.25), (20, 0.12)), init_std=0.02)
 LBP = Schedule(
     softness=((40, 0.2), (60, 0.1), (60, 0.05), (80, 0.025), (100, 0.0125), (100, 0.006), (60, 0.003)),
     quick_softness=((20, 0.2), (20, 0.05), (20, 0.0125)))
@@ -135,8 +139,13 @@ def _cnn(phi: Representation) -> Schedule:
                    response_weight=100.0 if share < 0.3 else 300.0 if share < 1 else 2.0)
 
 
+def _hog(phi: Any) -> Schedule:
+    """Normalised blocks that overlap tie the contrasts of neighbours together, which takes more evaluations."""
+    return BLOCK_HOG if phi.variant in ("skimage", "opencv") else BILINEAR_HOG if phi.bilinear else HARD_HOG
+
+
 SCHEDULES: dict[str, Callable[[Any], Schedule]] = {
-    "HOG": lambda phi: BILINEAR_HOG if phi.bilinear else HARD_HOG,
+    "HOG": _hog,
     "DSIFT": lambda phi: Schedule(init_std=0.03, near=(4.0, 0.2, 0.005), guided_start=(0.03, 0.003)),
     "LBP": lambda phi: LBP,
     "FilterBank": lambda phi: STATISTICS if phi.bins else Schedule(),
