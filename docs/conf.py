@@ -18,6 +18,7 @@ html_title = "unfeature"
 html_show_sourcelink = False
 html_static_path, html_css_files = ["_static"], ["site.css"]
 html_theme_options = {"navigation_with_keys": False, "show_prev_next": False, "secondary_sidebar_items": ["page-toc"]}
+html_sidebars = {"*": []}  # a page outside a folder has no sections to list: tables get the room
 html_context = {"default_mode": "auto"}
 autosummary_generate = True
 autodoc_typehints = "none"

@@ -175,7 +175,7 @@ def test_a_wrong_file_is_told_in_a_sentence(page, files):
     invert(page)
     wait(page, ENDED)
     said = page.execute_script("return document.querySelector('#shown [role=alert]').innerText")
-    assert said.startswith("Letter.png cannot be read as an image") and "Traceback" not in said and "/" not in said
+    assert said.startswith("letter.png cannot be read as an image") and "Traceback" not in said and "/" not in said
 
 
 @pytest.mark.parametrize("width", [375, 1280])

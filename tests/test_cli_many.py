@@ -100,6 +100,14 @@ def test_codes_of_other_settings_are_not_mixed(call, tree, tmp_path, name):
     assert status == 2 and "was begun with another size (256): give the same options to go on" in said
 
 
+def test_the_own_size_is_called_so_and_several_codes_need_a_folder(call, tree, tmp_path):
+    call("features", tree, *HOG, "--size", "own", "--jobs", 1, "-o", tmp_path / "codes")
+    status, _, said = call("features", tree, *HOG, "--jobs", 1, "-o", tmp_path / "codes")
+    assert status == 2 and "was begun with another size (own)" in said
+    status, _, said = call("features", tree, *HOG, "-o", tmp_path / "codes.npy")
+    assert status == 2 and "go into a folder, or a .zarr store" in said and not (tmp_path / "codes.npy").exists()
+
+
 def test_a_bad_photograph_does_not_end_the_others(call, tree, tmp_path):
     (tmp_path / "bad.png").write_text("no image")
     out = tmp_path / "codes"

@@ -138,3 +138,11 @@ def test_words_of_a_histogram_are_shown_by_their_patches():
     assert present_words(phi, np.zeros(12)) is None
     assert present_words(BoVW(Vocabulary(local, words)), code) is None
     assert present_words(HOG(), np.zeros((2, 2, 31))) is None
+
+
+def test_a_code_whose_norm_is_the_same_everywhere_is_not_drawn_as_an_empty_picture(photograph):
+    for name in ("camera", "coffee"):
+        phi = BRIEF(bits=64, patch_size=16, step=8)
+        picture = glyph(phi, phi(photograph(name, 96)))
+        assert picture.min() == 0 and picture.max() == 1 and picture.std() > 0.1
+    assert (glyph(phi, np.ones((3, 4, 64))) == 1).all()

@@ -23,7 +23,7 @@ def drawn(run: Run, token: str = "") -> str:
     columns = list(run.columns)
     kinds = list(dict.fromkeys(kind for column in columns for kind, _ in column.maps))
     return render("run.html", package="unfeature.app", run=run, finished=finished, note=NOTE,
-                  chart=_chart(columns), kinds=kinds,
+                  problem=run.problem and with_capital(run.problem), chart=_chart(columns), kinds=kinds,
                   columns=[_facts(column, run) for column in columns], scrub=any(c.frames for c in columns),
                   archive=token if finished and run.has_results else "")
 
@@ -43,7 +43,7 @@ def _facts(column: Column, run: Run) -> dict[str, Any]:
     return {"feature": feature, "method": method, "numbers": numbers, "picture": column.picture,
             "maps": dict(column.maps), "frames": column.frames, "state": column.state, "step": column.step,
             "steps": column.steps, "done": column.step / column.steps if column.steps else 0.0,
-            "problems": [said for said in (column.problem, stopped) if said],
+            "problems": [with_capital(said) for said in (column.problem, stopped) if said],
             "command": column.setting.command(run.source) if result is not None else ""}
 
 
@@ -60,8 +60,13 @@ def _chart(columns: list[Column]) -> str:
     return line_chart(series, "gradient evaluations", "relative error", log=True)
 
 
+def with_capital(text: str) -> str:
+    """A sentence from its words, with a full stop; the name of a file at its beginning stays as it is."""
+    first = text.split(" ", 1)[0]
+    return f"{text[:1] if '.' in first else text[:1].upper()}{text[1:].rstrip('.')}."
+
+
 def sentence(text: str, alarm: bool = True) -> str:
     """A sentence alone, by default about a mistake."""
     kind = 'class="alarm" role="alert"' if alarm else 'class="soft"'
-    said = f"{text[:1].upper()}{text[1:].rstrip('.')}."
-    return f'<div class="uf" data-finished="true"><p {kind}>{escape(said)}</p></div>'
+    return f'<div class="uf" data-finished="true"><p {kind}>{escape(with_capital(text))}</p></div>'

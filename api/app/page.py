@@ -99,6 +99,7 @@ class Page:
                            queue=False, **quiet)
         gr.on([self.feature.change, self.method.change], _about, [self.feature, self.method], self.about, queue=False,
               **quiet)
+        self.example.input(lambda: None, None, self.file, queue=False, **quiet)
         self.run.click(self._invert, asked, [self.shown, self.run, self.stop], concurrency_limit=8,
                        js=SCROLL, **quiet)
         self.stop.click(self._stop, None, None, queue=False, **quiet)

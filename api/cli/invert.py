@@ -63,12 +63,19 @@ def features(sources: tuple[Path, ...], phi: Representation, colour: bool, outpu
         save_array(output, code)
         click.echo(f"{phi!r}: {' × '.join(map(str, code.shape))} in {output}")
         return
+    if output.suffix in (".npy", ".npz"):
+        raise ValueError(f"the codes of several photographs go into a folder, or a .zarr store: {output} names a file")
     photographs, output = named_images(*map(Path.absolute, sources)), output.absolute()
     outputs = Store(output) if output.suffix == ".zarr" else Folder(output, ".npy")
     work = partial(_encode_some, outputs, phi, size, colour)
-    settings = {"descriptor": phi.to_config(), "size": size or LONGER_SIDE, "colour": colour}
+    settings = {"descriptor": phi.to_config(), "size": _as_given(size), "colour": colour}
     on_each(work, photographs, outputs, settings, jobs=jobs, scheduler=scheduler, quiet=quiet,
             at_once=_photographs_at_once(phi, size))
+
+
+def _as_given(size: int | Size | None) -> int | Size | str:
+    """A size as the command line has it."""
+    return "own" if size == OWN_SIZE else size or LONGER_SIDE
 
 
 def _encoded(path: Path, phi: Representation, size: int | Size | None, colour: bool) -> Code:
@@ -156,7 +163,7 @@ def invert(sources: tuple[Path, ...], phi: Representation, output: Path, quiet: 
                    f"{result.status}\n{output / 'report.html'}")
         return exit_status(result)
     photographs, output = named_images(*map(Path.absolute, sources)), output.absolute()
-    facts = {"descriptor": phi.to_config(), "size": size or LONGER_SIDE, "colour": colour,
+    facts = {"descriptor": phi.to_config(), "size": _as_given(size), "colour": colour,
              "settings": {name: str(value) for name, value in sorted(settings.items())}}
     found = {name: Path(value).absolute() if _is_file(name, value) else value for name, value in settings.items()}
     on_each(partial(_invert_some, partial(one, settings=found), output), photographs, Folder(output, "/result.json"),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import click
 
 from unfeature.io.files import make_folder, read_json, write_json
+from unfeature.io.locks import remove_unfinished
 from unfeature.io.processes import cores, fresh_processes, on_cluster, prepare_processes
 
 from .common import progress_bar, say_warnings
@@ -76,8 +77,11 @@ class Folder:
             _refuse_others(self.place, read_json(self.place / SETTINGS), settings)
 
     def begin(self, settings: dict[str, Any]) -> None:
-        """Write run.json."""
+        """Write run.json, and remove the files that a killed run left."""
         write_json(make_folder(self.place) / SETTINGS, settings)
+        for path in (self.place, *self.place.rglob("*")):
+            if path.is_dir():
+                remove_unfinished(path)
 
     def abandon(self) -> None:
         """Remove run.json, and the folder."""

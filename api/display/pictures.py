@@ -30,7 +30,7 @@ def glyph(phi: Representation, code: NDArray[Any]) -> Picture:
     HOG: in each cell one line for each orientation, along the edge (perpendicular to the gradient), as bright as the
     sum of its channels; negative weights, as of a linear template, follow in a second panel on the right. SIFT: in each
     spatial bin a star, whose rays point along the gradient and are as long as their channels. Other codes: the norm at
-    each position, or bars.
+    each position, or their first principal component, where all norms are equal, or bars.
 
     Parameters
     ----------
@@ -60,9 +60,11 @@ def _drawn(phi: Representation, code: NDArray[np.float32]) -> Picture:
     """The drawing of a kind of descriptor; this one is for those that register none."""
     if code.ndim == 1:
         return bars(code)
-    norms = np.linalg.norm(code, axis=2)
-    repeats = max(1, LONGEST_SIDE // 2 // max(norms.shape))
-    bright = np.clip(norms / _brightest(norms), 0, 1).repeat(repeats, 0).repeat(repeats, 1)
+    shown = np.linalg.norm(code, axis=2)
+    if shown.min() > 0.999 * shown.max():
+        shown = _principal_component(code)
+    repeats = max(1, LONGEST_SIDE // 2 // max(shown.shape))
+    bright = np.clip(shown / _brightest(shown), 0, 1).repeat(repeats, 0).repeat(repeats, 1)
     return np.asarray(bright, dtype=np.float32)
 
 
@@ -160,6 +162,16 @@ def bars(code: NDArray[Any], height: int = 160) -> Picture:
     level = top.max() - np.linspace(0, 1, height)[:, None] * span
     inside = ((level >= 0) & (level <= top)) | ((level <= 0) & (level >= bottom))
     return np.asarray(inside.repeat(max(1, LONGEST_SIDE // columns), 1), dtype=np.float32)
+
+
+def _principal_component(code: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The coordinate of each position along which a code (h, w, D) varies most, from 0 on; 1 for a constant code."""
+    centred = code - code.mean((0, 1))
+    flat = centred.reshape(-1, code.shape[2])
+    _, vectors = np.linalg.eigh(flat.T @ flat)
+    vector = vectors[:, -1]
+    found = centred @ (vector * np.sign(vector[np.argmax(np.abs(vector))]))
+    return np.asarray(found - found.min() if np.ptp(found) > 0 else np.ones_like(found), np.float32)
 
 
 def _brightest(picture: NDArray[Any]) -> float:
