@@ -17,6 +17,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from unfeature.features.base import Representation
 from unfeature.inversion.decoder import CONTRAST, DecoderModel
 from unfeature.io.images import resize_longer
+from unfeature.io.similarity import correlation
 
 from .stream import Floats, Learner, Stream
 
@@ -96,7 +97,7 @@ def held_out_photographs(phi: Representation, photographs: Sequence[NDArray[np.u
 def targets(x: Tensor, phi: Representation) -> Tensor:
     """What the network is to give for photographs (N, C, H, W): about zero, in units of a photograph's contrast."""
     if not phi.contrast_invariant:
-        return (x - torch.tensor(phi.centre).to(x).view(-1, 1, 1)) / CONTRAST
+        return (x - phi.centre_like(x, x.shape[1])) / CONTRAST
     centred = x - x.mean((1, 2, 3), keepdim=True)
     return centred / centred.square().mean((1, 2, 3), keepdim=True).sqrt().clamp_min(LEAST_CONTRAST)
 
@@ -178,8 +179,8 @@ class Trainer:
     def measure(self, step: int, report: Callable[[str], None]) -> None:
         """Test the averaged weights on the held-out photographs, and keep them if they are the best."""
         vector_to_parameters(self.average, self.network.parameters())
-        found = float(np.mean([correlation(x, self.model.decode(self.phis[0], code.to(self.device), size_of(x)).cpu())
-                               for x, code in self.test]))
+        decoded = ((x, self.model.decode(self.phis[0], code.to(self.device), size_of(x))) for x, code in self.test)
+        found = float(np.nan_to_num([correlation(x.numpy(), image.cpu().numpy()) for x, image in decoded]).mean())
         if not self.history or found > max(entry[2] for entry in self.history):
             self.best = self.average.clone()
         self.history.append([step, float(np.mean(self.losses)), found])
@@ -220,16 +221,9 @@ def size_of(x: Tensor) -> tuple[int, int]:
     return x.shape[2], x.shape[3]
 
 
-def correlation(a: Tensor, b: Tensor) -> float:
-    """Correlation of two images; 0 where one is constant."""
-    a, b = (one.double() - one.double().mean() for one in (a, b))
-    return float((a * b).sum() / (a.square().sum() * b.square().sum()).sqrt().clamp_min(1e-12))
-
-
 def residual_of(model: DecoderModel, phi: Representation, x: Tensor, code: Tensor) -> Tensor:
     """Photographs (N, C, H, W), at a photograph's contrast if Φ is blind to it, less the images of their codes."""
-    centre = torch.tensor(phi.centre).to(x).view(-1, 1, 1)
-    return CONTRAST * targets(x, phi) + centre - model.decode(phi, code, size_of(x))
+    return CONTRAST * targets(x, phi) + phi.centre_like(x, x.shape[1]) - model.decode(phi, code, size_of(x))
 
 
 def residual_spectrum(model: DecoderModel, phi: Representation, test: Test) -> tuple[Floats, Floats]:

@@ -150,7 +150,7 @@ class Upconv(Baseline):
         if not phi.contrast_invariant:
             return guess
         x = image_to_tensor(guess)
-        centre = torch.tensor(phi.centre).expand(x.shape[1]).view(-1, 1, 1)
+        centre = phi.centre_like(x)
         fourier = Fourier(ImageSpec(x.shape[2], x.shape[3], centre), init_std=START_NOISE)
         noise = fourier.render(fourier.start([seed])) - centre
         contrasted = (x - x.mean()) * (START_CONTRAST / x.std().clamp_min(1e-2))

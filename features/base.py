@@ -169,6 +169,11 @@ class Representation(nn.Module):
                          for n, m in zip(size, shape[1:], strict=True))
         return rows, columns
 
+    def centre_like(self, like: Tensor, channels: int | None = None) -> Tensor:
+        """The centre (C, 1, 1) of images, by default of `in_channels[0]` channels, as a tensor like another."""
+        centre = torch.tensor(self.centre, dtype=like.dtype, device=like.device)
+        return centre.view(-1, 1, 1).expand(self.in_channels[0] if channels is None else channels, 1, 1)
+
     def surrogate(self, softness: float) -> Representation:
         """A smooth surrogate that tends to this descriptor as softness → 0; the descriptor itself if it needs none.
 

@@ -1,4 +1,4 @@
-"""Sparse codes: least squares with an L1 penalty, of many signals at once."""
+"""Non-negative sparse codes: least squares with an L1 penalty, of many signals at once."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Floats = NDArray[np.float32]
 ENTRY, SWEEPS, ROUNDS = 0.7, 200, 100
 
 
-def lasso(gram: Floats, correlations: Floats, penalty: float, tolerance: float = 1e-3, repelled: Floats | None = None,
-          signed: bool = False) -> Floats:
-    r"""Codes a = argmin ½‖y − Va‖² + λ Σ |a| + ½ Σ_m (q_mᵀ a)², one a signal y; a ≥ 0 unless it may be signed.
+def lasso(gram: Floats, correlations: Floats, penalty: float, tolerance: float = 1e-3, repelled: Floats | None = None
+          ) -> Floats:
+    r"""Codes a = argmin ½‖y − Va‖² + λ Σ |a| + ½ Σ_m (q_mᵀ a)², one a signal y, a ≥ 0.
 
     Coordinate descent over an active set. Atoms enter when their correlation with the residual comes near the
     largest one; the descent runs on the small Gram matrix of the active atoms, then all correlations are renewed,
@@ -32,25 +32,24 @@ def lasso(gram: Floats, correlations: Floats, penalty: float, tolerance: float =
         raise ValueError(f"repelled has shape {repelled.shape}, expected ({signals}, M, {atoms})")
     codes = np.zeros((signals, atoms), dtype=np.float32)
     _solve_all(*(np.ascontiguousarray(a, dtype=np.float32) for a in (gram, correlations, repelled)),
-               np.float32(penalty), np.float32(tolerance), signed, codes)
+               np.float32(penalty), np.float32(tolerance), codes)
     return codes
 
 
 @kernel
-def _solve_all(gram: Any, correlations: Any, repelled: Any, penalty: Any, tolerance: Any, signed: Any, codes: Any
-               ) -> None:
+def _solve_all(gram: Any, correlations: Any, repelled: Any, penalty: Any, tolerance: Any, codes: Any) -> None:
     for i in range(correlations.shape[0]):
-        active, value = _solve(gram, correlations[i], repelled[i], penalty, tolerance, signed)
+        active, value = _solve(gram, correlations[i], repelled[i], penalty, tolerance)
         codes[i][active] = value
 
 
 @step
-def _solve(gram: Any, correlation: Any, repelled: Any, penalty: Any, tolerance: Any, signed: Any) -> Any:
+def _solve(gram: Any, correlation: Any, repelled: Any, penalty: Any, tolerance: Any) -> Any:
     """The non-zeros of one signal's code, and which they are."""
     active, value = np.empty(0, np.int64), np.empty(0, np.float32)
     residual = correlation.copy()
     for _ in range(ROUNDS):
-        outside = np.abs(residual) if signed else residual.copy()
+        outside = residual.copy()
         outside[active] = 0
         largest = outside.max()
         if largest <= penalty + tolerance:
@@ -62,7 +61,7 @@ def _solve(gram: Any, correlation: Any, repelled: Any, penalty: Any, tolerance: 
         small = rows[:, active]
         for q in repelled:
             small += np.outer(q[active], q[active])
-        _descend(small, residual[active], value, penalty, tolerance, signed)
+        _descend(small, residual[active], value, penalty, tolerance)
         residual = correlation - value @ rows
         for q in repelled:
             residual -= np.dot(q[active], value) * q
@@ -71,17 +70,13 @@ def _solve(gram: Any, correlation: Any, repelled: Any, penalty: Any, tolerance: 
 
 
 @step
-def _descend(small: Any, slope: Any, value: Any, penalty: Any, tolerance: Any, signed: Any) -> None:
+def _descend(small: Any, slope: Any, value: Any, penalty: Any, tolerance: Any) -> None:
     """Coordinate descent over the active atoms, until no value moves."""
     for _ in range(SWEEPS):
         largest = np.float32(0)
         for p in range(len(value)):
             curvature = small[p, p] + np.float32(1e-12)
-            aim = value[p] * curvature + slope[p]
-            shrunk = max(aim - penalty, np.float32(0))
-            if signed:
-                shrunk -= max(-aim - penalty, np.float32(0))
-            move = shrunk / curvature - value[p]
+            move = max(value[p] + (slope[p] - penalty) / curvature, np.float32(0)) - value[p]
             if move != 0:
                 value[p] += move
                 slope -= move * small[p]

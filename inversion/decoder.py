@@ -211,8 +211,7 @@ class DecoderModel:
         images = network([(which, self.standardised(codes.float(), which))], size)
         if self.centred:
             images = images - images.mean((1, 2, 3), keepdim=True)
-        centre = torch.tensor(phi.centre).to(images).view(-1, 1, 1)
-        found: Tensor = centre + CONTRAST * images
+        found: Tensor = phi.centre_like(images, images.shape[1]) + CONTRAST * images
         return found.to(codes.dtype)
 
     def save(self, path: str | Path) -> None:

@@ -263,9 +263,8 @@ class _Slope(torch.autograd.Function):
 
 def parameterization_of(phi: Representation, recipe: Recipe, size: tuple[int, int], like: Tensor) -> Parameterization:
     """The recipe's parameterization, after a check that all of its solvers can keep its bound."""
-    centre = torch.tensor(phi.centre, dtype=like.dtype, device=like.device).expand(phi.in_channels[0])
     extra = recipe.extra_pixels
-    made = recipe.parameterization(ImageSpec(size[0] + extra, size[1] + extra, centre.view(-1, 1, 1)))
+    made = recipe.parameterization(ImageSpec(size[0] + extra, size[1] + extra, phi.centre_like(like)))
     for solver in (make() for make in recipe.solvers):
         if not solver.keeps(made.constraint):
             raise ValueError(f"the recipe {recipe.name!r} combines {type(solver).__name__}, which cannot keep a bound, "

@@ -80,23 +80,19 @@ class Guide:
         share = recipe.guided_start[0] / CONTRAST if phi.contrast_invariant else 1.0
         powers = (share**2 * self.model.spectrum).tolist()
         curve = list(zip(self.model.frequencies.tolist(), powers, strict=True))
-        centre, (weight, cutoff) = self._centre(phi), recipe.near
+        centre, (weight, cutoff) = phi.centre_like(self.images, self.images.shape[1]), recipe.near
         held = Near(centre + share * (self.images - centre), weight, curve, cutoff)
         return replace(recipe, priors=(*recipe.priors, held))
 
     def start(self, phi: Representation, recipe: Recipe, seeds: Sequence[int]) -> Tensor:
         """Images to start from: the predictions, with the recipe's contrast if Φ is blind to it, and some noise."""
         contrast, noise = recipe.guided_start
-        centre = self._centre(phi)
+        centre = phi.centre_like(self.images, self.images.shape[1])
         deviation = self.images - centre
         if phi.contrast_invariant:
             own = deviation.square().mean((1, 2, 3), keepdim=True).sqrt()
             deviation = deviation * (contrast / own.clamp_min(LEAST_CONTRAST))
         return with_noise(deviation, centre, noise, seeds)
-
-    def _centre(self, phi: Representation) -> Tensor:
-        """The descriptor's centre, (C, 1, 1)."""
-        return torch.tensor(phi.centre).to(self.images).view(-1, 1, 1).expand(self.images.shape[1], 1, 1)
 
 
 def with_noise(deviation: Tensor, centre: Tensor, noise: float, seeds: Sequence[int]) -> Tensor:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unfeature.features.base import Representation
+from unfeature.io.similarity import correlation
 
 from .engine import Progress
 from .guidance import with_noise
@@ -79,7 +80,7 @@ def metamer(
     recipe = recipe_for(phi, preset, METAMER_PRESETS, steps, data_weight)
     recipe = replace(recipe, priors=(*recipe.priors, Near(wanted, weight / _power(wanted, cutoff), cutoff=cutoff)))
     codes = target.repeat_interleave(starts, 0)
-    centre = torch.tensor(phi.centre).to(wanted).view(-1, 1, 1).expand(wanted.shape[1], 1, 1)
+    centre = phi.centre_like(wanted)
     outcome = search(phi, Euclidean(codes), recipe, size, seeds, codes, codes=codes,
                      start=with_noise(wanted - centre, centre, START_NOISE, seeds), memory=memory, progress=progress)
     likeness = [_likeness(x, wanted) for x in outcome.x.split(1)]
@@ -100,6 +101,5 @@ def _likeness(a: Tensor, b: Tensor) -> float:
     """Correlation of two images (1, C, H, W), both blurred; 0 where one is constant."""
     from scipy.ndimage import gaussian_filter
 
-    blurred = [gaussian_filter(x[0].double().cpu().numpy(), (0, BLUR, BLUR)) for x in (a, b)]
-    first, second = (x - x.mean() for x in blurred)
-    return float((first * second).sum() / max(np.sqrt((first**2).sum() * (second**2).sum()), 1e-12))
+    blurred = (gaussian_filter(x[0].double().cpu().numpy(), (0, BLUR, BLUR)) for x in (a, b))
+    return float(np.nan_to_num(correlation(*blurred)))

@@ -111,8 +111,8 @@ FISHER = replace(
     softness=((50, 1.0), (60, 0.7), (80, 0.5), (80, 0.35), (80, 0.25), (80, 0.15), (80, 0.1), (80, 0.05), (40, 0.02)))
 STATISTICS = Schedule(softness=((150, 0.0),), quick_softness=((80, 0.0),), tv_weight=0.1, init_std=0.1, data_weight=1e4,
                       near=None)
-SCSPM = replace(WORDS, softness=((60, 0.5), (60, 0.25), (60, 0.12), (60, 0.06)),
-                quick_softness=((40, 0.5), (30, 0.25), (30, 0.12)), init_std=0.02)
+SCSPM = replace(WORDS, softness=((60, 1.0), (60, 0.5), (60, 0.25), (60, 0.12), (60, 0.06)),
+                quick_softness=((30, 1.0), (30, 0.5), (20, 0.25), (20, 0.12)), init_std=0.02)
 LBP = Schedule(
     softness=((40, 0.2), (60, 0.1), (60, 0.05), (80, 0.025), (100, 0.0125), (100, 0.006), (60, 0.003)),
     quick_softness=((20, 0.2), (20, 0.05), (20, 0.0125)))

@@ -41,8 +41,7 @@ def natural_noise(phi: Representation, size: tuple[int, int], seeds: Sequence[in
 
     They are rendered one at a time, so that each depends on its seed alone.
     """
-    centre = torch.tensor(phi.centre, device=phi.device).expand(phi.in_channels[0]).view(-1, 1, 1)
-    noise = Fourier(ImageSpec(*size, centre), power=1.0, init_std=0.2)
+    noise = Fourier(ImageSpec(*size, phi.centre_like(torch.empty(0, device=phi.device))), power=1.0, init_std=0.2)
     return torch.cat([noise.render(noise.start([seed])).clamp(0, 1) for seed in seeds])
 
 

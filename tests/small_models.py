@@ -91,7 +91,3 @@ def learn(name, images, **more):
 def invert(name, model, image):
     phi = descriptor(name)
     return model.invert(phi, phi(image), size=image.shape)
-
-
-def correlation(a, b):
-    return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])

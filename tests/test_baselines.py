@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.small_models import OPTIONS, PHI, SMALL, Toy, correlation, descriptor, invert, learn
+from tests.small_models import OPTIONS, PHI, SMALL, Toy, descriptor, invert, learn
 from unfeature import baselines
 from unfeature.baselines.keypoints import KeypointSet, SIFTKeypoints
 from unfeature.baselines.stream import Stream
@@ -23,6 +23,7 @@ from unfeature.features.words.bovw import BoVW
 from unfeature.features.words.vocabulary import Vocabulary
 from unfeature.io.files import load_arrays, save_arrays
 from unfeature.io.images import resize_longer, write_png
+from unfeature.io.similarity import correlation
 
 
 @pytest.fixture(scope="module", autouse=True)

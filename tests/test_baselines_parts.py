@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
 
-from tests.small_models import correlation
 from unfeature import baselines
 from unfeature.baselines.base import in_half
 from unfeature.baselines.collage import Collage, poisson
@@ -23,6 +22,7 @@ from unfeature.features.gradients.dsift import DSIFT
 from unfeature.features.gradients.hog import HOG
 from unfeature.features.lasso import lasso
 from unfeature.io.images import list_images, read_image, resize_longer
+from unfeature.io.similarity import correlation
 
 PHI = HOG(variant="dpm", cell_size=6)
 

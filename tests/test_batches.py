@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from tests.contract_list import REPRESENTATIONS
 from tests.tiny_networks import tiny
+from unfeature.features.batches import encode_each
 from unfeature.features.gradients.hog import HOG
 from unfeature.features.networks.cnn import CNN, Layers
 from unfeature.inversion.caricature import caricature
@@ -15,6 +17,7 @@ from unfeature.inversion.maximize import maximize
 from unfeature.inversion.recipes import CARICATURE_PRESETS, TEXTURE_PRESETS, Recipe, best, ijcv2016
 from unfeature.inversion.search import bytes_per_image, images_at_once
 from unfeature.inversion.texture import synthesize
+from unfeature.io.images import to_grey
 
 SIZE = (25, 25)
 
@@ -116,3 +119,23 @@ def test_too_little_memory_is_said(phi, codes):
         invert(phi, codes, size=SIZE, memory="1KB")
     with pytest.raises(ValueError, match="cannot read 'much'"):
         invert(phi, codes, size=SIZE, memory="much")
+
+
+@pytest.mark.parametrize("name", ["hog", "default-dsift", "lbp", "brief", "cnn", "default-filter-bank"])
+def test_photographs_of_equal_size_are_encoded_together_as_they_are_alone(name, photograph):
+    phi = REPRESENTATIONS[name]()
+    images = [photograph(picture, 80, grey=False) for picture in ("astronaut", "coffee", "chelsea", "rocket")]
+    images = [to_grey(image) if phi.in_channels[0] == 1 else image for image in (*images, images[0][:, ::-1].copy())]
+    batches: list[int] = []
+    phi.register_forward_pre_hook(lambda _, batch: batches.append(len(batch[0])))
+    codes = encode_each(phi, images)
+    assert max(batches) == (1 if phi.heavy else 3) and sum(batches) == len(images)
+    for image, code in zip(images, codes, strict=True):
+        np.testing.assert_array_equal(code, phi(image))
+        assert (code.image_size, code.descriptor) == (image.shape[:2], phi.to_config())
+
+
+def test_an_image_that_cannot_be_encoded_is_told(photograph):
+    image = photograph("camera", 48)
+    with pytest.raises(ValueError, match="an image of 4 × 4 pixels has"):
+        encode_each(HOG(), [image, image[:4, :4]])

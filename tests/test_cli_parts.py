@@ -82,3 +82,16 @@ def test_they_are_chosen_on_the_command_line(call, tmp_path, photograph):
     assert status == 2 and "did you mean 'adam'" in error
     status, _, error = call("invert", tmp_path / "photo.png", "--method", "paired-dictionary", "--prior", "none")
     assert status == 2 and "--prior belongs to pre-images" in error
+
+
+def test_they_are_chosen_for_maximize_and_caricature(call, tmp_path, photograph):
+    write_png(tmp_path / "photo.png", photograph("camera", 48))
+    np.save(tmp_path / "template.npy", uf.HOG()(photograph("camera", 48)))
+    commands = ("maximize", "--template", tmp_path / "template.npy"), ("caricature", tmp_path / "photo.png")
+    for name, *target in commands:
+        status, said, _ = call(name, *target, "--feature", "hog", "--steps", 4, "--parameterization", "pixels",
+                               "--solver", "adam,step=0.02", "--prior", "total-variation", "-o", tmp_path / name)
+        assert status == 0, said
+        recipe = json.loads((tmp_path / name / "result.json").read_text())["provenance"]["recipe"]
+        assert recipe["parameterization"] == {"name": "Pixels"} and recipe["solver"] == {"name": "Adam", "step": 0.02}
+        assert [prior.split("(")[0] for prior in recipe["priors"]] == ["TotalVariation"]

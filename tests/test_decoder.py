@@ -11,10 +11,9 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 import unfeature as uf
-from tests.small_models import Means, correlation
+from tests.small_models import Means
 from unfeature.baselines.decoder import Decoder, _network, _train_further, relatives
 from unfeature.baselines.decoder_training import Augmentation, Photographs, residual_spectrum, targets
-from unfeature.baselines.decoder_training import correlation as correlation_of_tensors
 from unfeature.baselines.stream import Stream
 from unfeature.features.gradients.dsift import DSIFT
 from unfeature.features.gradients.hog import HOG
@@ -23,6 +22,7 @@ from unfeature.inversion.near import Near
 from unfeature.io.files import load_arrays
 from unfeature.io.images import write_png
 from unfeature.io.output import check_output
+from unfeature.io.similarity import correlation
 
 SMALL = {"crop": 48, "smallest": 64, "largest": 96, "batch": 4, "every": 20, "width": 16}
 
@@ -226,7 +226,6 @@ def test_the_residual_spectrum_is_that_of_the_residual(model, images):
     residual = 0.2 * targets(x, phi) + 0.5 - model.model.decode(phi, phi(x), x.shape[2:])
     curve = list(zip(frequencies.tolist(), spectrum.tolist(), strict=True))
     assert float(Near(residual, 2.0, curve)(torch.zeros_like(x), x)) == pytest.approx(2.0, rel=0.2)
-    assert correlation_of_tensors(x, 3 * x + 1) == pytest.approx(1)
 
 
 def test_near_refuses_what_it_cannot_use():

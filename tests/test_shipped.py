@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import unfeature as uf
-from tests.small_models import correlation
 from unfeature.baselines import base
 from unfeature.baselines.base import Baseline
 from unfeature.baselines.decoder import Decoder
@@ -22,6 +21,7 @@ from unfeature.features.gradients.hog import HOG
 from unfeature.inversion import decoder as decoders
 from unfeature.inversion.decoder import DecoderModel
 from unfeature.io.images import bundled_path
+from unfeature.io.similarity import correlation
 
 DECODERS = sorted(decoders.WEIGHTS.glob("*.safetensors"))
 BASELINES = sorted(base.WEIGHTS.glob("*.npz"))

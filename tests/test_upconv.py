@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from tests.small_models import Means, correlation
+from tests.small_models import Means
 from tests.tiny_networks import tiny
 from unfeature.baselines.upconv import Upconv, _CropLearner
 from unfeature.features.networks.cnn import CNN
+from unfeature.io.similarity import correlation
 
 SMALL = {"crop": 48, "crops": 4, "width": 32, "batch": 4}
 

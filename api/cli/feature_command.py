@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,6 +18,7 @@ from unfeature.parameters.kinds import Name
 from unfeature.parameters.signatures import ParameterOption, options_of, take_values
 
 from .common import compilation_said
+from .many import expect_many
 from .options import SHARED
 
 if TYPE_CHECKING:
@@ -68,11 +70,14 @@ class FeatureCommand(click.Command):
             if isinstance(option.type, Name) and (given := _given(option.opts[0], args)) is not None:
                 option.type.convert(given, option, ctx)
         takes_images = any(isinstance(p, click.Argument) and p.name in ("sources", "photograph") for p in self.params)
-        for path in takewhile(lambda text: takes_images and not text.startswith("-"), args):
+        named = [*takewhile(lambda text: takes_images and not text.startswith("-"), args)]
+        for path in named:
             with suppress(PermissionError):
                 if not Path(path).exists():
                     kind = "file" if path.endswith((".npy", ".npz")) else "image"
                     raise FileNotFoundError(f"there is no {kind} {path}")
+        if any(p.name == "jobs" for p in self.params) and (len(named) > 1 or any(map(os.path.isdir, named))):
+            expect_many(_given("--jobs", args), _given("--scheduler", args))
 
     def invoke(self, ctx: click.Context) -> Any:
         """Build the descriptor and call the function."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +18,11 @@ from unfeature.inversion import PRESETS
 from unfeature.io.files import load_array, save_array
 from unfeature.io.images import named_images
 from unfeature.io.output import USUAL, check_output, result_folder
-from unfeature.parameters.kinds import FILE, LARGEST, LONGER_SIDE, OWN_SIZE, PIXELS, Name
+from unfeature.parameters.kinds import FILE, LARGEST, LARGEST_SIDE, LONGER_SIDE, OWN_SIZE, PIXELS, Name
 
 from .common import exit_status, given_command, read_photograph, searched
 from .feature_command import FeatureCommand
-from .many import Failures, Folder, Photographs, Store, attempt, on_each
+from .many import AT_ONCE, Failures, Folder, Photographs, Store, attempt, on_each
 from .options import inputs, shared
 from .parts import parts, with_given_parts
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 Size = tuple[int, int]
 FILM, FRAMES = "run.gif", 24
+HELD_VALUES = 2**22  # of photographs and codes
 OF_PREIMAGES = ("preset", "parameterization", "solver", "prior", "steps", "data_weight", "memory", "start", "snapshots")
 
 
@@ -65,7 +67,8 @@ def features(sources: tuple[Path, ...], phi: Representation, colour: bool, outpu
     outputs = Store(output) if output.suffix == ".zarr" else Folder(output, ".npy")
     work = partial(_encode_some, outputs, phi, size, colour)
     settings = {"descriptor": phi.to_config(), "size": size or LONGER_SIDE, "colour": colour}
-    on_each(work, photographs, outputs, settings, jobs=jobs, scheduler=scheduler, quiet=quiet)
+    on_each(work, photographs, outputs, settings, jobs=jobs, scheduler=scheduler, quiet=quiet,
+            at_once=_photographs_at_once(phi, size))
 
 
 def _encoded(path: Path, phi: Representation, size: int | Size | None, colour: bool) -> Code:
@@ -74,8 +77,28 @@ def _encoded(path: Path, phi: Representation, size: int | Size | None, colour: b
 
 def _encode_some(outputs: Folder | Store, phi: Representation, size: int | Size | None, colour: bool,
                  photographs: Photographs) -> Failures:
-    """Write the codes of some photographs."""
-    return attempt(lambda name, path: outputs.write(name, _encoded(path, phi, size, colour)), photographs)
+    """Write the codes of some photographs, those of equal size encoded together."""
+    from unfeature.features.batches import encode_each
+
+    images: dict[str, NDArray[Any]] = {}
+    failures = attempt(lambda name, path: images.update({name: read_photograph(path, phi, size, colour)}), photographs)
+    try:
+        outputs.write(dict(zip(images, encode_each(phi, list(images.values())), strict=True)))
+    except (ValueError, OSError):  # of one of them
+        paths = dict(photographs)
+        failures |= attempt(lambda name, path: outputs.write({name: phi(images[name])}),  # type: ignore[dict-item]
+                            [(name, paths[name]) for name in images if not outputs.has(name)])
+    return failures
+
+
+def _photographs_at_once(phi: Representation, size: int | Size | None) -> int:
+    """How many photographs, with their codes, one process holds at a time."""
+    side = min(size, LARGEST_SIDE) if isinstance(size, int) else LONGER_SIDE
+    try:
+        values = side * side * 3 + prod(phi.output_shape(side, side))
+    except ValueError:
+        return 1
+    return max(1, min(AT_ONCE, HELD_VALUES // values))
 
 
 def _of_method(settings: dict[str, Any]) -> Representation | None:

@@ -15,6 +15,7 @@ from unfeature.parameters.kinds import FILE, LONGER_SIDE, Name, values
 from .common import exit_status, read_photograph, searched
 from .feature_command import FeatureCommand
 from .options import shared
+from .parts import parts, with_given_parts
 
 if TYPE_CHECKING:
     from unfeature.features.base import Representation
@@ -32,6 +33,7 @@ INDICES, PRESETS = values(), ("best", "ijcv2016", "yosinski2015", "maco")
 @click.option("--statistics", metavar="FILE", type=FILE,
               help="Statistics of the channels, from `unfeature learn statistics` [responses to noise].")
 @click.option("--preset", type=Name(PRESETS), help="How to search [best].")
+@parts
 @shared("steps", "data_weight", "seed", "starts", "memory", "snapshots", "size", "output", "quiet",
         snapshots="Images of the way to keep [0].",
         size="Side of the image, or HEIGHTxWIDTH [as large as the response needs].")
@@ -51,11 +53,13 @@ def maximize(phi: Representation, output: Path, quiet: bool, size: int | tuple[i
     from unfeature.display.report import write_report
     from unfeature.features.channel_statistics import Statistics
     from unfeature.inversion.maximize import maximize as find
+    from unfeature.inversion.recipes import MAXIMIZATION_PRESETS
     from unfeature.io.images import write_png
 
     known = None if statistics is None else Statistics.load(statistics, phi)
     direction = None if template is None else load_array(template)
     sides = (size, size) if isinstance(size, int) else size
+    settings = with_given_parts(phi, settings, MAXIMIZATION_PRESETS)
     search = partial(find, phi, direction=direction, statistics=known, size=sides, **settings)
     with searched(lambda progress: search(progress=progress), quiet, output) as (result, place):
         if direction is not None and direction.ndim == 3:
@@ -72,6 +76,7 @@ def maximize(phi: Representation, output: Path, quiet: bool, size: int | tuple[i
 @click.option("--octave-scale", type=click.FloatRange(1, 1000, min_open=True), default=1.4, show_default=True,
               help="Ratio of one size to the next.")
 @click.option("--preset", type=Name(PRESETS[:2]), help="How to search [best].")
+@parts
 @shared("steps", "data_weight", "seed", "starts", "memory", "snapshots", "size", "output", "quiet",
         snapshots="Images of the way to keep [0].",
         steps="Gradient evaluations at each size [the preset's].",
@@ -90,10 +95,11 @@ def caricature(photograph: Path, phi: Representation, output: Path, quiet: bool,
     """
     from unfeature.display.report import write_report
     from unfeature.inversion.caricature import caricature as find
+    from unfeature.inversion.recipes import CARICATURE_PRESETS
     from unfeature.io.images import write_png
 
     image = read_photograph(photograph, phi, size)
-    search = partial(find, phi, image, **settings)
+    search = partial(find, phi, image, **with_given_parts(phi, settings, CARICATURE_PRESETS))
     with searched(lambda progress: search(progress=progress), quiet, output) as (found, place):
         result = with_photograph(found, photograph.name, image)
         write_png(place / "original.png", image)

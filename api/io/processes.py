@@ -5,9 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import forkserver
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
@@ -20,12 +22,24 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def fresh_processes(count: int, begin: Callable[[], None]) -> ProcessPoolExecutor:
-    """Processes with one thread each that call a function first.
+FORKS = sys.platform == "linux"  # elsewhere, system libraries start threads that a fork does not survive
 
-    They inherit nothing, not even Ctrl-C, which is for this one alone.
+
+def prepare_processes(module: str) -> None:
+    """Begin to import a module for `fresh_processes`, once for all of them, while this process goes on."""
+    if FORKS:
+        multiprocessing.set_forkserver_preload([module])
+        forkserver.ensure_running()
+
+
+def fresh_processes(count: int, begin: Callable[[], None], module: str) -> ProcessPoolExecutor:
+    """Processes with one thread each that call a function first, and have imported a module where they can fork.
+
+    They inherit nothing from this process, not even Ctrl-C, which is for this one alone.
     """
-    return ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _begin, (begin,))
+    prepare_processes(module)
+    context = multiprocessing.get_context("forkserver" if FORKS else "spawn")
+    return ProcessPoolExecutor(count, context, _begin, (begin,))
 
 
 def _begin(begin: Callable[[], None]) -> None:

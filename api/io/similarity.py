@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -52,11 +54,18 @@ def measures(original: AnyImage, image: AnyImage) -> dict[str, float]:
 
     first, second = _pair(original, image)
     axis = 2 if first.ndim == 3 else None
-    with np.errstate(invalid="ignore", divide="ignore"):
-        correlation = float(np.corrcoef(first.ravel(), second.ravel())[0, 1])
+    with np.errstate(divide="ignore"):
         psnr = float(peak_signal_noise_ratio(first, second, data_range=1.0))
     ssim = structural_similarity(min_max_stretch(first), min_max_stretch(second), data_range=1.0, channel_axis=axis)
-    return {"correlation": correlation, "ssim": float(ssim), "psnr": psnr, "naturalness": naturalness(first, second)}
+    return {"correlation": correlation(first, second), "ssim": float(ssim), "psnr": psnr,
+            "naturalness": naturalness(first, second)}
+
+
+def correlation(first: NDArray[np.floating[Any]], second: NDArray[np.floating[Any]]) -> float:
+    """Pearson's correlation of two arrays of one shape; NaN if one is constant."""
+    a, b = (array.astype(np.float64) - array.mean(dtype=np.float64) for array in (first, second))
+    scale = float(np.sqrt((a * a).sum() * (b * b).sum()))
+    return float((a * b).sum()) / scale if scale > 1e-12 else float("nan")
 
 
 def min_max_stretch(image: Image) -> Image:

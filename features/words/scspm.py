@@ -15,8 +15,8 @@ from .word_code import Level, Region, WordCode
 
 RIDGE = 1e-5
 SHORTEST = 0.01  # a descriptor below this norm keeps its relative length
-TOLERANCE = 1e-4
 ITERATIONS = 1000
+TINY = 1e-12
 
 
 class ScSPM(WordCode):
@@ -38,7 +38,7 @@ class ScSPM(WordCode):
     levels : tuple of int or (int, int)
         Grids of the spatial pyramid: (1, 2, 4) is the whole image, its quarters and its sixteenths.
     softness : float
-        Of the pooling, for surrogates: Σ |u| v / Σ v with v = |u|^(1/softness); 0 is the maximum.
+        Of the pooling, for surrogates: (Σ |u|^p)^(1/p) with p = 1 + 1/softness; 0 is the maximum.
 
     Raises
     ------
@@ -72,16 +72,22 @@ class ScSPM(WordCode):
 
     def pool(self, local: Tensor, regions: Sequence[Region]) -> Tensor:
         """The largest magnitude of each word's coefficients in regions, (N, R, K)."""
-        codes = sparse_codes(normalize(local, dim=-1, eps=SHORTEST), self.codebook, self.penalty).abs()
-        return torch.stack([self._largest(codes[:, region]) for region in regions], dim=1)
-
-    def _largest(self, codes: Tensor) -> Tensor:
-        """The largest of non-negative codes (N, P, K) over positions, (N, K)."""
-        largest = codes.amax(1)
+        signals = normalize(local, dim=-1, eps=SHORTEST)
+        codes = sparse_codes(signals, self.codebook, self.penalty)
         if not self.softness:
-            return largest
-        shares = (codes / (largest.detach()[:, None] + 1e-6)) ** (1 / self.softness)
-        return (shares * codes).sum(1) / (shares.sum(1) + 1e-6)
+            return torch.stack([codes[:, region].abs().amax(1) for region in regions], dim=1)
+        atoms = self.codebook.to(signals)
+        unexplained = ((signals - codes @ atoms) @ atoms.T).abs()
+        return torch.stack([self._softly(codes[:, region].abs(), unexplained[:, region]) for region in regions], dim=1)
+
+    def _softly(self, magnitudes: Tensor, unexplained: Tensor) -> Tensor:
+        """The p-norm of magnitudes (N, P, K) over positions, (N, K), with a gradient for words that are absent."""
+        largest = magnitudes.detach().amax(1)
+        power = 1 + 1 / self.softness
+        shares = magnitudes / largest.clamp_min(TINY)[:, None]
+        norms = largest * (shares**power).sum(1).clamp_min(TINY) ** (1 / power)
+        leak = self.softness * torch.where(largest == 0, unexplained.amax(1), 0.0)
+        return norms + leak - leak.detach()
 
     def _softer(self, softness: float) -> dict[str, Any]:
         return super()._softer(softness) | {"softness": min(max(softness, self.softness), 1.0)}
@@ -97,7 +103,7 @@ def sparse_codes(signals: Tensor, atoms: Tensor, penalty: float) -> Tensor:
     with torch.no_grad():
         gram = atoms @ atoms.T + RIDGE * torch.eye(len(atoms), dtype=signals.dtype, device=signals.device)
         compiled = uses_compiled(signals)
-        found = (_by_descent if compiled else _by_iteration)(correlations.detach(), gram, penalty)
+        found = (_by_path if compiled else _by_iteration)(correlations.detach(), gram, penalty)
         count = max(int((found != 0).sum(-1).max()), 1) if compiled else min(atoms.shape)
         index = found.abs().topk(count, dim=-1).indices
         signs = found.gather(-1, index).sign()
@@ -109,11 +115,11 @@ def sparse_codes(signals: Tensor, atoms: Tensor, penalty: float) -> Tensor:
     return torch.zeros_like(correlations).scatter(-1, index, solution)
 
 
-def _by_descent(correlations: Tensor, gram: Tensor, penalty: float) -> Tensor:
-    """Codes (N, P, K) by compiled coordinate descent."""
-    from ..lasso import lasso
+def _by_path(correlations: Tensor, gram: Tensor, penalty: float) -> Tensor:
+    """Codes (N, P, K), compiled, along the path of solutions."""
+    from ..lasso_path import lasso_path
 
-    codes = lasso(gram.numpy(), correlations.flatten(0, 1).numpy(), penalty, TOLERANCE, signed=True)
+    codes = lasso_path(gram.numpy(), correlations.flatten(0, 1).numpy(), penalty)
     return torch.from_numpy(codes).to(correlations).view(correlations.shape)
 
 

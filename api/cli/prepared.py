@@ -1,0 +1,11 @@
+"""What processes that work on photographs need, imported for all of them at once; Ctrl-C is not for them."""
+
+import signal
+from contextlib import suppress
+from importlib import import_module
+
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+for name in ("unfeature.cli.invert", "unfeature.features.base", "unfeature.features.gradients.hog", "PIL.Image",
+             "PIL.JpegImagePlugin", "scipy.ndimage", "zarr"):
+    with suppress(ModuleNotFoundError):
+        import_module(name)
