@@ -98,6 +98,8 @@ def schedule_for(phi: Representation) -> Schedule:
 
 HARD_HOG = Schedule(near=(34.0, 0.5, 0.03), guided_start=(0.12, 0.03))
 BILINEAR_HOG = Schedule(tv_weight=0.5, near=(25.0, 0.5, 0.02), guided_start=(0.1, 0.02))
+NETWORK_SIFT = Schedule(init_std=0.03, near=(4.0, 0.2, 0.005), guided_start=(0.03, 0.003))
+DENSE_SIFT = replace(NETWORK_SIFT, near=(4.0, 0.3, 0.001))
 BLOCK_HOG = Schedule(softness=((80, 0.5), (130, 0.2), (160, 0.1), (210, 0.04), (220, 0.012)), history=20)
 WORDS = Schedule(
     softness=((60, 0.5), (100, 0.35), (100, 0.25), (100, 0.18), (80, 0.12), (60, 0.08), (60, 0.0)),
@@ -146,7 +148,7 @@ def _hog(phi: Any) -> Schedule:
 
 SCHEDULES: dict[str, Callable[[Any], Schedule]] = {
     "HOG": _hog,
-    "DSIFT": lambda phi: Schedule(init_std=0.03, near=(4.0, 0.2, 0.005), guided_start=(0.03, 0.003)),
+    "DSIFT": lambda phi: DENSE_SIFT if phi.variant == "vlfeat" else NETWORK_SIFT,
     "LBP": lambda phi: LBP,
     "FilterBank": lambda phi: STATISTICS if phi.bins else Schedule(),
     "PortillaSimoncelli": lambda phi: STATISTICS,
