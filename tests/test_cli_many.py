@@ -100,6 +100,15 @@ def test_codes_of_other_settings_are_not_mixed(call, tree, tmp_path, name):
     assert status == 2 and "was begun with another size (256): give the same options to go on" in said
 
 
+def test_a_store_that_a_killed_run_has_only_opened_is_taken(call, tree, tmp_path):
+    zarr = pytest.importorskip("zarr")
+    zarr.open_group(tmp_path / "codes.zarr", mode="a")
+    assert call("features", tree, *HOG, "--jobs", 1, "-o", tmp_path / "codes.zarr")[0] == 0
+    zarr.open_group(tmp_path / "theirs.zarr", mode="a").create_group("others")
+    status, _, said = call("features", tree, *HOG, "--jobs", 1, "-o", tmp_path / "theirs.zarr")
+    assert status == 2 and "was begun with another descriptor" in said
+
+
 def test_the_own_size_is_called_so_and_several_codes_need_a_folder(call, tree, tmp_path):
     call("features", tree, *HOG, "--size", "own", "--jobs", 1, "-o", tmp_path / "codes")
     status, _, said = call("features", tree, *HOG, "--jobs", 1, "-o", tmp_path / "codes")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -117,8 +118,8 @@ class Store:
 
     def check(self, settings: dict[str, Any]) -> None:
         """ValueError for other settings."""
-        if (self.place / "zarr.json").is_file():
-            _refuse_others(self.place, dict(self.group.attrs), settings)
+        if (self.place / "zarr.json").is_file() and ((found := dict(self.group.attrs)) or not self._is_empty):
+            _refuse_others(self.place, found, settings)
 
     def begin(self, settings: dict[str, Any]) -> None:
         """Write the attributes, and remove the parts that a killed run left."""
@@ -128,8 +129,13 @@ class Store:
 
     def abandon(self) -> None:
         """Remove the empty group."""
-        if [path.name for path in self.place.iterdir()] == ["zarr.json"]:
+        if self._is_empty:
             shutil.rmtree(self.place)
+
+    @property
+    def _is_empty(self) -> bool:
+        """Whether there is nothing but the group; a run that is killed as it begins leaves one without attributes."""
+        return [path.name for path in self.place.iterdir()] == ["zarr.json"]
 
     def write(self, codes: Mapping[str, Code]) -> None:
         """Write an array for each code, whose attributes hold the size of the image."""
@@ -240,7 +246,9 @@ def _in_processes(work: Work, parts: Sequence[Photographs], jobs: int) -> Iterat
         raise ValueError("a process ended, perhaps for lack of memory: run the command again, which goes on, with "
                          "fewer --jobs") from None
     finally:
-        pool.shutdown(wait=not under_way, cancel_futures=True)
+        for process in multiprocessing.active_children() if under_way else ():  # of a run that was stopped
+            process.kill()
+        pool.shutdown(cancel_futures=True)
 
 
 def _refuse_others(place: Path, found: Any, settings: dict[str, Any]) -> None:
