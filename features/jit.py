@@ -9,19 +9,21 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numba
 from numba import njit
 from numba.core import event
 from numba.core.caching import FunctionCache
+from numba.core.runtime import rtsys
 
 from .compilation import listening
 
 OPTIONS = {"nogil": True, "error_model": "numpy"}
 STEP = {**OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
+# The newest Numba whose cache is known to need no more than `_Cache.load_overload` does.
+NEWEST_KNOWN = 0, 68
 # For what only compiled functions call: it has no entry from Python.
 step = njit(**STEP)
-# For a step that returns a sum and writes nothing: its order is free when it is compiled, and fixed from then on.
-reduction = njit(fastmath={"reassoc", "contract"}, **STEP)
 
 
 def kernel(function: Callable[..., None]) -> Any:
@@ -54,9 +56,12 @@ event.register("numba:compile", _Heard())
 class _Cache(FunctionCache):
     """Numba's cache, which knows the files that a kernel's steps are in, and fails without ending the run."""
 
-    def load_overload(self, *arguments: Any) -> Any:
+    def load_overload(self, signature: Any, context: Any) -> Any:
         try:
-            return super().load_overload(*arguments)
+            if numba.version_info.short > NEWEST_KNOWN:
+                return super().load_overload(signature, context)
+            rtsys.initialize(context)  # what machine code needs; Numba's own method prepares for compilation too
+            return self._load_overload(signature, context)
         except Exception:  # whatever unpickling a damaged file may raise
             with suppress(OSError):
                 self.flush()

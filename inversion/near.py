@@ -16,6 +16,7 @@ from unfeature.features.base import image_to_tensor
 from unfeature.features.device_constants import cached_on_device
 from unfeature.io.images import AnyImage, image_of
 
+from .objectives import sums
 from .priors.base import Prior
 
 Curve = tuple[tuple[float, float], ...]
@@ -88,19 +89,17 @@ class Near(Prior):
 
     def __call__(self, x: Tensor, centre: Tensor) -> Tensor:
         """R of each sample, (N,)."""
-        weights, counts = self._weights(x)
-        transformed = torch.fft.rfft2(x - self._image(x), norm="ortho")
-        value: Tensor = (transformed.abs().square() * (weights * counts)).flatten(1).sum(1)
+        _, counted = self._weights(x)
+        value: Tensor = self.weight / x.shape[1] * sums(self._transformed(x).square() * counted)
         return value
 
     def with_gradient(self, x: Tensor, centre: Tensor, gradient: Tensor) -> Tensor:
         """As `Prior.with_gradient`, without autograd: the derivative is one transform back."""
-        weights, counts = self._weights(x)
-        transformed = torch.fft.rfft2(x.detach() - self._image(x), norm="ortho")
-        weighted = transformed * weights
-        gradient += 2 * torch.fft.irfft2(weighted, s=x.shape[2:], norm="ortho")
-        power = transformed.real * weighted.real + transformed.imag * weighted.imag
-        value: Tensor = (power * counts).flatten(1).sum(1)
+        (weights, counted), scale = self._weights(x), self.weight / x.shape[1]
+        transformed = self._transformed(x.detach())
+        value: Tensor = scale * sums(transformed.square().mul_(counted))
+        slope = torch.view_as_complex(transformed.mul_(weights))
+        gradient.add_(torch.fft.irfft2(slope, s=x.shape[2:], norm="ortho"), alpha=2 * scale)
         return value
 
     def of(self, samples: slice) -> Near:
@@ -111,11 +110,15 @@ class Near(Prior):
         """The prior with its weight multiplied."""
         return replace(self, weight=self.weight * guidance)
 
+    def _transformed(self, x: Tensor) -> Tensor:
+        """F(x − g), real and imaginary parts, (N, C, H, W/2 + 1, 2)."""
+        return torch.view_as_real(torch.fft.rfft2(x - self._image(x), norm="ortho"))
+
     def _weights(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """w / (S · number of coefficients), and how often each column counts, on the half plane."""
+        """1 / (S · number of coefficients) of `_transformed`, and the same as often as a column counts."""
         arguments = x.shape[2], x.shape[3], tuple(self.spectrum), self.cutoff
-        weights, counts = (cached_on_device(make, arguments, x.device, x.dtype) for make in (_weights, _counts))
-        return weights * (self.weight / x.shape[1]), counts
+        weights, counted = (cached_on_device(make, arguments, x.device, x.dtype) for make in (_weights, _counted))
+        return weights, counted
 
     def _image(self, x: Tensor) -> Tensor:
         """g on the device of x, converted once."""
@@ -131,17 +134,17 @@ class Near(Prior):
         return f"Near(weight={self.weight!r}, cutoff={self.cutoff!r})"
 
 
-def _counts(height: int, width: int, curve: Curve, cutoff: float) -> NDArray[np.float64]:
-    """2 for each column of the half plane that stands for two, else 1, (1, W/2 + 1)."""
-    counts = np.full((1, width // 2 + 1), 2.0)
-    counts[0, 0] = 1
+def _counts(width: int) -> NDArray[np.float64]:
+    """2 for each column of the half plane that stands for two, else 1, (W/2 + 1, 1)."""
+    counts = np.full((width // 2 + 1, 1), 2.0)
+    counts[0] = 1
     if width % 2 == 0:
-        counts[0, -1] = 1
+        counts[-1] = 1
     return counts
 
 
 def _weights(height: int, width: int, curve: Curve, cutoff: float) -> NDArray[np.float64]:
-    """1 / (S · number of coefficients) up to the cutoff, else 0, on the half plane.
+    """1 / (S · number of coefficients) up to the cutoff, else 0, on the half plane, (H, W/2 + 1, 2).
 
     The mean of the image has the spectrum's value at the lowest frequency.
     """
@@ -151,6 +154,11 @@ def _weights(height: int, width: int, curve: Curve, cutoff: float) -> NDArray[np
         known = np.log(np.fromiter(chain.from_iterable(curve), float).reshape(-1, 2))
         inverse = np.exp(-np.interp(np.log(frequency.clip(1e-9)), known[:, 0], known[:, 1]))
     held = frequency <= cutoff
-    number = (held * _counts(height, width, curve, cutoff)).sum()
-    weights: NDArray[np.float64] = np.where(held, inverse, 0) / number
+    number = (held[..., None] * _counts(width)).sum()
+    return np.repeat((np.where(held, inverse, 0) / number)[..., None], 2, axis=2)
+
+
+def _counted(height: int, width: int, curve: Curve, cutoff: float) -> NDArray[np.float64]:
+    """The weights times the counts."""
+    weights: NDArray[np.float64] = _weights(height, width, curve, cutoff) * _counts(width)
     return weights

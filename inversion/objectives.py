@@ -10,9 +10,6 @@ from typing import ClassVar, TypeVar
 import torch
 from torch import Tensor
 
-from unfeature.features.backend import uses_compiled
-from unfeature.features.threads import in_parallel
-
 Self = TypeVar("Self", bound="Objective")
 
 SMALLEST_ENERGY = 1e-30
@@ -86,17 +83,12 @@ class Euclidean(Objective):
         return distance + self.spatial_mean_weight * squared_norm(_mean_response(code) - self.mean) / self.mean_energy
 
     def with_gradient(self, code: Tensor, weight: float = 1.0) -> tuple[Tensor, Tensor]:
-        """As for every objective; in one compiled pass on the CPU without mask and means."""
-        plain = self.mask is None and self.mean is None and code.shape == self.target.shape
-        if not plain or not (uses_compiled(code) and code.dtype == self.target.dtype):
+        """As for every objective; without autograd if there is neither mask nor means."""
+        if self.mask is not None or self.mean is not None or code.shape != self.target.shape:
             return super().with_gradient(code, weight)
-        from .compiled import distance_with_gradient
-
-        values, slope = torch.empty_like(self.energy), torch.empty(code.shape, dtype=code.dtype)
-        scales = (weight / self.energy.detach()).numpy()
-        flat = (tensor.detach().contiguous().view(len(code), -1).numpy() for tensor in (code, self.target, slope))
-        in_parallel(distance_with_gradient, len(code), 1, code.numel(), *flat, scales, values.numpy())
-        return values, slope
+        difference, scale = code.detach() - self.target.detach(), weight / self.energy.detach()
+        values = squared_norm(difference) * scale
+        return values, difference.mul_((2 * scale).view(-1, *(1,) * (code.ndim - 1)))
 
     def with_spatial_means(self, weight: float) -> Euclidean:
         """The same with another w."""
@@ -200,15 +192,20 @@ def value_and_gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> tuple
 
 
 def squared_norm(code: Tensor) -> Tensor:
-    """‖φ‖² of each sample, (N, ...) → (N,).
+    """‖φ‖² of each sample, (N, ...) → (N,)."""
+    return sums(code.square())
+
+
+def sums(values: Tensor) -> Tensor:
+    """The sum of each sample, (N, ...) → (N,).
 
     In partial sums, because torch adds up a single number in an order that depends on its threads.
     """
-    squares = code.flatten(1).square()
-    length = squares.shape[1] // PARTIAL_SUMS
+    values = values.flatten(1)
+    length = values.shape[1] // PARTIAL_SUMS
     whole = PARTIAL_SUMS * length
-    parts = squares[:, :whole].reshape(len(code), PARTIAL_SUMS, length).sum(2)
-    return torch.cat([parts, squares[:, whole:]], 1).sum(1)
+    parts = values[:, :whole].reshape(len(values), PARTIAL_SUMS, length).sum(2)
+    return torch.cat([parts, values[:, whole:]], 1).sum(1)
 
 
 def _mean_response(code: Tensor) -> Tensor:

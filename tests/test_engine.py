@@ -333,7 +333,7 @@ def test_a_target_of_zero_energy_names_the_sample():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_the_compiled_distance_is_that_of_autograd(dtype):
+def test_the_distance_is_that_of_autograd(dtype):
     draws = torch.Generator().manual_seed(0)
     code, target = (torch.rand(2, 5, 4, 3, generator=draws, dtype=dtype).transpose(2, 3) for _ in range(2))
     objective = Euclidean(target.requires_grad_())

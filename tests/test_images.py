@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from scipy.ndimage import gaussian_filter, zoom
 
 from unfeature.io import images
+from unfeature.io.resizing import resized
 
 
 @pytest.fixture
@@ -115,11 +117,20 @@ def test_grey_value():
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 40), st.booleans())
 def test_resizing_sets_the_longer_side(height, width, side, colour):
     image = np.full((height, width, 3) if colour else (height, width), 0.25, dtype=np.float32)
-    resized = images.resize_longer(image, side)
-    assert max(resized.shape[:2]) == side
-    assert resized.shape[2:] == image.shape[2:]
-    assert abs(min(resized.shape[:2]) - min(height, width) * side / max(height, width)) <= 1
-    np.testing.assert_allclose(resized, 0.25, atol=1e-6)
+    found = images.resize_longer(image, side)
+    assert max(found.shape[:2]) == side
+    assert found.shape[2:] == image.shape[2:]
+    assert abs(min(found.shape[:2]) - min(height, width) * side / max(height, width)) <= 1
+    np.testing.assert_allclose(found, 0.25, atol=1e-6)
+
+
+@given(st.tuples(*[st.integers(1, 70)] * 4), st.sampled_from([(), (1,), (3,)]))
+def test_resizing_gives_the_bits_of_scipy(sizes, channels):
+    image = np.random.default_rng(sizes).random((*sizes[:2], *channels)).astype(np.float32)
+    factors = np.divide(image.shape, (*sizes[2:], *channels))
+    smooth = gaussian_filter(image, np.maximum(0, (factors - 1) / 2), mode="mirror")
+    expected = zoom(smooth, 1 / factors, order=1, mode="mirror", grid_mode=True).clip(image.min(), image.max())
+    np.testing.assert_array_equal(resized(image, *sizes[2:]), expected)
 
 
 def test_resizing_refuses_nonsense():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import gc
 import os
 import signal
 import sys
@@ -11,6 +12,8 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 STOPPED = 130
+OBJECTS = 20_000
+"""New objects after which Python looks for garbage. Imports and compilation make half a million, hardly any garbage."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -19,6 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     The status is 0 if all went well, 2 with one line for a mistake, 130 if stopped by the user, and 1 for what nobody
     foresaw.
     """
+    if arguments is None:
+        gc.set_threshold(OBJECTS)
     with _interrupts() as interrupted:
         try:
             from .commands import run

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .files import atomic, existing_file
+from .resizing import resized
 
 T = TypeVar("T")
 AnyImage = Any  # an array, a Pillow image, a path, or nested lists of numbers
@@ -213,21 +214,8 @@ def resize_longer(image: NDArray[Any], side: int) -> NDArray[np.float32]:
     if a.ndim not in (2, 3) or a.size == 0:
         raise ValueError(f"an image has shape (H, W) or (H, W, C), got {a.shape}")
     scale = side / max(a.shape[:2])
-    shape = tuple(max(1, round(length * scale)) for length in a.shape[:2])
-    return a if shape == a.shape[:2] else _resized(a, (*shape, *a.shape[2:]))
-
-
-def _resized(image: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """``skimage.transform.resize(image, shape, order=1, anti_aliasing=True)``, bit by bit, which takes long to import.
-
-    A Gaussian of σ = (f − 1) / 2, where f > 1 is the reduction along an axis; then linear interpolation.
-    """
-    from scipy.ndimage import gaussian_filter, zoom
-
-    factors = np.divide(image.shape, shape)
-    smooth = gaussian_filter(image, np.maximum(0, (factors - 1) / 2), mode="mirror")
-    found = zoom(smooth, 1 / factors, order=1, mode="mirror", grid_mode=True)
-    return np.asarray(np.clip(found, image.min(), image.max()), np.float32)
+    height, width = (max(1, round(length * scale)) for length in a.shape[:2])
+    return a if (height, width) == a.shape[:2] else resized(a, height, width)
 
 
 def list_images(folder: str | Path) -> list[Path]:
@@ -300,7 +288,7 @@ def write_png(path: str | Path, image: NDArray[Any]) -> None:
 def encode_png(image: NDArray[Any]) -> bytes:
     """The bytes of `write_png`'s file."""
     stream = BytesIO()
-    _picture(image).save(stream, format="PNG", optimize=True)
+    _picture(image).save(stream, format="PNG")
     return stream.getvalue()
 
 

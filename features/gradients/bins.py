@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,14 +60,21 @@ class Bins:
         """Whether each gradient belongs to one bin."""
         return not (self.linear or self.cubic or self.softness)
 
-    @cached_property
+    @property
     def directions(self) -> NDArray[np.float64]:
         """The 2O vectors u_o, (2O, 2) as (x, y); mirrored bins have exactly mirrored vectors, so that ties are ties."""
-        n = self.orientations
-        half = np.array([(_cosine(2 * o, 2 * n), _cosine(2 * o - n, 2 * n)) for o in range(n)])
-        if self.decimals is not None:
-            half = half.round(self.decimals)
-        return np.concatenate([half, -half])
+        return _directions(self.orientations, self.decimals)
+
+
+@lru_cache(maxsize=64)
+def _directions(orientations: int, decimals: int | None) -> NDArray[np.float64]:
+    n = orientations
+    half = np.array([(_cosine(2 * o, 2 * n), _cosine(2 * o - n, 2 * n)) for o in range(n)])
+    if decimals is not None:
+        half = half.round(decimals)
+    directions = np.concatenate([half, -half])
+    directions.flags.writeable = False
+    return directions
 
 
 def _cosine(k: int, n: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,8 +44,6 @@ class Fourier(Parameterization):
 
     def __init__(self, spec: ImageSpec, power: float = 0.7, margin: int = 16, init_std: float = 0.01,
                  low_frequency_cutoff: float = 0.0):
-        from scipy.fft import next_fast_len
-
         super().__init__(spec)
         if not 0 <= power <= 2:
             raise ValueError(f"the power of the spectrum lies in [0, 2], got {power}")
@@ -52,7 +51,7 @@ class Fourier(Parameterization):
             raise ValueError(f"low_frequency_cutoff lies in [0, 1), in cycles a pixel, got {low_frequency_cutoff}")
         self.init_std = init_std
         self.margin = margin
-        self.size = (next_fast_len(spec.height + 2 * margin, True), next_fast_len(spec.width + 2 * margin, True))
+        self.size = _fast_length(spec.height + 2 * margin), _fast_length(spec.width + 2 * margin)
         spectrum = _spectrum(self.size, power, low_frequency_cutoff)
         self.weights, self.adjoint_weights = (w.to(spec.centre) for w in spectrum)
 
@@ -130,6 +129,11 @@ class Colours(Fourier):
         """Coefficients of the images, clamped to [0.01, 0.99]: no coordinates reach 0 or 1."""
         y = (torch.logit(x.clamp(0.01, 0.99)) - self.grey) / 4
         return super().coordinates(torch.einsum("ij,njhw->nihw", self.mixing.inverse(), y) + self.spec.centre)
+
+
+def _fast_length(least: int) -> int:
+    """The next number without prime factors above 5, as `scipy.fft.next_fast_len` gives it for real numbers."""
+    return next(number for number in itertools.count(least) if 30**number.bit_length() % number == 0)
 
 
 def _spectrum(size: tuple[int, int], power: float, cutoff: float) -> tuple[Tensor, Tensor]:

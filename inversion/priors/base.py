@@ -6,12 +6,8 @@ The papers state their constants on the 0–255 scale; here, as everywhere, imag
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
 
 from torch import Tensor
-
-from unfeature.features.backend import uses_compiled
-from unfeature.features.threads import in_parallel
 
 from ..objectives import value_and_gradient
 
@@ -31,14 +27,8 @@ class Prior(ABC):
 
     def with_gradient(self, x: Tensor, centre: Tensor, gradient: Tensor) -> Tensor:
         """The prior of each sample, (N,), whose derivative by x is added to gradient (N, C, H, W), in place."""
-        one_pass = self._one_pass(x, centre) if uses_compiled(x) and gradient.is_contiguous() else None
-        if one_pass is None:
-            values, slope = value_and_gradient(lambda leaf: self(leaf, centre), x)
-            gradient += slope
-        else:
-            values, (kernel, *operands) = x.new_zeros(len(x)), one_pass
-            arrays = x.detach().contiguous().numpy(), *operands, gradient.numpy(), values.numpy()
-            in_parallel(kernel, len(x), 1, x.numel(), *arrays)
+        values, slope = value_and_gradient(lambda leaf: self(leaf, centre), x)
+        gradient += slope
         return values
 
     def of(self, samples: slice) -> Prior:
@@ -48,10 +38,6 @@ class Prior(ABC):
     def guided(self, guidance: float) -> Prior:
         """The prior in a stage of this guidance; itself if it is no guide."""
         return self
-
-    def _one_pass(self, x: Tensor, centre: Tensor) -> tuple[Any, ...] | None:
-        """A compiled pass that adds the derivative to the gradient, and its operands; None for autograd."""
-        return None
 
 
 def pixels_of(x: Tensor, number: float | None) -> float:

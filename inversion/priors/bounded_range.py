@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
-from unfeature.features.backend import scalars
-
+from ..objectives import sums
 from .base import TYPICAL_COLOUR, Prior, pixels_of
 
 
@@ -44,11 +42,13 @@ class BoundedRange(Prior):
         squared = squared.sum(1) if self.colours else squared
         return self.weight / pixels_of(x, self.pixels) * squared.pow(self.alpha / 2).flatten(1).sum(1)
 
-    def _one_pass(self, x: Tensor, centre: Tensor) -> tuple[Any, ...] | None:
-        if x.shape[1] > 1 and not self.colours:
-            return None
-        from ..compiled import range_with_gradient
-
+    def with_gradient(self, x: Tensor, centre: Tensor, gradient: Tensor) -> Tensor:
+        """As `Prior.with_gradient`, without autograd: the derivative by x is α w/(P B^α) ‖x − c‖^{α−2} (x − c)."""
+        deviation = x.detach() - centre
+        squared = deviation.square()
+        squared = squared.sum(1, keepdim=True) if self.colours and x.shape[1] > 1 else squared
+        power = squared if self.alpha == 4 else squared.pow(self.alpha / 2 - 1)
         scale = self.weight / (self.typical**self.alpha * pixels_of(x, self.pixels))
-        numbers = scalars(x, self.alpha / 2 - 1, scale, self.alpha * scale)
-        return range_with_gradient, centre.expand(x.shape[1], 1, 1).flatten().numpy(), *numbers
+        gradient.addcmul_(power, deviation, value=self.alpha * scale)
+        value: Tensor = scale * sums(power * squared)
+        return value

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from unfeature.features.backend import scalars
-
+from ..objectives import sums
 from .base import TYPICAL_GRADIENT, Prior, pixels_of
 
 
@@ -49,11 +47,21 @@ class TotalVariation(Prior):
         total = across.square().flatten(1).sum(1) + down.square().flatten(1).sum(1)
         return total * (self.weight / pixels_of(x, self.pixels))
 
-    def _one_pass(self, x: Tensor, centre: Tensor) -> tuple[Any, ...] | None:
-        from ..compiled import variation_with_gradient
-
-        scale = self.weight / (self.typical**2 * pixels_of(x, self.pixels))
-        return (variation_with_gradient, *scalars(x, scale)) if self.beta == 2 else None
+    def with_gradient(self, x: Tensor, centre: Tensor, gradient: Tensor) -> Tensor:
+        """As `Prior.with_gradient`; without autograd if β = 2."""
+        if self.beta != 2 or not gradient.is_contiguous():
+            return super().with_gradient(x, centre, gradient)
+        scale, width = self.weight / (self.typical**2 * pixels_of(x, self.pixels)), x.shape[3]
+        pixels, slopes = x.detach().flatten(2), gradient.view(*gradient.shape[:2], -1)
+        values = x.new_zeros(len(x))
+        for step in (1, width):
+            difference = pixels[..., step:] - pixels[..., :-step]
+            if step == 1:
+                difference[..., width - 1::width] = 0  # from the end of a row to the next row
+            values += scale * sums(difference.square())
+            slopes[..., step:].add_(difference, alpha=2 * scale)
+            slopes[..., :-step].sub_(difference, alpha=2 * scale)
+        return values
 
 
 @dataclass(frozen=True)

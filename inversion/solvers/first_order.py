@@ -8,9 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from unfeature.features.backend import scalars, uses_compiled
-from unfeature.features.threads import in_parallel
-
 from ..priors.base import TYPICAL_COLOUR
 from .base import Projection, Solver
 
@@ -93,15 +90,8 @@ class AdaGrad(Resting):
 
     def _step(self, gradient: Tensor, pixels: int) -> Tensor:
         damping = self.damping / (self.rate * pixels)
-        if uses_compiled(gradient):
-            from ..compiled import adagrad
-
-            flat = (a.view(len(a), -1).numpy() for a in (gradient.contiguous(), self.squares, self.velocity))
-            numbers = scalars(gradient, self.memory, damping, self.step)
-            in_parallel(adagrad, len(gradient), 1, gradient.numel(), *flat, *numbers)
-        else:
-            self.squares.mul_(self.memory).addcmul_(gradient, gradient)
-            self.velocity.mul_(self.memory).addcdiv_(gradient, self.squares.sqrt().add_(damping), value=-self.step)
+        self.squares.mul_(self.memory).addcmul_(gradient, gradient)
+        self.velocity.mul_(self.memory).addcdiv_(gradient, self.squares.sqrt().add_(damping), value=-self.step)
         return self.velocity
 
 

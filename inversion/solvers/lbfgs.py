@@ -8,11 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.linalg.lapack import dtrtrs
 from torch import Tensor
-
-from unfeature.features.backend import uses_compiled
-from unfeature.features.threads import in_parallel
 
 from .base import Projection, Solver
 
@@ -95,7 +91,7 @@ class LBFGS(Solver):
 
     def tell(self, value: Tensor, gradient: Tensor) -> None:
         """Accept each sample's trial point, or backtrack."""
-        g = gradient.reshape(self.iterate.shape)
+        g = gradient.reshape(self.iterate.shape).clone()  # as aligned as all of torch's memory: sums depend on that
         trial = self.point.reshape(g.shape)
         accepted, failed = self._armijo_test(_host(value), torch.finfo(value.dtype).eps)
         if accepted.any():
@@ -175,23 +171,32 @@ class History:
     def update(self, trial: Tensor, iterate: Tensor, gradient: Tensor, previous: Tensor, chosen: NDArray[np.bool_],
                restarted: bool) -> None:
         """Add s = trial − iterate and y = gradient − previous of the chosen samples, unless they have restarted."""
-        rows = self.basis.shape[1]
-        slot = (self.ring["newest"] + 1) % (rows // 2)
-        if uses_compiled(trial):
-            from ..compiled import difference_pair
-
-            products = np.empty((len(trial), rows + 2))
-            images = (image.contiguous().numpy() for image in (trial, iterate, gradient, previous))
-            in_parallel(difference_pair, len(trial), 1, trial.numel(), *images, chosen, slot, self.basis.numpy(),
-                        products)
-        else:
-            s, y = trial - iterate, gradient - previous
-            who, where = torch.from_numpy(np.stack([np.flatnonzero(chosen), slot[chosen]])).to(s.device)
-            self.basis[who, where], self.basis[who, where + rows // 2] = s[who], y[who]
-            with_basis = torch.bmm(self.basis, gradient[:, :, None])[:, :, 0]
-            products = _host(torch.cat([with_basis, (s * y).sum(1, True), (y * y).sum(1, True)], 1))
+        slot = (self.ring["newest"] + 1) % (self.basis.shape[1] // 2)
+        products = (self._products if trial.device.type == "cpu" else self._batched_products)(
+            trial, iterate, gradient, previous, chosen, slot)
         for n in np.flatnonzero(chosen).tolist():
             self._add_pair(n, products[n], restarted)
+
+    def _products(self, trial: Tensor, iterate: Tensor, gradient: Tensor, previous: Tensor,
+                  chosen: NDArray[np.bool_], slot: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Write s and y to the slots of the chosen samples; ⟨basis, gradient⟩, ⟨s, y⟩ and ⟨y, y⟩, (N, 2P + 2)."""
+        products = self.basis.new_zeros(len(trial), self.basis.shape[1] + 2)
+        for n in np.flatnonzero(chosen).tolist():
+            s, y = self.basis[n, slot[n]::len(self.basis[n]) // 2]
+            torch.sub(trial[n], iterate[n], out=s)
+            torch.sub(gradient[n], previous[n], out=y)
+            torch.mv(self.basis[n], gradient[n], out=products[n, :-2])
+            products[n, -2], products[n, -1] = s @ y, y @ y
+        return _host(products)
+
+    def _batched_products(self, trial: Tensor, iterate: Tensor, gradient: Tensor, previous: Tensor,
+                          chosen: NDArray[np.bool_], slot: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The same in few calls, which take longer on the CPU."""
+        s, y = trial - iterate, gradient - previous
+        who, where = torch.from_numpy(np.stack([np.flatnonzero(chosen), slot[chosen]])).to(s.device)
+        self.basis[who, where], self.basis[who, where + self.basis.shape[1] // 2] = s[who], y[who]
+        with_basis = torch.bmm(self.basis, gradient[:, :, None])[:, :, 0]
+        return _host(torch.cat([with_basis, (s * y).sum(1, True), (y * y).sum(1, True)], 1))
 
     def _add_pair(self, n: int, products: NDArray[np.float64], restarted: bool) -> None:
         """Keep the pair in the sample's free slot unless its curvature is tiny, and weigh the basis for −H g."""
@@ -215,12 +220,11 @@ class History:
                    slopes: NDArray[np.float64]) -> Tensor:
         """Directions (N, M): −H g of the chosen samples, else those given. Slopes are updated in place."""
         weights = torch.from_numpy(self.weights).to(gradient)
-        if uses_compiled(gradient):
-            from ..compiled import apply_inverse_hessian
-
-            operands = (operand.contiguous().numpy() for operand in (self.basis, weights, gradient))
-            in_parallel(apply_inverse_hessian, len(gradient), 1, gradient.numel(), *operands, chosen,
-                        direction.numpy(), slopes)
+        if gradient.device.type == "cpu":
+            for n in np.flatnonzero(chosen).tolist():
+                torch.addmv(gradient[n], self.basis[n].T, weights[n, :-1], beta=float(self.weights[n, -1]),
+                            out=direction[n])
+                slopes[n] = direction[n] @ gradient[n]
             return direction
         found = torch.baddbmm(weights[:, -1:, None] * gradient[:, None], weights[:, None, :-1], self.basis)[:, 0]
         slopes[chosen] = _host((found * gradient).sum(1))[chosen]
@@ -233,9 +237,11 @@ def _compact_weights(sy: NDArray[np.float64], yy: NDArray[np.float64], with_s: N
     if len(sy) == 0:
         return 0, 0, -1.0
     gamma = sy[-1, -1] / yy[-1, -1]
-    u = dtrtrs(sy, with_s)[0]  # of a triangle, the upper one
-    v = dtrtrs(sy, sy.diagonal() * u + gamma * ((yy * u).sum(1) - with_y), trans=1)[0]
-    return -v, gamma * u, -gamma
+    triangle = np.triu(sy)
+    u = np.linalg.solve(triangle, with_s)
+    right = sy.diagonal() * u + gamma * ((yy * u).sum(1) - with_y)
+    backwards = np.linalg.solve(triangle.T[::-1, ::-1], right[::-1])  # an upper triangle again, which needs no pivots
+    return -backwards[::-1], gamma * u, -gamma
 
 
 def _choose(chosen: NDArray[np.bool_], new: Tensor, old: Tensor) -> Tensor:

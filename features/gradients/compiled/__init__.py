@@ -1,1 +1,3 @@
-"""Passes over the pixels and cells of HOG and SIFT that Numba compiles; it is imported when the first one runs."""
+"""Passes over the pixels and cells of HOG and SIFT, which Numba compiles where NumPy would be slow; imported when the
+first one runs.
+"""

@@ -19,7 +19,7 @@ from ...backend import is_traced, scalars
 from ...threads import in_parallel
 from ..bins import Bins
 from ..pooling import PoolingMatrix
-from . import normalisation, pooling, running_sums, sift
+from . import differences, normalisation, pooling, running_sums, sift
 from .shares import Shares, gradients, shares
 
 Array = NDArray[Any]
@@ -52,12 +52,13 @@ class _Pooling:
     def derivative(self, image: Array, by_cells: Array) -> Array:
         """The derivative by the images."""
         pixels, channel = self.kept or shares(image, self.bins, self.scale)
-        samples, _, height, _ = image.shape
+        samples, _, height, width = image.shape
         dx, dy = np.empty_like(pixels.gx), np.empty_like(pixels.gy)
         in_parallel(pooling.unpool, samples, height, image[:, 0].size, *pixels, self.bins.hard,
                     image.dtype.type(self.scale), *self._entries(image.dtype), _flat(by_cells), dx, dy, height)
         out = np.empty_like(image)
-        in_parallel(pooling.image_derivative, samples, height, image[:, 0].size, dx, dy, channel, out, height)
+        in_parallel(differences.image_derivative, samples, 1, image[:, 0].size,
+                    *(array.reshape(samples, height, width) for array in (dx, dy, channel)), out)
         return out
 
     def _entries(self, dtype: np.dtype[Any]) -> tuple[Any, ...]:

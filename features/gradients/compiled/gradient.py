@@ -16,31 +16,6 @@ from ...jit import kernel, step
 
 
 @kernel
-def strongest_gradients(x, scale, gx, gy, channel, height, first, last, bands):
-    """`histograms.strongest_gradient` of images (N, C, H, W), and which channel it is."""
-    channels, width = x.shape[1], x.shape[3]
-    one = scale / scale
-    for y in range(first * height // bands, last * height // bands):
-        n, v = y // height, y % height
-        above, below = v - 1 if v > 0 else v, v + 1 if v < height - 1 else v
-        factor = one if below - above == 2 else one + one
-        across, down, which = gx[y], gy[y], channel[y]
-        for c in range(channels):
-            row, upper, lower, start = x[n, c, v], x[n, c, above], x[n, c, below], c == 0
-            for i in range(1, width - 1):
-                a, b = scale * row[i + 1] - scale * row[i - 1], factor * (scale * lower[i] - scale * upper[i])
-                better = start or a * a + b * b > across[i] * across[i] + down[i] * down[i]
-                across[i], down[i] = a if better else across[i], b if better else down[i]
-                which[i] = np.int32(c) if better else which[i]
-            for i in range(0, width, width - 1):
-                left, right = i - 1 if i > 0 else 0, i + 1 if i < width - 1 else i
-                a, b = scale * row[right] - scale * row[left], factor * (scale * lower[i] - scale * upper[i])
-                a += a
-                if start or a * a + b * b > across[i] * across[i] + down[i] * down[i]:
-                    across[i], down[i], which[i] = a, b, np.int32(c)
-
-
-@kernel
 def nearest_bins(gx, gy, directions, length, best, nearest, height, first, last, bands):
     """Lengths of gradients, the nearest directed bins, which start as 0, and the products with their directions."""
     count = directions.shape[0] // 2

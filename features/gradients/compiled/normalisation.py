@@ -1,4 +1,3 @@
-# mypy: disable-error-code="no-untyped-def"
 """HOG's block normalisation of a batch of cells, and its derivative.
 
 The planes (N, P·O, R, S) of a code are the directed and the undirected histograms, P = 3, or the latter alone, P = 1.
@@ -8,12 +7,11 @@ channels that get part p under the factor of block k, and the one that sums thes
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from ...jit import kernel
 
 Array = NDArray[Any]
 
@@ -37,55 +35,56 @@ def planes_and_factors(cells: Array, parts: int, epsilon: Any) -> tuple[Array, A
     return planes, 1 / np.sqrt(total)
 
 
-@kernel
-def add_blocks(planes, factor, targets, numbers, trim, code, first, last, bands):
+@np.errstate(over="ignore", invalid="ignore")
+def add_blocks(planes: Array, factor: Array, targets: Array, numbers: tuple[Any, ...], trim: int, code: Array,
+               first: int, last: int, bands: int) -> None:
     """Add the clamped planes of all blocks to codes (N, D, h, w), which start as zeros."""
     clamp, leak, share, texture_share = numbers
-    parts = targets.shape[1]
-    half = planes.shape[1] // parts
-    for n in range(first, last):
-        for o in range(half):
-            for k in range(4):
-                for p in range(parts):
-                    texture = targets[k, p, 1]
-                    for y in range(code.shape[2]):
-                        h, f = planes[n, p * half + o, y + trim], factor[n, y + trim + k // 2, k % 2:]
-                        out = code[n, targets[k, p, 0] + o, y]
-                        for i in range(out.shape[0]):
-                            v = h[i + trim] * f[i + trim]
-                            out[i] += share * (v if v < clamp else clamp + leak * (v - clamp))
-                        if texture >= 0:
-                            out = code[n, texture, y]
-                            for i in range(out.shape[0]):
-                                v = h[i + trim] * f[i + trim]
-                                out[i] += texture_share * (v if v < clamp else clamp + leak * (v - clamp))
+    out, factor, planes = code[first:last], factor[first:last], _inner(planes[first:last], code, trim)
+    for place, channels, textures in _blocks(targets, planes, trim):
+        product = planes * factor[place]
+        clamped = np.minimum(product, clamp)
+        if leak:
+            clamped += leak * (product - clamped)
+        for part, texture in textures:
+            out[:, texture] += texture_share * clamped[:, part].sum(1)
+        clamped *= share
+        out[:, channels] += clamped
 
 
-@kernel
-def add_blocks_derivative(planes, factor, targets, numbers, trim, by_code, by_planes, by_factor, first, last, bands):
+@np.errstate(over="ignore", invalid="ignore")
+def add_blocks_derivative(planes: Array, factor: Array, targets: Array, numbers: tuple[Any, ...], trim: int,
+                          by_code: Array, by_planes: Array, by_factor: Array, first: int, last: int,
+                          bands: int) -> None:
     """Add the derivatives by planes and factors, which start as zeros, given those by the codes."""
     clamp, leak, share, texture_share = numbers
-    one, zero = clamp / clamp, clamp - clamp
-    parts = targets.shape[1]
-    half = planes.shape[1] // parts
-    g = np.empty(by_code.shape[3], planes.dtype)
-    for n in range(first, last):
-        for o in range(half):
-            for k in range(4):
-                for p in range(parts):
-                    texture, target, plane = targets[k, p, 1], targets[k, p, 0] + o, p * half + o
-                    weight = texture_share if texture >= 0 else zero
-                    for y in range(by_code.shape[2]):
-                        a, b = by_code[n, target, y], by_code[n, max(texture, 0), y]
-                        h, dh = planes[n, plane, y + trim], by_planes[n, plane, y + trim]
-                        f, df = factor[n, y + trim + k // 2, k % 2:], by_factor[n, y + trim + k // 2, k % 2:]
-                        for i in range(g.shape[0]):
-                            g[i] = share * a[i] + weight * b[i]
-                        for i in range(g.shape[0]):
-                            u, v = h[i + trim], f[i + trim]
-                            passed = g[i] * (one if u * v <= clamp else leak)
-                            dh[i + trim] += passed * v
-                            df[i + trim] += passed * u
+    upstream, factor, by_factor = by_code[first:last], factor[first:last], by_factor[first:last]
+    planes, by_planes = (_inner(array[first:last], by_code, trim) for array in (planes, by_planes))
+    for place, channels, textures in _blocks(targets, planes, trim):
+        slope = share * upstream[:, channels]
+        for part, texture in textures:
+            slope[:, part] += texture_share * upstream[:, texture, None]
+        slope *= np.where(planes * factor[place] <= clamp, clamp / clamp, leak)
+        by_planes += slope * factor[place]
+        slope *= planes
+        by_factor[place] += slope.sum(1, keepdims=True)
+
+
+def _inner(planes: Array, code: Array, trim: int) -> Array:
+    """Planes without the cells that the code leaves out."""
+    height, width = code.shape[2:]
+    return planes[:, :, trim:trim + height, trim:trim + width]
+
+
+def _blocks(targets: Array, planes: Array, trim: int) -> Iterator[tuple[Any, slice, list[tuple[slice, int]]]]:
+    """Of each block: the place of its factors, (N, 1, h, w), its channels, and which planes add up to a texture."""
+    (_, count, height, width), (_, parts, _) = planes.shape, targets.shape
+    half = count // parts
+    for k, entries in enumerate(targets.tolist()):
+        top, left, start = trim + k // 2, trim + k % 2, entries[0][0]
+        place = slice(None), None, slice(top, top + height), slice(left, left + width)
+        summed = [(slice(p * half, p * half + half), texture) for p, (_, texture) in enumerate(entries) if texture >= 0]
+        yield place, slice(start, start + count), summed
 
 
 def cells_derivative(planes: Array, factor: Array, by_planes: Array, by_factor: Array, bins: int) -> Array:

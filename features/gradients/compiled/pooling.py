@@ -94,30 +94,3 @@ def unpool(gx, gy, length, nearest, following, share, slope, hard, scale, rows, 
             b = across[i] * (slope[y, i] * inverse)
             along[i] = gx[y, i] * a - gy[y, i] * b
             across[i] = gy[y, i] * a + gx[y, i] * b
-
-
-@kernel
-def image_derivative(dx, dy, channel, out, height, first, last, bands):
-    """Fill the derivative by images (N, C, H, W), given those by the differences, (N·H, W), of each pixel's channel."""
-    channels, width = out.shape[1], out.shape[3]
-    zero, one, two = out.dtype.type(0), out.dtype.type(1), out.dtype.type(2)
-    across, down = np.empty(width, out.dtype), np.empty(width, out.dtype)
-    for y in range(first * height // bands, last * height // bands):
-        n, v = y // height, y % height
-        above, below = y - 1 if v > 0 else y, y + 1 if v < height - 1 else y
-        a, b = -one if v == 0 else one, one if v == height - 1 else -one
-        a = a + a if v <= 1 else a
-        b = b + b if v >= height - 2 else b
-        for c in range(channels):
-            for i in range(width):
-                every = channels == 1
-                across[i] = dx[y, i] if every or channel[y, i] == c else zero
-                upper = dy[above, i] if every or channel[above, i] == c else zero
-                lower = dy[below, i] if every or channel[below, i] == c else zero
-                down[i] = a * upper + b * lower
-            across[0], across[width - 1] = two * across[0], two * across[width - 1]
-            row = out[n, c, v]
-            for i in range(1, width - 1):
-                row[i] = (across[i - 1] - across[i + 1]) + down[i]
-            row[0] = -(across[0] + across[1]) + down[0]
-            row[width - 1] = (across[width - 2] + across[width - 1]) + down[width - 1]

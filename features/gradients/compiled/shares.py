@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ...threads import in_parallel
 from ..bins import CUBIC, FAST_EPSILON, FAST_LEAST, Bins
-from . import gradient
+from . import differences, gradient
 
 Array = NDArray[Any]
 
@@ -34,9 +34,9 @@ class Shares(NamedTuple):
 
 def gradients(image: Array, scale: float, out: Array, channel: Array) -> None:
     """Fill (2, N·H, W) with the differences of images (N, C, H, W), and (N·H, W) with the channels they are of."""
-    samples, _, height, _ = image.shape
-    in_parallel(gradient.strongest_gradients, samples, height, image[:, 0].size, image, image.dtype.type(scale), *out,
-                channel, height)
+    samples, _, height, width = image.shape
+    in_parallel(differences.strongest_gradients, samples, 1, image[:, 0].size, image, image.dtype.type(scale),
+                *(array.reshape(samples, height, width) for array in (*out, channel)))
 
 
 def shares(image: Array, bins: Bins, scale: float) -> tuple[Shares, Array]:
