@@ -104,7 +104,7 @@ def test_a_store_takes_a_code_that_two_workers_write(tmp_path):
     pytest.importorskip("zarr")
     store, code = Store(tmp_path / "codes.zarr"), uf.HOG()(np.eye(32, dtype=np.float32))
     for _ in range(2):
-        store.write("a", code)
+        store.write({"a": code})
     assert sorted(path.name for path in store.place.iterdir()) == ["a", "zarr.json"]
 
 
