@@ -68,8 +68,9 @@ class Layers2016(NetworkPart, Cnn):
 
     heading = "Layers by C"
     lead = (
-        "What to see: a larger C buys accuracy at the cost of naturalness. Label: whether the network’s first choice "
-        "for the image is that for the photograph."
+        "What to see: a larger C buys accuracy in shallow layers; in deep ones it leaves the error, and costs "
+        "naturalness and the correlation with the photograph. Label: whether the network’s first choice for the image "
+        "is that for the photograph."
     )
     metrics = (ERROR, NATURALNESS, CONSISTENCY, CORRELATION, SECONDS)
     divided = False
@@ -99,8 +100,9 @@ class Ablations2016(NetworkPart, Regularizers):
 
     heading = "β and jitter"
     lead = (
-        "What to see: without priors the error is least and the image least natural; β = 1 leaves spikes. Jitter is a "
-        "quarter of the stride, and none where that is below 6 pixels. C is 20, as in the paper."
+        "What to see: without priors a middle layer has the least error and the least natural image, and a deep layer "
+        "only noise; jitter lowers the error and keeps more of the photograph. Jitter is a quarter of the stride, and "
+        "none where that is below 6 pixels. C is 20, as in the paper."
     )
     metrics = (ERROR, NATURALNESS, CORRELATION, SECONDS)
     prior_weight = 20.0
