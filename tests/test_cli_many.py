@@ -165,6 +165,22 @@ def test_many_are_inverted_each_into_its_folder(call, tree, tmp_path):
     assert status == 2 and "was begun with another settings" in said
 
 
+def test_photographs_of_equal_size_are_inverted_together(call, tmp_path):
+    (tmp_path / "in").mkdir()
+    images = [uf.resize_longer(uf.to_grey(uf.bundled(name)), 40) for name in ("camera", "astronaut", "coffee")]
+    for i, image in enumerate([*images, images[0].T]):
+        write_png(tmp_path / "in" / f"{i}.png", image)
+    settings = (*HOG, "--preset", "fast", "--steps", 4, "-o")
+    assert call("invert", tmp_path / "in", "--jobs", 1, *settings, tmp_path / "out")[0] == 0
+    found = [uf.Result.load(tmp_path / "out" / str(i)) for i in range(4)]
+    for i, result in enumerate(found):
+        call("invert", tmp_path / "in" / f"{i}.png", *settings, tmp_path / "alone" / str(i))
+        alone = uf.Result.load(tmp_path / "alone" / str(i))
+        np.testing.assert_array_equal(result.images, alone.images)
+        np.testing.assert_equal(result.history, alone.history)
+    assert found[0].provenance["seconds"] == found[1].provenance["seconds"]
+
+
 @pytest.mark.parametrize(("arguments", "message"), [
     ("invert missing.jpg --feature hog", "there is no image missing.jpg"),
     ("invert . missing.npy --feature hog", "there is no file missing.npy"),

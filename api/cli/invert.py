@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -18,6 +20,7 @@ from unfeature.inversion import PRESETS
 from unfeature.io.files import load_array, save_array
 from unfeature.io.images import named_images
 from unfeature.io.output import USUAL, check_output, result_folder
+from unfeature.io.processes import cores
 from unfeature.parameters.kinds import FILE, LARGEST, LARGEST_SIDE, LONGER_SIDE, OWN_SIZE, PIXELS, Name
 
 from .common import exit_status, given_command, read_photograph, searched
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 Size = tuple[int, int]
 FILM, FRAMES = "run.gif", 24
 HELD_VALUES = 2**22  # of photographs and codes
+TOGETHER, PIXELS_TOGETHER = 4, 2**18  # photographs that are inverted at once, and their pixels
 OF_PREIMAGES = ("preset", "parameterization", "solver", "prior", "steps", "data_weight", "memory", "start", "snapshots")
 
 
@@ -152,11 +156,10 @@ def invert(sources: tuple[Path, ...], phi: Representation, output: Path, quiet: 
       unfeature invert code.npy --feature hog --variant dpm --starts 4
       unfeature invert photo.jpg --method paired-dictionary
     """
-    one = partial(_invert_one, phi=phi, size=size, colour=colour, animate=animate, settings=settings,
-                  command=given_command())
+    inversion = Inversion(phi, size, colour, animate, settings, given_command())
     if len(sources) == 1 and not sources[0].is_dir():
         _refuse(scheduler)
-        result = one(sources[0], output, quiet=quiet)
+        result = inversion.one(sources[0], output, quiet)
         correlation = result.provenance.get("photograph", {}).get("correlation")
         correlated = "" if correlation is None else f"correlation {correlation:.3f}, "
         click.echo(f"relative error {result.error:.4f}, {correlated}{result.provenance['seconds']:.1f} s: "
@@ -166,8 +169,9 @@ def invert(sources: tuple[Path, ...], phi: Representation, output: Path, quiet: 
     facts = {"descriptor": phi.to_config(), "size": _as_given(size), "colour": colour,
              "settings": {name: str(value) for name, value in sorted(settings.items())}}
     found = {name: Path(value).absolute() if _is_file(name, value) else value for name, value in settings.items()}
-    on_each(partial(_invert_some, partial(one, settings=found), output), photographs, Folder(output, "/result.json"),
-            facts, jobs=jobs, scheduler=scheduler, quiet=quiet, at_once=1)
+    together = max(1, min(TOGETHER, len(photographs) // (jobs or cores())))
+    on_each(partial(replace(inversion, settings=found).several, output), photographs, Folder(output, "/result.json"),
+            facts, jobs=jobs, scheduler=scheduler, quiet=quiet, at_once=together)
     return 0
 
 
@@ -182,23 +186,72 @@ def _refuse(scheduler: str | None) -> None:
         raise ValueError("--scheduler is for several photographs, or a folder of them: leave it out")
 
 
-def _invert_some(one: Callable[..., Result], output: Path, photographs: Photographs) -> Failures:
-    """Write the results of some photographs."""
-    return attempt(lambda name, path: one(path, output / name, quiet=True), photographs)
+@dataclass(frozen=True)
+class Inversion:
+    """What `invert` does with each of its sources."""
+
+    phi: Representation
+    size: int | Size | None
+    colour: bool
+    animate: bool
+    settings: dict[str, Any]
+    command: str | None
+
+    def several(self, output: Path, photographs: Photographs) -> Failures:
+        """Write the results of some photographs; after Ctrl-C, those of the searches that it stopped."""
+        found = self._together(photographs)
+        stopped = any(result.interrupted for result in found.values())
+
+        def write(name: str, path: Path) -> None:
+            if self.one(path, output / name, True, found.get(name)).interrupted and not stopped:
+                raise KeyboardInterrupt
+
+        failures = attempt(write, [one for one in photographs if one[0] in found or not stopped])
+        if stopped:
+            raise KeyboardInterrupt
+        return failures
+
+    def one(self, source: Path, output: Path, quiet: bool, known: Result | None = None) -> Result:
+        """Invert one source if its result is not known, and write its folder."""
+        photograph, code, size = _read(source, self.phi, self.size, self.colour)
+        names = (*USUAL, FILM) if self.animate else USUAL
+        search = self._search(code, size) if known is None else lambda progress: known
+        with searched(search, quiet, output, names, [source], self.command) as (found, place):
+            result = with_photograph(found, source.name, photograph)
+            write_inversion(place, self.phi, code, result, photograph)
+            if self.animate:
+                result[result.best].animate(place / FILM)
+        return result
+
+    def _search(self, code: NDArray[Any], size: Size | None) -> Callable[[Callable[[Any], None]], Result]:
+        film = {"snapshots": FRAMES} if self.animate and "snapshots" not in self.settings else {}
+        return _search(self.phi, code, size, **{**self.settings, **film})
+
+    def _together(self, photographs: Photographs) -> dict[str, Result]:
+        """Results of photographs of equal size, the same as one by one; of others none."""
+        if self.phi.heavy or self.settings.get("method") is not None or self.settings["starts"] > 1:
+            return {}
+        import numpy as np
+
+        codes: dict[tuple[Size, tuple[int, ...]], dict[str, NDArray[Any]]] = {}
+        for name, path in photographs:
+            with suppress(ValueError, OSError):
+                _, code, size = _read(path, self.phi, self.size, self.colour)
+                if size is not None:
+                    codes.setdefault((size, code.shape), {})[name] = code
+        found: dict[str, Result] = {}
+        for (size, _), alike in codes.items():
+            if 1 < len(alike) <= PIXELS_TOGETHER // prod(size):
+                with suppress(ValueError, OSError):
+                    found |= zip(alike, _shared(self._search(np.stack(list(alike.values())), size)), strict=True)
+        return found
 
 
-def _invert_one(source: Path, output: Path, *, phi: Representation, size: int | Size | None, colour: bool,
-                animate: bool, quiet: bool, settings: dict[str, Any], command: str | None) -> Result:
-    """Invert one source, and write its folder."""
-    photograph, code, size = _read(source, phi, size, colour)
-    names = (*USUAL, FILM) if animate else USUAL
-    settings = {**settings, **({"snapshots": FRAMES} if animate and "snapshots" not in settings else {})}
-    with searched(_search(phi, code, size, **settings), quiet, output, names, [source], command) as (found, place):
-        result = with_photograph(found, source.name, photograph)
-        write_inversion(place, phi, code, result, photograph)
-        if animate:
-            result[result.best].animate(place / FILM)
-    return result
+def _shared(search: Callable[[Callable[[Any], None]], Result]) -> list[Result]:
+    """The results of a search for several codes, each with its share of the seconds."""
+    whole = search(lambda progress: None)
+    provenance = {**whole.provenance, "seconds": round(whole.provenance["seconds"] / len(whole), 3)}
+    return [replace(whole[i], provenance=provenance) for i in range(len(whole))]
 
 
 def _read(source: Path, phi: Representation, size: int | Size | None, colour: bool

@@ -64,12 +64,15 @@ class Folder:
     ending: str
 
     def has(self, name: str) -> bool:
-        """Whether the file is there; of a result's folder, whether it is whole."""
+        """Whether the file is there; of a result's folder, whether it is whole, and nobody stopped the search."""
         path = self.place / f"{name}{self.ending}"
         if path.name != "result.json":
             return path.is_file()
-        with suppress(ValueError, FileNotFoundError, AttributeError):
-            return not read_json(path).get("incomplete")
+        with suppress(ValueError, FileNotFoundError, AttributeError, KeyError):
+            from unfeature.inversion.result import STOPPED
+
+            facts = read_json(path)
+            return not (facts.get("incomplete") or facts["status"].startswith(STOPPED))
         return False
 
     def check(self, settings: dict[str, Any]) -> None:
