@@ -185,6 +185,7 @@ def test_a_session_has_one_run_at_a_time(photograph_file):
     second = desk.begin("b", source, [Setting("hog", search=FEW)])
     token = desk.place("a").token
     assert desk.archive(token) is None and desk.archive("") is None
+    next(change for change in first.changes() if first.columns[0].step)
     desk.stop("a")
     assert first.join(30) and second.join(30)
     assert desk.archive(token)[:2] == b"PK" and desk.archive(token[:-1]) is None
