@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from unfeature.inversion.result import Result
 
 Size = tuple[int, int]
+Read = tuple[NDArray[Any] | None, NDArray[Any], Size | None]
+"""The photograph if there is one, the code, and the size of the image to find if it is known."""
 FILM, FRAMES = "run.gif", 24
 HELD_VALUES = 2**22  # of photographs and codes
 TOGETHER, PIXELS_TOGETHER = 4, 2**18  # photographs that are inverted at once, and their pixels
@@ -199,21 +201,30 @@ class Inversion:
 
     def several(self, output: Path, photographs: Photographs) -> Failures:
         """Write the results of some photographs; after Ctrl-C, those of the searches that it stopped."""
-        found = self._together(photographs)
+        read: dict[str, Read] = {}
+        failures = attempt(lambda name, path: read.update({name: self._read(path)}), photographs)
+        found = self._together(read)
         stopped = any(result.interrupted for result in found.values())
 
         def write(name: str, path: Path) -> None:
-            if self.one(path, output / name, True, found.get(name)).interrupted and not stopped:
+            if self._write(path, output / name, True, read[name], found.get(name)).interrupted and not stopped:
                 raise KeyboardInterrupt
 
-        failures = attempt(write, [one for one in photographs if one[0] in found or not stopped])
+        failures |= attempt(write, [one for one in photographs if one[0] in (found if stopped else read)])
         if stopped:
             raise KeyboardInterrupt
         return failures
 
-    def one(self, source: Path, output: Path, quiet: bool, known: Result | None = None) -> Result:
-        """Invert one source if its result is not known, and write its folder."""
-        photograph, code, size = _read(source, self.phi, self.size, self.colour)
+    def one(self, source: Path, output: Path, quiet: bool) -> Result:
+        """Invert one source, and write its folder."""
+        return self._write(source, output, quiet, self._read(source))
+
+    def _read(self, source: Path) -> Read:
+        return _read(source, self.phi, self.size, self.colour)
+
+    def _write(self, source: Path, output: Path, quiet: bool, read: Read, known: Result | None = None) -> Result:
+        """Write the folder of a source, whose image is searched for if its result is not known."""
+        photograph, code, size = read
         names = (*USUAL, FILM) if self.animate else USUAL
         search = self._search(code, size) if known is None else lambda progress: known
         with searched(search, quiet, output, names, [source], self.command) as (found, place):
@@ -227,18 +238,16 @@ class Inversion:
         film = {"snapshots": FRAMES} if self.animate and "snapshots" not in self.settings else {}
         return _search(self.phi, code, size, **{**self.settings, **film})
 
-    def _together(self, photographs: Photographs) -> dict[str, Result]:
+    def _together(self, read: dict[str, Read]) -> dict[str, Result]:
         """Results of photographs of equal size, the same as one by one; of others none."""
         if self.phi.heavy or self.settings.get("method") is not None or self.settings["starts"] > 1:
             return {}
         import numpy as np
 
         codes: dict[tuple[Size, tuple[int, ...]], dict[str, NDArray[Any]]] = {}
-        for name, path in photographs:
-            with suppress(ValueError, OSError):
-                _, code, size = _read(path, self.phi, self.size, self.colour)
-                if size is not None:
-                    codes.setdefault((size, code.shape), {})[name] = code
+        for name, (_, code, size) in read.items():
+            if size is not None:
+                codes.setdefault((size, code.shape), {})[name] = code
         found: dict[str, Result] = {}
         for (size, _), alike in codes.items():
             if 1 < len(alike) <= PIXELS_TOGETHER // prod(size):
@@ -254,8 +263,7 @@ def _shared(search: Callable[[Callable[[Any], None]], Result]) -> list[Result]:
     return [replace(whole[i], provenance=provenance) for i in range(len(whole))]
 
 
-def _read(source: Path, phi: Representation, size: int | Size | None, colour: bool
-          ) -> tuple[NDArray[Any] | None, NDArray[Any], Size | None]:
+def _read(source: Path, phi: Representation, size: int | Size | None, colour: bool) -> Read:
     """The photograph if there is one, the code, and the size of the image to find if it is known."""
     if source.suffix != ".npy":
         photograph = read_photograph(source, phi, size, colour)
