@@ -138,6 +138,21 @@ def summary(name: str, title: str, rows: Sequence[Row], by: Mapping[str, str], m
     return Table(name, title, (*by.values(), "images", *titles), tuple(lines), note)
 
 
+def widened(table: Table, across: str, keys: int) -> Table:
+    """A summary whose values of one setting are columns, each metric's side by side; `keys` columns are no metrics."""
+    place = table.columns.index(across)
+    kept = [i for i in range(keys) if i != place]
+    shown = list(dict.fromkeys(row[place].text for row in table.rows))
+    lines: dict[tuple[Cell, ...], dict[str, tuple[Cell, ...]]] = {}
+    for row in table.rows:
+        lines.setdefault(tuple(row[i] for i in kept), {})[row[place].text] = row[keys:]
+    heads = [f"{title} ({across} {value})" for title in table.columns[keys:] for value in shown]
+    unknown = tuple(text(None) for _ in table.columns[keys:])
+    rows = tuple((*key, *(cell for cells in zip(*(found.get(value, unknown) for value in shown), strict=True)
+                          for cell in cells)) for key, found in lines.items())
+    return replace(table, columns=(*(table.columns[i] for i in kept), *heads), rows=rows)
+
+
 def every_image(rows: Sequence[Row], by: dict[str, str], metrics: Sequence[Metric]) -> Table:
     """A line for each row, its numbers linked to its picture."""
     lines = tuple((*(text(row[name]) for name in by),

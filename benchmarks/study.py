@@ -13,7 +13,20 @@ from unfeature.inversion import PRESETS
 from unfeature.inversion.measures import Normaliser
 from unfeature.io.images import named_images
 
-from .page import INTERVAL, Metrics, Page, Published, Sheet, Table, caption, every_image, groups, summary, with_values
+from .page import (
+    INTERVAL,
+    Metrics,
+    Page,
+    Published,
+    Sheet,
+    Table,
+    caption,
+    every_image,
+    groups,
+    summary,
+    widened,
+    with_values,
+)
 from .protocol import SEED, SIDE, descriptor, descriptor_names, image_for
 from .tasks import Inputs, Outcome, Plan, Row, Settings, Task, digest
 
@@ -55,10 +68,11 @@ class Study:
     """A table. Its fields are its options, on the command line too; the docstring's first line is its summary.
 
     A subclass implements `plan` and `work`, and sets the title, first paragraph (`lead`) and heading of its page, the
-    settings that make a line of the summary, with their headings (`by`), the columns of numbers (`metrics`), the
-    settings in a picture's caption (`across`), those that make a sheet of pictures (`sheet_by`) and a line of it
-    (`line_by`), what stands after ± (`margin`), the published figures, and whether its tasks must not run beside each
-    other (`alone`). It may override the parts of its page: `tables`, `charts` and `sheets`.
+    settings that make a line of the summary, with their headings (`by`), the one of them whose values are columns
+    instead (`wide`), the columns of numbers (`metrics`), the settings in a picture's caption (`across`), those that
+    make a sheet of pictures (`sheet_by`) and a line of it (`line_by`), what stands after ± (`margin`), the published
+    figures, and whether its tasks must not run beside each other (`alone`). It may override the parts of its page:
+    `tables`, `charts` and `sheets`.
     """
 
     title: ClassVar[str]
@@ -67,6 +81,7 @@ class Study:
     by: ClassVar[dict[str, str]]
     metrics: ClassVar[Metrics]
     across: ClassVar[Names] = ("method",)
+    wide: ClassVar[str] = ""
     sheet_by: ClassVar[str] = "feature"
     line_by: ClassVar[Names] = ("image",)
     margin: ClassVar[str] = INTERVAL
@@ -98,8 +113,9 @@ class Study:
 
     def tables(self, rows: list[Row]) -> tuple[Table, ...]:
         """The summary, and a line for each row."""
-        return (summary("summary", self.heading, rows, self.by, self.metrics, self.margin, self.published),
-                every_image(rows, {**self.by, "image": "photograph"}, self.metrics))
+        means = summary("summary", self.heading, rows, self.by, self.metrics, self.margin, self.published)
+        means = widened(means, self.by[self.wide], len(self.by) + 1) if self.wide else means
+        return means, every_image(rows, {**self.by, "image": "photograph"}, self.metrics)
 
     def charts(self, rows: list[Row]) -> tuple[str, ...]:
         """Curves; none for most tables."""

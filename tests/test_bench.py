@@ -21,7 +21,7 @@ import torch
 from unfeature.baselines import METHODS
 from unfeature.baselines.base import Baseline
 from unfeature.benchmarks import TABLES, measures, report, runner, study
-from unfeature.benchmarks.page import DEVIATION, ERROR, EUCLIDEAN, summary
+from unfeature.benchmarks.page import DEVIATION, ERROR, EUCLIDEAN, summary, widened
 from unfeature.benchmarks.tables.cvpr2015 import Descriptors2015
 from unfeature.benchmarks.tables.descriptors import Descriptors
 from unfeature.benchmarks.tables.speed import interleaved
@@ -291,6 +291,15 @@ def test_a_changed_row_is_measured_again(tmp_path):
 def test_tables_are_csv_with_margins_apart():
     table = summary("t", "T", [row(error=1.0), row(error=2.0)], {"feature": "descriptor"}, (ERROR,))
     assert report.table_csv(table) == "descriptor,images,relative error,relative error ±\n–,2,1.5,0.9800\n"
+
+
+def test_the_values_of_a_setting_may_be_columns():
+    rows = [Row(f"{f} {m}", {"feature": f, "method": m, "image": "a"}, {"error": e}, {}, {})
+            for f, m, e in (("hog", "best", 1), ("hog", "fast", 2), ("dsift", "fast", 3))]
+    table = widened(summary("t", "T", rows, {"feature": "descriptor", "method": "method"}, (ERROR,)), "method", 3)
+    assert table.columns == ("descriptor", "images", "relative error (method best)", "relative error (method fast)")
+    assert [[cell.text for cell in line] for line in table.rows] == [
+        ["hog", "1", "1.0000", "2.0000"], ["dsift", "1", "–", "3.0000"]]
 
 
 def test_each_method_is_planned_for_the_descriptors_that_it_inverts(photographs, tmp_path):

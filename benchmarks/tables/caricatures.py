@@ -26,6 +26,7 @@ class Caricatures(NetworkPart):
         "Images are shown with their whole range, as published."
     )
     by: ClassVar = {"feature": "layer", "method": "method"}
+    wide = "method"
     metrics = (Metric("response", "response (photograph: 1)", 2), CORRELATION, SECONDS)
     network_only = True
 

@@ -25,10 +25,8 @@ from ..page import (
     Metric,
     Metrics,
     Page,
-    Table,
     groups,
     number,
-    text,
     with_values,
 )
 from ..protocol import SIDE, Problem, descriptor, image_for
@@ -97,7 +95,10 @@ class Cnn(CodeStudy):
         known = [with_values(row, metamer=passed(row, nulls[row["feature"]])) if row["feature"] in nulls else row
                  for row in rows]
         page = super().page(known, prepared)
-        return replace(page, tables=(*page.tables[:1], null_table(nulls), *page.tables[1:])) if nulls else page
+        if not nulls:
+            return page
+        means, *others = page.tables
+        return replace(page, tables=(replace(means, note=f"{means.note} {by_chance_in_words(nulls)}"), *others))
 
     def charts(self, rows: list[Row]) -> tuple[str, ...]:
         """Curves by layer, with bands of 1.96 standard errors."""
@@ -124,12 +125,11 @@ def passed(row: Row, null: Agreement) -> float:
     return float(bool(row["consistent"]) and None not in values and Agreement(*values).exceeds(null))
 
 
-def null_table(nulls: dict[Any, Agreement]) -> Table:
+def by_chance_in_words(nulls: dict[Any, Agreement]) -> str:
     """The null of each layer."""
-    lines = tuple((text(layer), *(number(value, metric) for value, metric in
-                                  zip(astuple(null), AGREEMENT, strict=True))) for layer, null in nulls.items())
-    note = "The best agreement of the codes of two different photographs of the run, over all pairs."
-    return Table("null", "Agreement by chance", ("layer", *(metric.title for metric in AGREEMENT)), lines, note)
+    layers = (f"{layer} {', '.join(number(*one).text for one in zip(astuple(null), AGREEMENT, strict=True))}"
+              for layer, null in nulls.items())
+    return f"By chance, codes of two photographs of the run agree at best (ρ, R², dB): {'; '.join(layers)}."
 
 
 def label(scores: CNN, image: NDArray[Any]) -> int:

@@ -60,6 +60,7 @@ class TvWeights(NetworkPart):
         "prior, look more natural for it. The preset takes 1, 10 and 100 by depth."
     )
     by: ClassVar = {"feature": "layer", "tv_weight": "λ_TV"}
+    wide = "tv_weight"
     metrics = (EUCLIDEAN, ERROR, NATURALNESS, CORRELATION)
     across = ("feature", "tv_weight")
     sheet_by = "image"

@@ -30,6 +30,7 @@ class Mosaics(CodeStudy):
         "with their whole range, as published."
     )
     by: ClassVar = {"feature": "layer", "method": "method", "what": "of"}
+    wide = "method"
     metrics = (Metric("response", "⟨Φ(x), Φ₀⟩ / Z", 3), EVALUATIONS, SECONDS)
     across = ("method", "what")
     line_by = ("what", "method")
