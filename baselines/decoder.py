@@ -51,8 +51,8 @@ class Decoder(Baseline):
 
     @classmethod
     def learn_from(cls, stream: Stream, phi: Representation, *, family: bool = False, crop: int = 192,
-                   smallest: int = 240, largest: int = 400, held_out: int = 40, width: int = 64, steps: int = 7500,
-                   batch: int = 8, every: int = 250, patience: int = 12, init: Path | None = None,
+                   smallest: int = 240, largest: int = 400, whole: float = 0.0, held_out: int = 40, width: int = 64,
+                   steps: int = 7500, batch: int = 8, every: int = 250, patience: int = 12, init: Path | None = None,
                    device: str | None = None, report: Callable[[str], None] | None = None) -> Decoder:
         """Train on random crops: zoomed, mirrored, turned a little, with other tone curves.
 
@@ -67,6 +67,10 @@ class Decoder(Baseline):
             Least longer side to which a photograph is resized before it is cropped.
         largest : int
             Greatest longer side.
+        whole : float
+            Share of the batches, from 0 to 1, that show photographs nearly whole, in crops of crop² pixels that have
+            their aspect ratio. Codes of whole photographs are then decoded better, as the network learns where things
+            are in a photograph; it is enough to train the last steps so.
         held_out : int
             Photographs that are not trained on, at most a tenth of all. They choose the weights, and tell the spectrum
             of the residual.
@@ -93,6 +97,8 @@ class Decoder(Baseline):
             one.output_shape(crop, crop)
         if not crop <= smallest <= largest:
             raise ValueError(f"crop ≤ smallest ≤ largest, got {crop}, {smallest} and {largest}")
+        if not 0 <= whole <= 1:
+            raise ValueError(f"whole is a share from 0 to 1, got {whole:g}")
         device = check_device(device)
         progress = stream.progress
         if progress is not None:
@@ -104,7 +110,7 @@ class Decoder(Baseline):
         learner = PhotographLearner(largest, most)
         stream.run(learner, smallest=min(crop, 32))
         photographs = Photographs.split(learner.photographs, held_out)
-        augmentation = Augmentation(crop, smallest, largest)
+        augmentation = Augmentation(crop, smallest, largest, whole)
         model = _untrained(phis, photographs, augmentation, width, stream.seed)
         before = {} if init is None else _train_further(model, DecoderModel.load(init))
         test = held_out_photographs(phis[0], photographs.held_out)
@@ -219,7 +225,7 @@ def _untrained(phis: list[Representation], photographs: Photographs, augmentatio
     network = _network(phis, augmentation.crop, width)
     network.initialise(torch.Generator().manual_seed(seed))
     rng = np.random.default_rng([seed, 1])
-    crops = torch.from_numpy(np.stack([augmentation.crop_of(photographs.draw(rng), rng) for _ in range(SAMPLED_CROPS)]))
+    crops = torch.from_numpy(np.stack([augmentation.square(photographs.draw(rng), rng) for _ in range(SAMPLED_CROPS)]))
     means, scales = [], []
     for phi in phis:
         with torch.no_grad():

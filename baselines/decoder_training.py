@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ DECAY, BETAS, LARGEST_GRADIENT = 0.01, (0.9, 0.99), 1.0
 AVERAGED = 0.999
 TEST_SIDE = 256
 LEAST_CONTRAST = 0.05
+LARGEST_ASPECT = 1.6
 BANDS = 24
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -47,31 +49,69 @@ class Photographs:
         """A random photograph to train on."""
         return self.training[int(rng.integers(len(self.training)))]
 
+    @cached_property
+    def by_aspect(self) -> list[NDArray[np.uint8]]:
+        """Those to train on, the widest first."""
+        return sorted(self.training, key=lambda photograph: photograph.shape[0] / photograph.shape[1])
+
+    def alike(self, count: int, rng: np.random.Generator) -> list[NDArray[np.uint8]]:
+        """Random photographs of like aspect ratio: of an eighth of all, in their order."""
+        span = -(-len(self.by_aspect) // 8)
+        start = rng.integers(len(self.by_aspect) - span + 1)
+        return [self.by_aspect[place] for place in rng.integers(start, start + span, size=count)]
+
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random crops of photographs, whose longer side is resized to between `smallest` and `largest` pixels."""
+    """Random crops of photographs, in batches of two kinds.
+
+    Square ones show a part of a photograph whose longer side is resized to between `smallest` and `largest` pixels. A
+    share of the batches, `whole`, shows photographs that are whole, or nearly: crops of as many pixels that have the
+    aspect ratio of the photographs.
+    """
 
     crop: int
     smallest: int
     largest: int
+    whole: float = 0.0
     turn: float = 4.0
     tone: float = 0.2
+    zoom: float = 0.35
 
-    def crop_of(self, photograph: NDArray[np.uint8], rng: np.random.Generator) -> Floats:
-        """One crop (C, crop, crop) in [0, 1]."""
+    def batch(self, photographs: Photographs, count: int, rng: np.random.Generator) -> Floats:
+        """Crops (N, C, H, W) in [0, 1]."""
+        if not self.whole or rng.random() >= self.whole:
+            return np.stack([self.square(photographs.draw(rng), rng) for _ in range(count)])
+        drawn = photographs.alike(count, rng)
+        ratio = float(np.median([one.shape[0] / one.shape[1] for one in drawn]))
+        ratio = float(np.clip(ratio, 1 / LARGEST_ASPECT, LARGEST_ASPECT))
+        shape = round(self.crop * ratio**0.5), round(self.crop * ratio**-0.5)
+        return np.stack([self.nearly_whole(photograph, shape, rng) for photograph in drawn])
+
+    def square(self, photograph: NDArray[np.uint8], rng: np.random.Generator) -> Floats:
+        """One crop (C, crop, crop)."""
+        wanted = rng.uniform(self.smallest, self.largest) / max(photograph.shape[:2])
+        scale = max(wanted, (self.crop + 1) / min(photograph.shape[:2]))
+        return self.crop_of(photograph, scale, (self.crop, self.crop), rng)
+
+    def nearly_whole(self, photograph: NDArray[np.uint8], shape: tuple[int, int], rng: np.random.Generator) -> Floats:
+        """One crop of a shape, which every other photograph just fills."""
+        scale = max(wanted / given for wanted, given in zip(shape, photograph.shape, strict=False))
+        return self.crop_of(photograph, scale * (1 + max(0.0, rng.uniform(-self.zoom, self.zoom))), shape, rng)
+
+    def crop_of(self, photograph: NDArray[np.uint8], scale: float, shape: tuple[int, int], rng: np.random.Generator
+                ) -> Floats:
+        """One crop of a photograph resized by a factor, turned a little, mirrored, and with another tone curve."""
         import cv2
 
-        height, width = photograph.shape[:2]
-        wanted = rng.uniform(self.smallest, self.largest) / max(height, width)
-        scale = max(wanted, (self.crop + 1) / min(height, width))
-        size = (max(self.crop, round(width * scale)), max(self.crop, round(height * scale)))
+        size = tuple(max(wanted, round(given * scale))
+                     for wanted, given in zip(reversed(shape), reversed(photograph.shape[:2]), strict=True))
         image = cv2.resize(photograph, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
         if rng.random() < 0.3:
             turned = cv2.getRotationMatrix2D((size[0] / 2, size[1] / 2), self.turn * rng.standard_normal(), 1.0)
             image = cv2.warpAffine(image, turned, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-        y, x = (int(rng.integers(extent - self.crop + 1)) for extent in image.shape[:2])
-        cut = np.atleast_3d(image[y : y + self.crop, x : x + self.crop]).astype(np.float32) / 255
+        y, x = (int(rng.integers(given - wanted + 1)) for given, wanted in zip(image.shape, shape, strict=False))
+        cut = np.atleast_3d(image[y : y + shape[0], x : x + shape[1]]).astype(np.float32) / 255
         if rng.random() < 0.5:
             cut = cut ** np.float32(np.exp(self.tone * rng.standard_normal()))
         if rng.random() < 0.5:
@@ -156,8 +196,7 @@ class Trainer:
 
     def step(self, rng: np.random.Generator, step: int, steps: int, batch: int) -> float:
         """One step on a random batch; its loss."""
-        crops = [self.augmentation.crop_of(self.photographs.draw(rng), rng) for _ in range(batch)]
-        x = torch.from_numpy(np.stack(crops)).to(self.device)
+        x = torch.from_numpy(self.augmentation.batch(self.photographs, batch, rng)).to(self.device)
         kinds = np.sort(rng.integers(len(self.phis), size=batch))
         self.optimiser.param_groups[0]["lr"] = _rate(step, steps, self.cool_down)
         parts = self.weights.split([shape.numel() for shape in self.shapes.values()])

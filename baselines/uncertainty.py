@@ -24,7 +24,7 @@ EVERY = 50
 
 def learn_uncertainty(
     images: Images, phi: Representation, *, decoder: DecoderModel | None = None, crop: int = 192, smallest: int = 240,
-    largest: int = 400, held_out: int = 40, steps: int = 1000, batch: int = 8, seed: int = 0,
+    largest: int = 400, whole: float = 0.0, held_out: int = 40, steps: int = 1000, batch: int = 8, seed: int = 0,
     memory: str | int = "2GB", output: str | Path | None = None, progress: Progress | None = None,
     report: Callable[[str], None] | None = None,
 ) -> Uncertainty:
@@ -40,7 +40,7 @@ def learn_uncertainty(
         The decoder's descriptor.
     decoder : DecoderModel, optional
         By default the one that ships for phi.
-    crop, smallest, largest, held_out, batch, seed, memory, output, progress, report
+    crop, smallest, largest, whole, held_out, batch, seed, memory, output, progress, report
         As for the decoder.
     steps : int
         Steps of Adam, whose rate falls to zero along half a cosine.
@@ -59,13 +59,13 @@ def learn_uncertainty(
     photographs = Photographs.split(learner.photographs, held_out)
     network = _untrained(decoder, seed)
     found = Uncertainty(network, decoder.digest)
-    augmentation = Augmentation(crop, smallest, largest)
+    augmentation = Augmentation(crop, smallest, largest, whole)
     optimiser = torch.optim.Adam(network.parameters(), lr=RATE, betas=(0.9, 0.99))
     phis = [Representation.from_config(config) for config in decoder.descriptors]
     losses: list[float] = []
     for step in range(steps):
         rng = np.random.default_rng([seed, len(stream) + step])
-        x = torch.from_numpy(np.stack([augmentation.crop_of(photographs.draw(rng), rng) for _ in range(batch)]))
+        x = torch.from_numpy(augmentation.batch(photographs, batch, rng))
         loss = _loss(found, decoder, phis, x, rng)
         optimiser.param_groups[0]["lr"] = RATE * min((step + 1) / WARM_UP, 0.5 + 0.5 * np.cos(np.pi * step / steps))
         optimiser.zero_grad()

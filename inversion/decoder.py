@@ -104,21 +104,27 @@ class DecoderNetwork(nn.Module):
         self.decode = nn.ModuleList(Residual(width) for width in widths[:-1])
         self.last = nn.Conv2d(widths[0], channels * self.cell**2, 3, padding=1)
 
-    def completed(self, code: Tensor, which: int, size: tuple[int, int]) -> Tensor:
-        """Codes (N, D, h, w) of one descriptor with all channels, on the whole grid of images of a size."""
-        grid, coarsest = self.grids[which], 2 ** len(self.down)
-        multiple = self.reduction * coarsest // math.gcd(coarsest, self.expansion)
-        after = []
+    def cells(self, positions: int, which: int, pixels: int) -> int:
+        """Cells along a side of the whole grid, a multiple of the coarsest one, from those of a code and its image."""
+        grid, coarsest = self.grids[which], 1 << len(self.down)
+        reach = max(-(-(pixels + grid.first) // grid.stride), grid.margin + positions)
+        return -(-reach * self.expansion // (self.reduction * coarsest)) * coarsest
+
+    def entered(self, code: Tensor, which: int, size: tuple[int, int]) -> Tensor:
+        """What the first layer makes of codes (N, D, h, w) of one descriptor, on the whole grid of images of a size."""
+        grid, cells, after = self.grids[which], [], []
         for positions, pixels in zip(code.shape[2:], size, strict=True):
-            reach = max(-(-(pixels + grid.first) // grid.stride), grid.margin + positions)
-            after.append(reach + -reach % multiple - grid.margin - positions)
+            cells.append(self.cells(positions, which, pixels))
+            after.append(-(-cells[-1] * self.reduction // self.expansion) - grid.margin - positions)
         missing = code.new_zeros(len(code), self.depth - grid.depth, *code.shape[2:])
         whole = torch.cat([torch.ones_like(code[:, :1]), code, missing], 1)
-        return F.pad(whole, (grid.margin, after[1], grid.margin, after[0]))
+        padded = F.pad(whole, (grid.margin, after[1], grid.margin, after[0]))
+        found: Tensor = self.enter(padded)[:, :, : cells[0], : cells[1]]
+        return found
 
     def features(self, codes: Sequence[tuple[int, Tensor]], size: tuple[int, int]) -> Tensor:
         """What the last layer receives, (N, width, h', w') on the whole grid of images of a size."""
-        x: Tensor = self.enter(torch.cat([self.completed(code, which, size) for which, code in codes]))
+        x = torch.cat([self.entered(code, which, size) for which, code in codes])
         passed = []
         for encode, down in zip(self.encode, self.down, strict=False):
             passed.append(encode(x))

@@ -209,9 +209,16 @@ def test_a_mask_hides_from_the_decoder(model, target):
 def test_crops_show_what_the_photograph_shows():
     photograph = np.tile(np.arange(200, dtype=np.uint8), (150, 1))
     for seed in range(5):
-        crop = Augmentation(64, 80, 120).crop_of(photograph, np.random.default_rng(seed))
+        crop = Augmentation(64, 80, 120).square(photograph, np.random.default_rng(seed))
         assert crop.shape == (1, 64, 64) and crop.dtype == np.float32
         assert 0 <= crop.min() < crop.max() <= 1
+    wide, high = (np.full(shape, 9, np.uint8) for shape in ((300, 400), (400, 300)))
+    batches = [Augmentation(96, 96, 96, whole=1.0).batch(Photographs([wide, high], []), 3, np.random.default_rng(seed))
+               for seed in range(9)]
+    assert {batch.shape for batch in batches} == {(3, 1, 83, 111), (3, 1, 111, 83)}
+    just = Augmentation(96, 96, 96, whole=1.0, zoom=0.0)
+    batch = just.batch(Photographs([photograph], []), 2, np.random.default_rng(0))
+    assert batch.shape == (2, 1, 83, 111) and np.ptp(batch, axis=3).min() > 0.5
     several = [np.full((70, 70), n, np.uint8) for n in range(30)]
     split = Photographs.split(several, 40)
     assert [len(split.held_out), len(split.training)] == [3, 27]
