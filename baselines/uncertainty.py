@@ -9,13 +9,14 @@ from typing import cast
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from unfeature.features.base import Representation
 from unfeature.inversion.decoder import DecoderModel, nearest_pretrained
 from unfeature.inversion.uncertainty import Uncertainty, UncertaintyNetwork
 
 from .decoder import PhotographLearner
-from .decoder_training import Augmentation, Photographs, held_out_photographs, residual_of, size_of, targets
+from .decoder_training import MOMENTS, Augmentation, Photographs, held_out_photographs, residual_of, size_of, targets
 from .stream import Images, Progress, Stream
 
 RATE, WARM_UP = 2e-3, 50
@@ -31,7 +32,8 @@ def learn_uncertainty(
     """Learn the standard deviation of photographs about a decoder's predictions.
 
     Adam on random crops. In the end one factor for all σ is set so that (y − g)² / σ² has mean 1 on photographs that
-    were held out, which the decoder was not trained on if images, seed and `held_out` are those of its training.
+    were held out, which the decoder was not trained on if images, seed and `held_out` are those of its training. As in
+    `Decoder.learn`, the same call goes on after a kill.
 
     Parameters
     ----------
@@ -52,7 +54,9 @@ def learn_uncertainty(
     """
     decoder = nearest_pretrained(phi) if decoder is None else decoder
     decoder.which(phi)
-    stream = Stream(images, phi, {"method": "uncertainty"}, seed, None, memory, output, progress)
+    settings = {"method": "uncertainty", "decoder": decoder.digest, "crop": crop, "smallest": smallest,
+                "largest": largest, "whole": whole, "held_out": held_out, "steps": steps, "batch": batch}
+    stream = Stream(images, phi, settings, seed, None, memory, output, progress)
     stream.steps = steps
     learner = PhotographLearner(largest, stream.rows_in_memory(0, phi.in_channels[0] * largest**2, 2))
     stream.run(learner, smallest=min(crop, 32))
@@ -63,7 +67,7 @@ def learn_uncertainty(
     optimiser = torch.optim.Adam(network.parameters(), lr=RATE, betas=(0.9, 0.99))
     phis = [Representation.from_config(config) for config in decoder.descriptors]
     losses: list[float] = []
-    for step in range(steps):
+    for step in range(_resume(learner, network, optimiser, losses), steps):
         rng = np.random.default_rng([seed, len(stream) + step])
         x = torch.from_numpy(augmentation.batch(photographs, batch, rng))
         loss = _loss(found, decoder, phis, x, rng)
@@ -73,6 +77,9 @@ def learn_uncertainty(
         optimiser.step()
         losses.append(float(loss.detach()))
         stream.report(len(stream) + step + 1)
+        if stream.checkpoint_due:
+            _store(learner, network, optimiser, losses)
+            stream.checkpoint(learner, len(stream), len(stream))
         if report is not None and (step + 1) % EVERY == 0:
             report(f"step {step + 1}: loss {np.mean(losses[-EVERY:]):.4f}")
     _calibrate(found, decoder, phi, held_out_photographs(phi, photographs.held_out))
@@ -88,6 +95,31 @@ def _untrained(decoder: DecoderModel, seed: int) -> UncertaintyNetwork:
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
         return UncertaintyNetwork(decoder.network.last.in_channels, decoder.network.cell)
+
+
+def _store(learner: PhotographLearner, network: UncertaintyNetwork, optimiser: torch.optim.Adam, losses: list[float]
+           ) -> None:
+    """Write the state of training into the learner's arrays; its steps are as many as the losses."""
+    own = list(network.parameters())
+    kept = {"weights": own, **{name: [optimiser.state[one][name] for one in own] for name in MOMENTS}}
+    learner.arrays |= {name: parameters_to_vector(parts).detach().numpy().copy() for name, parts in kept.items()}
+    learner.arrays["losses"] = np.array(losses)
+
+
+def _resume(learner: PhotographLearner, network: UncertaintyNetwork, optimiser: torch.optim.Adam, losses: list[float]
+            ) -> int:
+    """Restore the state kept in the arrays, if any; the number of steps done."""
+    if "losses" not in learner.arrays:
+        return 0
+    losses += learner.arrays["losses"].tolist()
+    own = list(network.parameters())
+    vector_to_parameters(torch.from_numpy(learner.arrays["weights"]), own)
+    for one in own:
+        optimiser.state[one] = {"step": torch.tensor(float(len(losses))),
+                                **{name: torch.zeros_like(one) for name in MOMENTS}}
+    for name in MOMENTS:
+        vector_to_parameters(torch.from_numpy(learner.arrays[name]), [optimiser.state[one][name] for one in own])
+    return len(losses)
 
 
 def _loss(found: Uncertainty, decoder: DecoderModel, phis: list[Representation], x: Tensor,

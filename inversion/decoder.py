@@ -124,7 +124,7 @@ class DecoderNetwork(nn.Module):
 
     def features(self, codes: Sequence[tuple[int, Tensor]], size: tuple[int, int]) -> Tensor:
         """What the last layer receives, (N, width, h', w') on the whole grid of images of a size."""
-        x = torch.cat([self.entered(code, which, size) for which, code in codes])
+        x: Tensor = torch.cat([self.entered(code, which, size) for which, code in codes])
         passed = []
         for encode, down in zip(self.encode, self.down, strict=False):
             passed.append(encode(x))

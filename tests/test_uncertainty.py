@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 import unfeature as uf
 from tests.tiny_networks import tiny
 from unfeature.baselines.decoder import Decoder
+from unfeature.baselines.stream import Stream
 from unfeature.baselines.uncertainty import learn_uncertainty, ratio_of
 from unfeature.benchmarks.measures import within_two
 from unfeature.cli import main
@@ -24,6 +25,7 @@ from unfeature.inversion import uncertainty as uncertainties
 from unfeature.inversion.decoder import WEIGHTS, pretrained
 from unfeature.inversion.result import WHITE
 from unfeature.inversion.uncertainty import Uncertainty, uncertainty_of
+from unfeature.io.files import load_arrays
 from unfeature.io.images import bundled_path, write_png
 
 SHIPPED = sorted((WEIGHTS / "uncertainty").glob("*.safetensors"))
@@ -188,3 +190,19 @@ def test_the_command_learns(model, images, tmp_path, capsys):
     assert (stop.value.code, capsys.readouterr().out) == (0, f"{tmp_path / 'u.safetensors'}\n")
     assert Uncertainty.load(tmp_path / "u.safetensors").decoder == model.digest
     assert not (tmp_path / "u.safetensors.partial").exists()
+
+
+def test_learning_goes_on_after_a_kill(model, phi, images, tmp_path, monkeypatch):
+    monkeypatch.setattr(Stream, "interval", -1.0)
+    options = {"decoder": model, "steps": 4, **SMALL}
+
+    def kill(done, total):
+        if done == len(images) + 3:
+            raise KeyboardInterrupt
+
+    learn_uncertainty(images, phi, output=tmp_path / "whole.safetensors", **options)
+    with pytest.raises(KeyboardInterrupt):
+        learn_uncertainty(images, phi, output=tmp_path / "killed.safetensors", progress=kill, **options)
+    assert len(load_arrays(tmp_path / "killed.safetensors.partial", "partial model")[1]["losses"]) == 2
+    learn_uncertainty(images, phi, output=tmp_path / "killed.safetensors", **options)
+    assert (tmp_path / "killed.safetensors").read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
