@@ -172,8 +172,8 @@ def with_values(row: Row, **values: Any) -> Row:
 
 
 def caption(row: Row, across: Sequence[str], headings: Mapping[str, str], picture: str) -> str:
-    """Settings and error of a picture, in one line; numbers with their heading."""
+    """Settings and error of a picture, or of its row, in one line; numbers with their heading."""
     told = [f"{headings[name]} {row[name]:g}" if isinstance(row[name], float) else str(row[name]) for name in across]
     name = [] if picture == "image" else [picture.replace("-", " ")]
-    error = [] if row["error"] is None else [f"{row['error']:.3f}"]
-    return " · ".join([*told, *name, *error])
+    error = row["error"] if row[f"error {picture}"] is None else row[f"error {picture}"]
+    return " · ".join([*told, *name, *([] if error is None else [f"{error:.3f}"])])

@@ -62,7 +62,10 @@ def test_starts_are_all_shown(options):
     assert sorted(row.pictures) == [f"start-0{i}" for i in range(1, 5)]
     assert 0 < row["error_std"] < row["error_mean"] and row["agreement"] < 1
     page = table.page([row], [])
-    assert len(page.sheets[0].rows[0]) == 4
+    captions = [caption for _, _, caption in page.sheets[0].rows[0]]
+    errors = [row[f"error start-0{i}"] for i in range(1, 5)]
+    assert len(captions) == 4 and all(caption.endswith(f"{e:.3f}") for caption, e in zip(captions, errors, strict=True))
+    assert np.mean(errors) == pytest.approx(row["error_mean"], abs=1e-5)
 
 
 def test_parts_of_codes():

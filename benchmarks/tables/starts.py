@@ -47,7 +47,9 @@ class Starts(CodeStudy):
         problem = Problem.of(task)
         result = problem.invert(task.settings["method"], starts=task.settings["starts"])
         pictures = {f"start-{j + 1:02d}": image for j, image in enumerate(result.images)}
-        return problem.outcome(result, **over_starts(result.errors, result.images))._replace(pictures=pictures)
+        errors = {f"error {name}": float(error) for name, error in zip(pictures, result.errors, strict=True)}
+        measured = over_starts(result.errors, result.images)
+        return problem.outcome(result, **measured, **errors)._replace(pictures=pictures)
 
 
 def over_starts(errors: NDArray[np.float64], images: NDArray[np.float32]) -> dict[str, float]:
