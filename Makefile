@@ -46,10 +46,10 @@ RUN_TABLES = cvpr2015 ijcv2016 hoggles cnn descriptors
 
 tables: $(VENV)/tools
 	$(BENCH) cvpr2015 --images $(IMAGES) --every 5 --weights $(WEIGHTS) --out $(RUNS)/cvpr2015
-	$(BENCH) ijcv2016 --images $(IMAGES) --every 5 --count 2 --weights $(WEIGHTS) --templates $(TEMPLATES) --out $(RUNS)/ijcv2016
+	$(BENCH) ijcv2016 --images $(IMAGES) --every 20 --count 5 --weights $(WEIGHTS) --templates $(TEMPLATES) --out $(RUNS)/ijcv2016
 	$(BENCH) hoggles --images $(IMAGES) --every 10 --train $(TRAIN) --out $(RUNS)/hoggles
 	$(BENCH) cnn --images $(IMAGES) --every 50 --net squeezenet1_0 --weights $(WEIGHTS) --layers conv1,fire5,fire9 --C 100 --out $(RUNS)/cnn
-	$(BENCH) descriptors --images $(IMAGES) --every 2 --features hog,hogb,dpm,dsift --methods best,fast --out $(RUNS)/descriptors
+	$(BENCH) descriptors --images $(IMAGES) --every 2 --features hog,hogb,dpm,dsift,dsift-gaussian,lbp-oriented --methods best,fast --out $(RUNS)/descriptors
 	$(BENCH) speed --images $(IMAGES) --out $(RUNS)/speed
 	$(BENCH) tables $(RUN_TABLES:%=$(RUNS)/%) -o docs/tables.md
 	$(BENCH) tables $(RUNS)/speed -o docs/timings.md

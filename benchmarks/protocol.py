@@ -47,6 +47,7 @@ DESCRIPTORS: dict[str, Callable[[], Representation]] = {
     "dsift-5": lambda: DSIFT(bin_size=5, variant="network"),
     "dsift-dense": lambda: DSIFT(variant="network", step=8),
     "dsift-vlfeat": lambda: DSIFT(window="flat"),
+    "dsift-gaussian": DSIFT,
     "lbp": LBP,
     "lbp-oriented": lambda: LBP(rotation_invariant=False),
     "brief": lambda: BRIEF(step=8),

@@ -17,7 +17,7 @@ from unfeature.inversion.maximize import maximize
 from unfeature.inversion.recipes import recipe_for
 from unfeature.inversion.views import with_contrast
 
-from ..page import EVALUATIONS, SECONDS, Metric, Sheet, Table, every_image, groups
+from ..page import EVALUATIONS, SECONDS, Metric, Sheet, Table, every_image, groups, widened
 from ..study import Methods, Study, chosen
 from ..tasks import Outcome, Plan, Row, Task, digest
 
@@ -75,8 +75,9 @@ class Templates(Study):
         return Outcome(values, {"template": glyph(phi, template), "image": image})
 
     def tables(self, rows: list[Row]) -> tuple[Table, ...]:
-        """A line for each row."""
-        return (replace(every_image(rows, self.by, self.metrics), name="summary", title="Templates"),)
+        """A line for each model."""
+        table = widened(every_image(rows, self.by, self.metrics), self.by["method"], len(self.by))
+        return (replace(table, name="summary", title="Templates"),)
 
     def sheets(self, rows: list[Row], originals: list[Row]) -> tuple[Sheet, ...]:
         """Each model's picture beside the images."""
