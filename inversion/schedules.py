@@ -96,8 +96,8 @@ def schedule_for(phi: Representation) -> Schedule:
     return next((SCHEDULES[name](phi) for name in names if name in SCHEDULES), Schedule())
 
 
-HARD_HOG = Schedule(near=(34.0, 0.5, 0.03), guided_start=(0.12, 0.03))
-BILINEAR_HOG = Schedule(tv_weight=0.5, near=(25.0, 0.5, 0.02), guided_start=(0.1, 0.02))
+HARD_HOG = Schedule(near=(24.0, 0.5, 0.03), guided_start=(0.12, 0.03))
+BILINEAR_HOG = Schedule(tv_weight=0.5, near=(18.0, 0.5, 0.02), guided_start=(0.1, 0.02))
 NETWORK_SIFT = Schedule(init_std=0.03, near=(4.0, 0.2, 0.005), guided_start=(0.03, 0.003))
 DENSE_SIFT = replace(NETWORK_SIFT, near=(4.0, 0.3, 0.001))
 BLOCK_HOG = Schedule(softness=((80, 0.5), (130, 0.2), (160, 0.1), (210, 0.04), (220, 0.012)), history=20)

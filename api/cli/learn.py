@@ -49,6 +49,9 @@ WORDS = [
 UNCERTAINTY = [
     click.Option(["--decoder"], type=FILE, metavar="FILE", help="The decoder [the one that ships for the feature]."),
     click.Option(["--steps"], type=click.IntRange(1), default=1000, show_default=True, help="Steps of Adam."),
+    click.Option(["--crop"], type=COUNT, default=192, show_default=True, help="Pixels along one side of a crop."),
+    click.Option(["--whole"], type=click.FloatRange(0, 1), default=0.0, show_default=True,
+                 help="Share of the batches that show photographs nearly whole."),
 ]
 
 
