@@ -75,7 +75,15 @@ def render(template: str, package: str = "unfeature.display", **contents: Any) -
 
     loader = PackageLoader(package)
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.filters["words"] = words
     return environment.get_template(template).render(**contents)
+
+
+def words(text: str) -> str:
+    """HTML of a text, such as a command, whose lines break between its words alone."""
+    from markupsafe import Markup
+
+    return Markup(" ").join(Markup("<span>{}</span>").format(word) for word in text.split(" "))
 
 
 def picture(path: Path, caption: str) -> Facts:
