@@ -49,7 +49,7 @@ tables: $(VENV)/tools
 	$(BENCH) ijcv2016 --images $(IMAGES) --every 20 --count 5 --weights $(WEIGHTS) --templates $(TEMPLATES) --out $(RUNS)/ijcv2016
 	$(BENCH) hoggles --images $(IMAGES) --every 10 --train $(TRAIN) --out $(RUNS)/hoggles
 	$(BENCH) cnn --images $(IMAGES) --every 50 --net squeezenet1_0 --weights $(WEIGHTS) --layers conv1,fire5,fire9 --C 100 --out $(RUNS)/cnn
-	$(BENCH) descriptors --images $(IMAGES) --every 2 --features hog,hogb,dpm,dsift,dsift-gaussian,lbp-oriented --methods best,fast --out $(RUNS)/descriptors
+	$(BENCH) descriptors --images $(IMAGES) --every 2 --features hog,hogb,dpm,dsift,dsift-gaussian --methods best,fast --out $(RUNS)/descriptors
 	$(BENCH) speed --images $(IMAGES) --out $(RUNS)/speed
 	$(BENCH) tables $(RUN_TABLES:%=$(RUNS)/%) -o docs/tables.md
 	$(BENCH) tables $(RUNS)/speed -o docs/timings.md
