@@ -97,8 +97,7 @@ class Decoder(Baseline):
             one.output_shape(crop, crop)
         if not crop <= smallest <= largest:
             raise ValueError(f"crop ≤ smallest ≤ largest, got {crop}, {smallest} and {largest}")
-        if not 0 <= whole <= 1:
-            raise ValueError(f"whole is a share from 0 to 1, got {whole:g}")
+        augmentation = Augmentation(crop, smallest, largest, whole)
         device = check_device(device)
         progress = stream.progress
         if progress is not None:
@@ -110,7 +109,6 @@ class Decoder(Baseline):
         learner = PhotographLearner(largest, most)
         stream.run(learner, smallest=min(crop, 32))
         photographs = Photographs.split(learner.photographs, held_out)
-        augmentation = Augmentation(crop, smallest, largest, whole)
         model = _untrained(phis, photographs, augmentation, width, stream.seed)
         before = {} if init is None else _train_further(model, DecoderModel.load(init))
         test = held_out_photographs(phis[0], photographs.held_out)

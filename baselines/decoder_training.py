@@ -78,6 +78,10 @@ class Augmentation:
     tone: float = 0.2
     zoom: float = 0.35
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.whole <= 1:
+            raise ValueError(f"whole is a share from 0 to 1, got {self.whole:g}")
+
     def batch(self, photographs: Photographs, count: int, rng: np.random.Generator) -> Floats:
         """Crops (N, C, H, W) in [0, 1]."""
         if not self.whole or rng.random() >= self.whole:

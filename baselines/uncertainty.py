@@ -50,10 +50,11 @@ def learn_uncertainty(
     Raises
     ------
     ValueError
-        If there is no decoder for phi, or it was learned for another descriptor.
+        If there is no decoder for phi, it was learned for another descriptor, or `whole` is no share.
     """
     decoder = nearest_pretrained(phi) if decoder is None else decoder
     decoder.which(phi)
+    augmentation = Augmentation(crop, smallest, largest, whole)
     settings = {"method": "uncertainty", "decoder": decoder.digest, "crop": crop, "smallest": smallest,
                 "largest": largest, "whole": whole, "held_out": held_out, "steps": steps, "batch": batch}
     stream = Stream(images, phi, settings, seed, None, memory, output, progress)
@@ -63,7 +64,6 @@ def learn_uncertainty(
     photographs = Photographs.split(learner.photographs, held_out)
     network = _untrained(decoder, seed)
     found = Uncertainty(network, decoder.digest)
-    augmentation = Augmentation(crop, smallest, largest, whole)
     optimiser = torch.optim.Adam(network.parameters(), lr=RATE, betas=(0.9, 0.99))
     phis = [Representation.from_config(config) for config in decoder.descriptors]
     losses: list[float] = []

@@ -200,6 +200,8 @@ def test_learning_goes_on_after_a_kill(model, phi, images, tmp_path, monkeypatch
         if done == len(images) + 3:
             raise KeyboardInterrupt
 
+    with pytest.raises(ValueError, match="share from 0 to 1, got nan"):
+        learn_uncertainty(images, phi, whole=float("nan"), **options)
     learn_uncertainty(images, phi, output=tmp_path / "whole.safetensors", **options)
     with pytest.raises(KeyboardInterrupt):
         learn_uncertainty(images, phi, output=tmp_path / "killed.safetensors", progress=kill, **options)

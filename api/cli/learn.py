@@ -14,7 +14,7 @@ from unfeature.baselines import LEARNED_AS, METHODS
 from unfeature.features import DESCRIPTORS
 from unfeature.io.images import list_images, read_each
 from unfeature.io.output import check_output
-from unfeature.parameters.kinds import COUNT, FILE, OWN_SIZE, PIXELS, SEED
+from unfeature.parameters.kinds import COUNT, FILE, OWN_SIZE, PIXELS, SEED, Number
 from unfeature.parameters.signatures import options_of, take_values
 
 from .common import progress_bar, read_photograph
@@ -50,7 +50,7 @@ UNCERTAINTY = [
     click.Option(["--decoder"], type=FILE, metavar="FILE", help="The decoder [the one that ships for the feature]."),
     click.Option(["--steps"], type=click.IntRange(1), default=1000, show_default=True, help="Steps of Adam."),
     click.Option(["--crop"], type=COUNT, default=192, show_default=True, help="Pixels along one side of a crop."),
-    click.Option(["--whole"], type=click.FloatRange(0, 1), default=0.0, show_default=True,
+    click.Option(["--whole"], type=Number(), default=0.0, show_default=True,
                  help="Share of the batches that show photographs nearly whole."),
 ]
 
