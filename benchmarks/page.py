@@ -122,15 +122,19 @@ def summary(name: str, title: str, rows: Sequence[Row], by: Mapping[str, str], m
             margin: str = INTERVAL, published: Published | None = None, note: str = "") -> Table:
     """Means and margins, a line for each combination of the settings `by`, given with their headings.
 
-    Published figures stand before ours, in a column of their own that names their measure.
+    Published figures stand before ours, in a column of their own that names their measure. Searches that diverged are
+    left out of the means.
     """
     lines, titles = [], [metric.title for metric in metrics]
     for key, members in groups(rows, tuple(by)).items():
-        means = [MARGINS[margin](row[metric.name] for row in members) for metric in metrics]
+        link, kept = link_to(members[0]), [row for row in members if not row.diverged]
+        means = [MARGINS[margin](row[metric.name] for row in kept) for metric in metrics]
         known = [] if published is None else [text(published.figures.get(key))]
         lines.append((*map(text, key), text(len(members)), *known, *(
-            number(mean, metric, link_to(members[0]), extent)
+            number(mean, metric, link, extent) if kept else Cell("diverged", None, link)
             for (mean, extent), metric in zip(means, metrics, strict=True))))
+    if lost := sum(row.diverged for row in rows):
+        note = f"Left out, as the search diverged: {lost} of {len(rows)}. {note}".strip()
     if published is not None:
         titles = [f"published: {published.metric.title}", *titles]
         note = f"{note} Published: {published.source}.".strip()
@@ -175,5 +179,7 @@ def caption(row: Row, across: Sequence[str], headings: Mapping[str, str], pictur
     """Settings and error of a picture, or of its row, in one line; numbers with their heading."""
     told = [f"{headings[name]} {row[name]:g}" if isinstance(row[name], float) else str(row[name]) for name in across]
     name = [] if picture == "image" else [picture.replace("-", " ")]
-    error = row["error"] if row[f"error {picture}"] is None else row[f"error {picture}"]
-    return " · ".join([*told, *name, *([] if error is None else [f"{error:.3f}"])])
+    own = row[f"error {picture}"]
+    error = row["error"] if own is None else own
+    said = "diverged" if row.diverged and own is None else "" if error is None else f"{error:.3f}"
+    return " · ".join([*told, *name, *([said] if said else [])])

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from unfeature.inversion.result import DIVERGED
 from unfeature.io.files import as_json, atomic, read_json, write_json
 from unfeature.io.images import encode_webp
 from unfeature.io.processes import cores
@@ -179,6 +180,11 @@ class Row:
 
     def __getitem__(self, name: str) -> Any:
         return self.settings[name] if name in self.settings else self.values.get(name)
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the search left the finite numbers, so that the pictures are the last finite images."""
+        return str(self["status"]).startswith(DIVERGED)
 
     @property
     def flat(self) -> dict[str, Any]:

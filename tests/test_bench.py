@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ import torch
 from unfeature.baselines import METHODS
 from unfeature.baselines.base import Baseline
 from unfeature.benchmarks import TABLES, measures, report, runner, study
-from unfeature.benchmarks.page import DEVIATION, ERROR, EUCLIDEAN, summary, widened
+from unfeature.benchmarks.page import DEVIATION, ERROR, EUCLIDEAN, caption, summary, widened
 from unfeature.benchmarks.tables.cvpr2015 import Descriptors2015
 from unfeature.benchmarks.tables.descriptors import Descriptors
 from unfeature.benchmarks.tables.speed import interleaved
@@ -31,6 +32,7 @@ from unfeature.cli import main
 from unfeature.features import DESCRIPTORS
 from unfeature.features.base import Representation
 from unfeature.inversion import PRESETS
+from unfeature.inversion.result import DIVERGED
 from unfeature.io.images import bundled, resize_longer, write_png
 
 SHORT = ("--features", "hog,hogb", "--methods", "best,ijcv2016", "--side", 64, "--steps", 30)
@@ -291,6 +293,17 @@ def test_a_changed_row_is_measured_again(tmp_path):
 def test_tables_are_csv_with_margins_apart():
     table = summary("t", "T", [row(error=1.0), row(error=2.0)], {"feature": "descriptor"}, (ERROR,))
     assert report.table_csv(table) == "descriptor,images,relative error,relative error ±\n–,2,1.5,0.9800\n"
+
+
+def test_searches_that_diverged_are_left_out_of_the_means():
+    lost = {"error": 1e9, "status": f"{DIVERGED} at evaluation 4: the last finite image is returned"}
+    rows = [Row(f"{f}{i}", {"feature": f, "method": "best"}, values, {}, {})
+            for i, (f, values) in enumerate([("hog", {"error": 1.0}), ("hog", lost), ("dsift", lost)])]
+    table = summary("t", "T", rows, {"feature": "descriptor"}, (ERROR,))
+    assert [[cell.text for cell in line] for line in table.rows] == [["hog", "2", "1.0000"], ["dsift", "1", "diverged"]]
+    assert table.note.endswith("Left out, as the search diverged: 2 of 3.")
+    assert caption(rows[1], ("method",), {}, "image") == "best · diverged"
+    assert caption(replace(rows[1], values={**lost, "error start-01": 0.5}), (), {}, "start-01") == "start 01 · 0.500"
 
 
 def test_the_values_of_a_setting_may_be_columns():

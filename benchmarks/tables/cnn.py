@@ -144,7 +144,7 @@ def by_layer(rows: list[Row], metric: Metric, name: str = "C", key: str = "data_
     """One curve for each method and setting, C or another: a quantity over the layers, in their order."""
     layers = list(dict.fromkeys(row["feature"] for row in rows))
     series = []
-    for (method, setting), members in groups(rows, ("method", key)).items():
+    for (method, setting), members in groups([row for row in rows if not row.diverged], ("method", key)).items():
         found = [interval(row[metric.name] for row in members if row["feature"] == layer) for layer in layers]
         mean, margin = np.array(found).T * metric.factor
         places, edges = np.arange(1, len(layers) + 1), np.nan_to_num(margin)

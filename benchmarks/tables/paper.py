@@ -83,8 +83,8 @@ class Paper(Study):
     def _network(self) -> str:
         if self.weights is None:
             return "Its experiments on networks are left out: no weights were given."
-        few = (f"its layers are inverted for {min(self.network_count, len(self.photographs))} of the photographs; an "
-               "error above 1 says that the published steps diverged, and that the last finite image is shown")
+        few = (f"its layers are inverted for {min(self.network_count, len(self.photographs))} of the photographs; "
+               "“diverged” says that the published steps left the finite numbers: the picture is the last finite image")
         if self.net in THEIR_NETWORKS:
             return f"The network is {self.net}, one of the paper’s; {few}."
         return (f"The network is {self.net}; {few}. The paper’s own are AlexNet (caffenet) and VGG, whose weights are "
