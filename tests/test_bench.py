@@ -12,7 +12,6 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +20,8 @@ import torch
 
 from unfeature.baselines import METHODS
 from unfeature.baselines.base import Baseline
-from unfeature.benchmarks import TABLES, measures, report, runner, study
-from unfeature.benchmarks.page import DEVIATION, ERROR, EUCLIDEAN, caption, summary, widened
-from unfeature.benchmarks.tables.cvpr2015 import Descriptors2015
+from unfeature.benchmarks import TABLES, measures, runner, study
+from unfeature.benchmarks.page import ERROR
 from unfeature.benchmarks.tables.descriptors import Descriptors
 from unfeature.benchmarks.tables.speed import interleaved
 from unfeature.benchmarks.tables.starts import over_starts
@@ -32,7 +30,6 @@ from unfeature.cli import main
 from unfeature.features import DESCRIPTORS
 from unfeature.features.base import Representation
 from unfeature.inversion import PRESETS
-from unfeature.inversion.result import DIVERGED
 from unfeature.io.images import bundled, resize_longer, write_png
 
 SHORT = ("--features", "hog,hogb", "--methods", "best,ijcv2016", "--side", 64, "--steps", 30)
@@ -216,14 +213,6 @@ def test_deviations_over_starts():
     assert found["agreement"] == pytest.approx(-1 / 3) and found["pixel_std"] == pytest.approx(3**-0.5)
 
 
-def test_published_figures_stand_beside_ours():
-    rows = [Row("k", {"feature": "hog", "method": "cvpr2015"}, {"euclidean": value}, {}, {}) for value in (0.2, 0.3)]
-    table = summary("t", "T", rows, Descriptors2015.by, (EUCLIDEAN,), DEVIATION, Descriptors2015.published)
-    assert table.columns[3:] == ("published: euclidean error, %", "euclidean error, %")
-    assert [cell.text for cell in table.rows[0]] == ["hog", "cvpr2015", "2", "28.10 ± 7.9", "25.00 ± 7.07"]
-    assert "standard deviation" in table.note and "Mahendran & Vedaldi 2015" in table.note
-
-
 def test_timings_are_interleaved_and_equally_many():
     order = []
     found = interleaved({"a": lambda: order.append("a"), "b": lambda: order.append("b")})
@@ -288,31 +277,6 @@ def test_a_changed_row_is_measured_again(tmp_path):
     assert store.load(task) is None
     runner.run([task], store, pool)
     assert pool.done == ["a"] * 2 and store.load(task).values == {"n": 1}
-
-
-def test_tables_are_csv_with_margins_apart():
-    table = summary("t", "T", [row(error=1.0), row(error=2.0)], {"feature": "descriptor"}, (ERROR,))
-    assert report.table_csv(table) == "descriptor,images,relative error,relative error ±\n–,2,1.5,0.9800\n"
-
-
-def test_searches_that_diverged_are_left_out_of_the_means():
-    lost = {"error": 1e9, "status": f"{DIVERGED} at evaluation 4: the last finite image is returned"}
-    rows = [Row(f"{f}{i}", {"feature": f, "method": "best"}, values, {}, {})
-            for i, (f, values) in enumerate([("hog", {"error": 1.0}), ("hog", lost), ("dsift", lost)])]
-    table = summary("t", "T", rows, {"feature": "descriptor"}, (ERROR,))
-    assert [[cell.text for cell in line] for line in table.rows] == [["hog", "2", "1.0000"], ["dsift", "1", "diverged"]]
-    assert table.note.endswith("Left out, as the search diverged: 2 of 3.")
-    assert caption(rows[1], ("method",), {}, "image") == "best · diverged"
-    assert caption(replace(rows[1], values={**lost, "error start-01": 0.5}), (), {}, "start-01") == "start 01 · 0.500"
-
-
-def test_the_values_of_a_setting_may_be_columns():
-    rows = [Row(f"{f} {m}", {"feature": f, "method": m, "image": "a"}, {"error": e}, {}, {})
-            for f, m, e in (("hog", "best", 1), ("hog", "fast", 2), ("dsift", "fast", 3))]
-    table = widened(summary("t", "T", rows, {"feature": "descriptor", "method": "method"}, (ERROR,)), "method", 3)
-    assert table.columns == ("descriptor", "images", "relative error (method best)", "relative error (method fast)")
-    assert [[cell.text for cell in line] for line in table.rows] == [
-        ["hog", "1", "1.0000", "2.0000"], ["dsift", "1", "–", "3.0000"]]
 
 
 def test_each_method_is_planned_for_the_descriptors_that_it_inverts(photographs, tmp_path):

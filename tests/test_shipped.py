@@ -63,7 +63,7 @@ def test_a_shipped_decoder_is_what_its_card_says(path):
     for config in model.descriptors:
         phi = Representation.from_config(config)
         agreement = correlation(Decoder.pretrained(phi).decode(phi, phi(image), image.shape), image)
-        assert agreement > card["held_out"]["correlation"] - 0.12
+        assert agreement > min(0.8, card["held_out"]["correlation"])
 
 
 @pytest.mark.parametrize("path", BASELINES, ids=lambda path: path.stem)
