@@ -91,7 +91,10 @@ class Starts2015(NetworkPart, Starts):
     """Deep layers inverted from several starts."""
 
     heading = "Several starts (Figure 7)"
-    lead = "What to see: equal errors, unlike images; the deeper the layer, the more images have its code."
+    lead = (
+        "What to see: where the published steps do not diverge, equal errors and unlike images; the deeper the layer, "
+        "the more images have its code."
+    )
     margin = DEVIATION
 
 
