@@ -17,7 +17,7 @@ from ..tasks import Outcome, Row, Settings, Task
 from .cnn import by_layer
 from .descriptors import Descriptors
 from .groups import Groups, part_inverted
-from .paper import NetworkPart, Paper
+from .paper import THEIR_NETWORKS, NetworkPart, Paper
 from .starts import Starts
 
 
@@ -92,8 +92,8 @@ class Starts2015(NetworkPart, Starts):
 
     heading = "Several starts (Figure 7)"
     lead = (
-        "What to see: where the published steps do not diverge, equal errors and unlike images; the deeper the layer, "
-        "the more images have its code."
+        "What to see: errors over starts hardly deviate; the images share their edges and differ in shades and colours. "
+        "On SqueezeNet’s fire9 and conv_final the published steps diverge; its starts are those of earlier layers."
     )
     margin = DEVIATION
 
@@ -147,6 +147,6 @@ class Cvpr2015(Paper):
         descriptors = Descriptors2015(**self._shared, train=self.train, models=self.models)
         if self.weights is None:
             return (descriptors,)
-        method = ("cvpr2015",)
-        return (descriptors, TvWeights(**self._few()), Starts2015(**self._few(-2, methods=method)),
+        method, deep = ("cvpr2015",), (3, -2) if self.net in THEIR_NETWORKS else (2, 3)
+        return (descriptors, TvWeights(**self._few()), Starts2015(**self._few(*deep, methods=method)),
                 Neighbourhoods2015(**self._few(1, 3, 4, methods=method)), Halves2015(**self._few(1, 4, methods=method)))
