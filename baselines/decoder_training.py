@@ -222,7 +222,7 @@ class Trainer:
     def measure(self, step: int, report: Callable[[str], None]) -> None:
         """Test the averaged weights on the held-out photographs, and keep them if they are the best."""
         vector_to_parameters(self.average, self.network.parameters())
-        decoded = ((x, self.model.decode(self.phis[0], code.to(self.device), size_of(x))) for x, code in self.test)
+        decoded = ((x, self.model.predict(self.phis[0], code.to(self.device), size_of(x))) for x, code in self.test)
         found = float(np.nan_to_num([correlation(x.numpy(), image.cpu().numpy()) for x, image in decoded]).mean())
         if not self.history or found > max(entry[2] for entry in self.history):
             self.best = self.average.clone()
@@ -266,7 +266,7 @@ def size_of(x: Tensor) -> tuple[int, int]:
 
 def residual_of(model: DecoderModel, phi: Representation, x: Tensor, code: Tensor) -> Tensor:
     """Photographs (N, C, H, W), at a photograph's contrast if Φ is blind to it, less the images of their codes."""
-    return CONTRAST * targets(x, phi) + phi.centre_like(x, x.shape[1]) - model.decode(phi, code, size_of(x))
+    return CONTRAST * targets(x, phi) + phi.centre_like(x, x.shape[1]) - model.predict(phi, code, size_of(x))
 
 
 def residual_spectrum(model: DecoderModel, phi: Representation, test: Test) -> tuple[Floats, Floats]:

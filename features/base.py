@@ -193,6 +193,14 @@ class Representation(nn.Module):
         return None
 
     @property
+    def mirrored_channels(self) -> NDArray[np.intp] | None:
+        """Order of the channels in the code of the mirror image, left and right exchanged; None if it is not known.
+
+        ``code[:, order].flip(3)`` is that code where the grid of positions lies symmetrically in the image.
+        """
+        return None
+
+    @property
     def device(self) -> torch.device:
         """Where the buffers are, and NumPy images are taken to; the CPU if there are no buffers."""
         return next((buffer.device for buffer in self.buffers()), torch.device("cpu"))

@@ -209,9 +209,25 @@ class DecoderModel:
         mean, scale = (one.to(codes).view(-1, 1, 1) for one in (self.code_means[which], self.code_scales[which]))
         return torch.asinh((codes - mean) / scale)
 
-    @torch.no_grad()
     def decode(self, phi: Representation, codes: Tensor, size: tuple[int, int]) -> Tensor:
-        """The predicted images (N, C, H, W) of codes (N, D, h, w) of images of a size."""
+        """The images (N, C, H, W) of codes (N, D, h, w) of images of a size: the mean of two predictions.
+
+        The second is the mirror image of what the network predicts for the mirrored code. It is left out where a
+        descriptor's codes are not mirrored by an order of their channels.
+        """
+        images, order = self.predict(phi, codes, size), phi.mirrored_channels
+        if order is None:
+            return images
+        columns = phi.position_centres(*size)[1]
+        seen = size[1] + round(columns[0] + columns[-1] - (size[1] - 1))
+        mirrored = codes[:, torch.from_numpy(order).to(codes.device)].flip(3)
+        other = self.predict(phi, mirrored, (size[0], seen)).flip(3)[..., : size[1]]
+        difference = F.pad(other - images[..., :seen], (0, max(0, size[1] - seen), 0, 0), mode="replicate")
+        return images + difference / 2
+
+    @torch.no_grad()
+    def predict(self, phi: Representation, codes: Tensor, size: tuple[int, int]) -> Tensor:
+        """The images (N, C, H, W) that the network gives for codes (N, D, h, w) of images of a size."""
         which = self.which(phi)
         network = self.network.to(codes.device)
         images = network([(which, self.standardised(codes.float(), which))], size)

@@ -92,7 +92,7 @@ class Starts2015(NetworkPart, Starts):
 
     heading = "Several starts (Figure 7)"
     lead = (
-        "What to see: errors over starts hardly deviate; the images share their edges and differ in shades and colours. "
+        "What to see: errors hardly deviate over starts; the images share edges, but not shades and colours. "
         "On SqueezeNet’s fire9 and conv_final the published steps diverge; its starts are those of earlier layers."
     )
     margin = DEVIATION

@@ -256,6 +256,13 @@ class DSIFT(Representation):
         """The same with a clamp that leaks, so that bins above it have a gradient; itself if it leaks already."""
         return self if self.leak else self.replace(leak=min(1.0, LEAK[self.variant] * softness))
 
+    @property
+    def mirrored_channels(self) -> NDArray[np.intp]:
+        """As `Representation.mirrored_channels`: bins change sides, directions become π less the direction."""
+        directions = self.geometry[2]
+        turned = (directions // 2 - np.arange(directions)) % directions
+        return np.arange(self.dimensions).reshape(self.geometry)[:, ::-1, turned].reshape(-1)
+
     def flat_pixels(self, code: Tensor, height: int, width: int) -> Tensor:
         """Pixels that are pooled into a spatial bin whose directions are all zero, bool (N, H, W)."""
         _, h, w = self.output_shape(height, width)

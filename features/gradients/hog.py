@@ -268,6 +268,24 @@ class HOG(Representation):
         self.output_shape(height, width)
         return height, width
 
+    @property
+    def mirrored_channels(self) -> NDArray[np.intp] | None:
+        """As `Representation.mirrored_channels`: angles become π less the angle, and blocks change sides.
+
+        None for skimage and opencv, which count the pixels of the border in ways that are not symmetric.
+        """
+        number, channels = self.orientations, np.arange(self.dimensions)
+        if self._blocks:
+            return None
+        directed, undirected = ((number - np.arange(bins)) % bins for bins in (2 * number, number))
+        if self.variant == "dalal-triggs":
+            return channels.reshape(2, 2, number)[:, ::-1, undirected].reshape(-1)
+        channels[: 3 * number] = np.r_[directed, 2 * number + undirected]
+        if self.texture:
+            blocks = [1, 0, 3, 2] if self.variant == "uoctti" else [2, 3, 0, 1]
+            channels[3 * number : 3 * number + 4] = 3 * number + np.array(blocks)
+        return channels
+
     def flat_pixels(self, code: Tensor, height: int, width: int) -> Tensor:
         """Pixels that are pooled into a cell whose code is next to zero, a tenth of the clamp, bool (N, H, W)."""
         if self._blocks:

@@ -106,6 +106,18 @@ class LBP(Representation):
         h, w = self._grid_of(code_shape, self.dimensions)
         return (h * self.cell_size, w * self.cell_size)
 
+    @property
+    def mirrored_channels(self) -> NDArray[np.intp] | None:
+        """As `Representation.mirrored_channels`; None for an odd number of points, which has no mirror image."""
+        if self.points % 2:
+            return None
+        if self.rotation_invariant:
+            return np.arange(self.dimensions)
+        patterns, labels = _uniform_patterns(self.points, False)
+        mirrored = patterns[:, (self.points // 2 - np.arange(self.points)) % self.points]
+        same = (mirrored[:, None] == patterns).all(2).astype(float)
+        return np.r_[(labels @ same @ labels.T).argmax(1), self.dimensions - 1]
+
     def forward(self, x: Tensor) -> Tensor:
         """Encode a batch: (N, C, H, W) → (N, D, h, w)."""
         differences = self.differences(x)
