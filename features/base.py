@@ -196,7 +196,8 @@ class Representation(nn.Module):
     def mirrored_channels(self) -> NDArray[np.intp] | None:
         """Order of the channels in the code of the mirror image, left and right exchanged; None if it is not known.
 
-        ``code[:, order].flip(3)`` is that code where the grid of positions lies symmetrically in the image.
+        ``code[:, order].flip(3)`` is that code where the grid of positions lies symmetrically in the image; pixels
+        whose direction is on the edge of a hard bin may count in the other one.
         """
         return None
 

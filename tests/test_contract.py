@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
-from tests.contract import CHECKS
+from tests.contract import CHECKS, batch_of
 from tests.contract_list import REPRESENTATIONS
 from unfeature.features import DESCRIPTORS
+from unfeature.features.gradients.dsift import DSIFT
+from unfeature.features.gradients.hog import HOG
+from unfeature.features.patterns.lbp import LBP
 
 # Row and column of the centre of the first position.
 CENTRES = {
@@ -54,3 +58,14 @@ def test_centres_of_positions(name, phi):
         for along, first, count in zip(phi.position_centres(*size), CENTRES[name], phi.output_shape(*size)[1:],
                                        strict=True):
             np.testing.assert_allclose(along, first + phi.stride * np.arange(count), rtol=0, atol=1e-9)
+
+
+def test_the_order_of_channels_gives_the_code_of_the_mirror_image(name, phi):
+    order = phi.mirrored_channels
+    assert (order is not None) == (phi.in_channels[0] == 1 and isinstance(phi, HOG | DSIFT | LBP)
+                                   and not name.startswith(("hog-skimage", "hog-opencv")))
+    if order is None:
+        return
+    side = next(side for side in range(61, 200) if sum(phi.position_centres(side, side)[1][[0, -1]]) == side - 1)
+    x = batch_of(phi, dtype=torch.float64, size=(70, side))
+    torch.testing.assert_close(phi(x.flip(3)), phi(x)[:, torch.from_numpy(order)].flip(3), rtol=0, atol=1e-9)

@@ -51,6 +51,34 @@ def test_one_model_serves_the_family(model, target):
         ("network", "flat"), ("vlfeat", "gaussian"), ("vlfeat", "flat")]
 
 
+def test_the_mirror_image_is_decoded_as_the_mirrored_image(model):
+    phi, image = HOG(cell_size=6, bilinear=True), uf.to_grey(uf.bundled("astronaut"))[::4, ::4][:72, :96]
+    mirrored = np.ascontiguousarray(image[:, ::-1])
+    np.testing.assert_allclose(model.decode(phi, phi(mirrored), image.shape),
+                               model.decode(phi, phi(image), image.shape)[:, ::-1], atol=1e-5)
+
+
+@pytest.mark.parametrize("phi", [HOG(), DSIFT(variant="network")], ids=repr)
+@pytest.mark.parametrize("more", [1, 3, 7, 12, 20])
+def test_both_predictions_lie_where_the_photograph_does(phi, more):
+    image = uf.to_grey(uf.bundled("astronaut"))[::2, ::2][:, : 120 + more]
+    code, decoder = torch.from_numpy(np.asarray(phi(image))).movedim(-1, 0)[None], pretrained(phi)
+    plain = decoder.predict(phi, code, image.shape)[0, 0].numpy()
+    both = decoder.decode(phi, code, image.shape)[0, 0].numpy()
+    other = 2 * both - plain
+    assert correlation(both, image) > correlation(plain, image) - 0.01
+    aligned = [correlation(np.roll(other, shift, axis=1), image) for shift in (-1, 0, 1)]
+    assert np.argmax(aligned) == 1
+
+
+def test_a_code_without_a_mirror_image_is_decoded_once(images, target):
+    phi = Means(6)
+    decoder = Decoder.learn(images, phi, steps=2, **SMALL)
+    code = phi(torch.from_numpy(target)[None, None])
+    once = decoder.model.predict(phi, code, target.shape)
+    assert torch.equal(decoder.model.decode(phi, code, target.shape), once)
+
+
 def test_the_file_says_for_which_descriptors_it_is(model, tmp_path):
     model.save(tmp_path / "decoder.safetensors")
     again = Decoder.load(tmp_path / "decoder.safetensors", HOG(cell_size=6, texture=False))
@@ -230,7 +258,7 @@ def test_the_residual_spectrum_is_that_of_the_residual(model, images):
     x = torch.from_numpy(images[0])[None, None]
     frequencies, spectrum = residual_spectrum(model.model, phi, [(x, phi(x))])
     assert (np.diff(frequencies) > 0).all() and (spectrum > 0).all()
-    residual = 0.2 * targets(x, phi) + 0.5 - model.model.decode(phi, phi(x), x.shape[2:])
+    residual = 0.2 * targets(x, phi) + 0.5 - model.model.predict(phi, phi(x), x.shape[2:])
     curve = list(zip(frequencies.tolist(), spectrum.tolist(), strict=True))
     assert float(Near(residual, 2.0, curve)(torch.zeros_like(x), x)) == pytest.approx(2.0, rel=0.2)
 

@@ -116,7 +116,8 @@ class LBP(Representation):
         patterns, labels = _uniform_patterns(self.points, False)
         mirrored = patterns[:, (self.points // 2 - np.arange(self.points)) % self.points]
         same = (mirrored[:, None] == patterns).all(2).astype(float)
-        return np.r_[(labels @ same @ labels.T).argmax(1), self.dimensions - 1]
+        found: NDArray[np.intp] = np.append((labels @ same @ labels.T).argmax(1), self.dimensions - 1)
+        return found
 
     def forward(self, x: Tensor) -> Tensor:
         """Encode a batch: (N, C, H, W) → (N, D, h, w)."""
