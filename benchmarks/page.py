@@ -176,10 +176,10 @@ def with_values(row: Row, **values: Any) -> Row:
 
 
 def caption(row: Row, across: Sequence[str], headings: Mapping[str, str], picture: str) -> str:
-    """Settings and error of a picture, or of its row, in one line; numbers with their heading."""
+    """Settings and error of a picture, or of its row's part or code, in one line; numbers with their heading."""
     told = [f"{headings[name]} {row[name]:g}" if isinstance(row[name], float) else str(row[name]) for name in across]
     name = [] if picture == "image" else [picture.replace("-", " ")]
     own = row[f"error {picture}"]
-    error = row["error"] if own is None else own
+    error = next((value for value in (own, row["error_part"], row["error"]) if value is not None), None)
     said = "diverged" if row.diverged and own is None else "" if error is None else f"{error:.3f}"
     return " · ".join([*told, *name, *([said] if said else [])])

@@ -34,6 +34,7 @@ def test_searches_that_diverged_are_left_out_of_the_means():
     assert table.note.endswith("Left out, as the search diverged: 2 of 3.")
     assert caption(rows[1], ("method",), {}, "image") == "best · diverged"
     assert caption(replace(rows[1], values={**lost, "error start-01": 0.5}), (), {}, "start-01") == "start 01 · 0.500"
+    assert caption(replace(rows[0], values={"error": 0.9, "error_part": 0.2}), (), {}, "image") == "0.200"
 
 
 def test_the_values_of_a_setting_may_be_columns():

@@ -123,8 +123,8 @@ class Halves2015(NetworkPart, Groups):
 
     heading = "Groups of channels (Figure 8)"
     lead = (
-        "What to see: of AlexNet’s two groups one holds colour, the other edges; SqueezeNet has no groups, and its "
-        "halves differ little."
+        "What to see: of AlexNet’s two groups one holds colour, the other edges. The halves of a fire module of "
+        "SqueezeNet are its 1 × 1 and its 3 × 3 filters; of fire3 the first keep more of the colour."
     )
     metrics = (Metric("error_part", "relative error of the part", 4), ERROR, CORRELATION, SECONDS)
     margin = DEVIATION
