@@ -265,7 +265,7 @@ def size_of(x: Tensor) -> tuple[int, int]:
 
 
 def residual_of(model: DecoderModel, phi: Representation, x: Tensor, code: Tensor) -> Tensor:
-    """Photographs (N, C, H, W), at a photograph's contrast if Φ is blind to it, less the images of their codes."""
+    """Photographs (N, C, H, W), at a photograph's contrast if Φ is blind to it, less the network's images."""
     return CONTRAST * targets(x, phi) + phi.centre_like(x, x.shape[1]) - model.predict(phi, code, size_of(x))
 
 

@@ -178,7 +178,7 @@ class DecoderModel:
         Of each descriptor's channels, by which codes are standardised.
     frequencies, spectrum : ndarray (K,)
         Radial frequencies in cycles a pixel, and the mean power of the residual there on held-out photographs: of the
-        coefficients of an orthonormal Fourier transform of the photograph, at standard deviation 0.2, less the image.
+        coefficients of an orthonormal Fourier transform of the photograph, at standard deviation 0.2, less `predict`.
     centred : bool
         Whether images are about the descriptor's centre with zero mean, as contrast and brightness are unknown.
     facts : dict

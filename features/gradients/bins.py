@@ -66,6 +66,11 @@ class Bins:
         return _directions(self.orientations, self.decimals)
 
 
+def mirrored_directions(number: int) -> NDArray[np.intp]:
+    """Directions 2πk / number, an even number of them, in the order that they have in the mirror image: π less each."""
+    return (number // 2 - np.arange(number)) % number
+
+
 @lru_cache(maxsize=64)
 def _directions(orientations: int, decimals: int | None) -> NDArray[np.float64]:
     n = orientations

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..backend import uses_compiled
 from ..base import Representation, at_least_single
 from ..checks import check_choice, check_count, check_positive
-from .bins import FAST_LEAST, Bins
+from .bins import FAST_LEAST, Bins, mirrored_directions
 from .frames import FrameAxis, window_pooling
 from .histograms import CLAMP, clamped, oriented_cells, oriented_cells_in_torch
 from .pooling import PoolingMatrix
@@ -259,8 +259,7 @@ class DSIFT(Representation):
     @property
     def mirrored_channels(self) -> NDArray[np.intp]:
         """As `Representation.mirrored_channels`: bins change sides, directions become π less the direction."""
-        directions = self.geometry[2]
-        turned = (directions // 2 - np.arange(directions)) % directions
+        turned = mirrored_directions(self.geometry[2])
         return np.arange(self.dimensions).reshape(self.geometry)[:, ::-1, turned].reshape(-1)
 
     def flat_pixels(self, code: Tensor, height: int, width: int) -> Tensor:

@@ -14,7 +14,7 @@ from torch.nn.functional import pad
 from ..backend import uses_compiled
 from ..base import Representation
 from ..checks import check_choice, check_count, check_not_negative, check_positive
-from .bins import Bins
+from .bins import Bins, mirrored_directions
 from .block_hog import BlockHOG, BlockNorm
 from .histograms import CLAMP, clamped, oriented_cells
 from .pooling import PoolingMatrix, cell_pooling
@@ -277,7 +277,8 @@ class HOG(Representation):
         number, channels = self.orientations, np.arange(self.dimensions)
         if self._blocks:
             return None
-        directed, undirected = ((number - np.arange(bins)) % bins for bins in (2 * number, number))
+        directed = mirrored_directions(2 * number)
+        undirected = directed[:number] % number
         if self.variant == "dalal-triggs":
             return channels.reshape(2, 2, number)[:, ::-1, undirected].reshape(-1)
         channels[: 3 * number] = np.r_[directed, 2 * number + undirected]

@@ -13,6 +13,7 @@ from torch.nn.functional import avg_pool2d, conv2d, logsigmoid, one_hot, pad
 from ..base import Representation
 from ..checks import check_count, check_not_negative, check_positive
 from ..device_constants import constant
+from ..gradients.bins import mirrored_directions
 
 GREY = (0.2989, 0.5870, 0.1140)
 CONTRAST = 0.1
@@ -111,12 +112,10 @@ class LBP(Representation):
         """As `Representation.mirrored_channels`; None for an odd number of points, which has no mirror image."""
         if self.points % 2:
             return None
-        if self.rotation_invariant:
-            return np.arange(self.dimensions)
-        patterns, labels = _uniform_patterns(self.points, False)
-        mirrored = patterns[:, (self.points // 2 - np.arange(self.points)) % self.points]
-        same = (mirrored[:, None] == patterns).all(2).astype(float)
-        found: NDArray[np.intp] = np.append((labels @ same @ labels.T).argmax(1), self.dimensions - 1)
+        turned = self.arcs[:, mirrored_directions(self.points)]
+        same = (turned[:, None] == self.arcs).all(2).to(self.labels)
+        uniform = (self.labels @ same @ self.labels.T).argmax(1)
+        found: NDArray[np.intp] = np.append(uniform.cpu().numpy(), self.dimensions - 1)
         return found
 
     def forward(self, x: Tensor) -> Tensor:
