@@ -51,9 +51,10 @@ class Decoder(Baseline):
 
     @classmethod
     def learn_from(cls, stream: Stream, phi: Representation, *, family: bool = False, crop: int = 192,
-                   smallest: int = 240, largest: int = 400, whole: float = 0.0, held_out: int = 40, width: int = 64,
-                   steps: int = 7500, batch: int = 8, every: int = 250, patience: int = 12, init: Path | None = None,
-                   device: str | None = None, report: Callable[[str], None] | None = None) -> Decoder:
+                   smallest: int = 240, largest: int = 400, whole: float = 0.0, shifted: bool = False,
+                   held_out: int = 40, width: int = 64, steps: int = 7500, batch: int = 8, every: int = 250,
+                   patience: int = 12, init: Path | None = None, device: str | None = None,
+                   report: Callable[[str], None] | None = None) -> Decoder:
         """Train on random crops: zoomed, mirrored, turned a little, with other tone curves.
 
         Parameters
@@ -71,6 +72,9 @@ class Decoder(Baseline):
             Share of the batches, from 0 to 1, that show photographs nearly whole, in crops of crop² pixels that have
             their aspect ratio. Codes of whole photographs are then decoded better, as the network learns where things
             are in a photograph; it is enough to train the last steps so.
+        shifted : bool
+            Lay half of the codes half the network's coarsest cell further down, and half of them further to the right.
+            The decoder then predicts the image of each code at both places, and decodes the mean.
         held_out : int
             Photographs that are not trained on, at most a tenth of all. They choose the weights, and tell the spectrum
             of the residual.
@@ -104,12 +108,12 @@ class Decoder(Baseline):
             stream.progress = lambda done, _: progress(done, len(stream) + steps)
         del stream.settings["device"], stream.settings["report"]
         stream.settings["init"] = None if init is None else hashlib.sha256(Path(init).read_bytes()).hexdigest()[:16]
-        state = VECTORS * 4 * sum(p.numel() for p in _network(phis, crop, width).parameters())
+        state = VECTORS * 4 * sum(p.numel() for p in _network(phis, crop, width, shifted).parameters())
         most = stream.rows_in_memory(state, phi.in_channels[0] * largest**2, 2)
         learner = PhotographLearner(largest, most)
         stream.run(learner, smallest=min(crop, 32))
         photographs = Photographs.split(learner.photographs, held_out)
-        model = _untrained(phis, photographs, augmentation, width, stream.seed)
+        model = _untrained(phis, photographs, augmentation, width, shifted, stream.seed)
         before = {} if init is None else _train_further(model, DecoderModel.load(init))
         test = held_out_photographs(phis[0], photographs.held_out)
         trainer = Trainer(model, phis, photographs, augmentation, test, stream, learner, device)
@@ -213,14 +217,16 @@ def _train_further(model: DecoderModel, trained: DecoderModel) -> dict[str, Any]
     return trained.facts
 
 
-def _network(phis: list[Representation], crop: int, width: int) -> DecoderNetwork:
-    return DecoderNetwork([Grid.of(phi, crop) for phi in phis], phis[0].in_channels[0], width)
+def _network(phis: list[Representation], crop: int, width: int, shifted: bool = False) -> DecoderNetwork:
+    network = DecoderNetwork([Grid.of(phi, crop) for phi in phis], phis[0].in_channels[0], width)
+    network.shift = network.half_cell if shifted else 0
+    return network
 
 
 def _untrained(phis: list[Representation], photographs: Photographs, augmentation: Augmentation, width: int,
-               seed: int) -> DecoderModel:
+               shifted: bool, seed: int) -> DecoderModel:
     """A model with first weights, and the statistics of the codes of some crops."""
-    network = _network(phis, augmentation.crop, width)
+    network = _network(phis, augmentation.crop, width, shifted)
     network.initialise(torch.Generator().manual_seed(seed))
     rng = np.random.default_rng([seed, 1])
     crops = torch.from_numpy(np.stack([augmentation.square(photographs.draw(rng), rng) for _ in range(SAMPLED_CROPS)]))

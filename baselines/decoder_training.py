@@ -210,7 +210,7 @@ class Trainer:
             with torch.no_grad():
                 code = self.phis[kind].to(self.device)(x[kinds == kind])
             codes.append((int(kind), self.model.standardised(code, int(kind))))
-        found = functional_call(self.network, weights, (codes, size_of(x)))
+        found = functional_call(self.network, weights, (codes, size_of(x), self.shift(rng)))
         loss = loss_of(found, targets(x, self.phis[0]))
         self.optimiser.zero_grad()
         loss.backward()
@@ -218,6 +218,11 @@ class Trainer:
         self.optimiser.step()
         self.average.lerp_(self.weights.detach(), 1 - min(AVERAGED, (1 + step) / (10 + step)))
         return float(loss.detach())
+
+    def shift(self, rng: np.random.Generator) -> tuple[int, int]:
+        """By how many positions codes are laid further down and to the right: by none, or as far as they may."""
+        down, right = (rng.integers(2, size=2) if self.network.shift else (0, 0))
+        return int(down) * self.network.shift, int(right) * self.network.shift
 
     def measure(self, step: int, report: Callable[[str], None]) -> None:
         """Test the averaged weights on the held-out photographs, and keep them if they are the best."""

@@ -26,10 +26,14 @@ COARSEST_ENTRY = 8
 WIDER = (1, 1.5, 1.75, 2)
 FIRST_SCALE = 0.3
 WEIGHTS = Path(__file__).parent / "weights"
+Shift = tuple[int, int]
+"""By how many positions a code is laid further down and to the right."""
+UNMOVED = (0, 0)
 KIND, VERSION = "decoder model", 1
 HEADER: Schema = {"kind": Value(str), "version": Value(int), "descriptors": Value(list), "network": Value(dict),
                   "centred": Value(bool), "facts": Value(dict)}
-NETWORK: Schema = {"grids": Value(list), "channels": Value(int, 1, 16), "width": Value(int, 1, 1024)}
+NETWORK: Schema = {"grids": Value(list), "channels": Value(int, 1, 16), "width": Value(int, 1, 1024),
+                   "shift": Value(int, 0, 1024, optional=True)}
 CURVE = {"frequencies": Field("float32", ("bins",), 0.0), "spectrum": Field("float32", ("bins",), 0.0)}
 
 
@@ -84,13 +88,15 @@ class DecoderNetwork(nn.Module):
 
     It may serve several descriptors with nearly the same codes; channels that one lacks at the end are zero. Codes
     finer than 8 pixels are first reduced, and each position of codes of 16 and more is unfolded into a few.
-    Positions beyond the code are zero, and a channel of ones tells them apart.
+    Positions beyond the code are zero, and a channel of ones tells them apart. The code may be laid further down and to
+    the right: the halvings then join other cells, and the prediction differs a little. `shift` is by how many positions
+    some codes were laid so in training; 0 if none was.
     """
 
-    def __init__(self, grids: Sequence[Grid], channels: int, width: int) -> None:
+    def __init__(self, grids: Sequence[Grid], channels: int, width: int, shift: int = 0) -> None:
         super().__init__()
         stride, widths = grids[0].stride, [int(width * factor) for factor in WIDER]
-        self.grids, self.width = tuple(grids), width
+        self.grids, self.width, self.shift = tuple(grids), width, shift
         self.reduction = max(1, COARSEST_ENTRY // stride)
         self.expansion = max(e for e in range(1, max(1, stride // COARSEST_ENTRY) + 1) if stride % e == 0)
         self.cell = stride * self.reduction // self.expansion
@@ -104,27 +110,33 @@ class DecoderNetwork(nn.Module):
         self.decode = nn.ModuleList(Residual(width) for width in widths[:-1])
         self.last = nn.Conv2d(widths[0], channels * self.cell**2, 3, padding=1)
 
-    def cells(self, positions: int, which: int, pixels: int) -> int:
+    @property
+    def half_cell(self) -> int:
+        """Half the coarsest cell, in positions of the code."""
+        return max(1, round((1 << len(self.down)) / 2 * self.reduction / self.expansion))
+
+    def cells(self, positions: int, which: int, pixels: int, shift: int = 0) -> int:
         """Cells along a side of the whole grid, a multiple of the coarsest one, from those of a code and its image."""
         grid, coarsest = self.grids[which], 1 << len(self.down)
-        reach = max(-(-(pixels + grid.first) // grid.stride), grid.margin + positions)
+        reach = shift + max(-(-(pixels + grid.first) // grid.stride), grid.margin + positions)
         return -(-reach * self.expansion // (self.reduction * coarsest)) * coarsest
 
-    def entered(self, code: Tensor, which: int, size: tuple[int, int]) -> Tensor:
+    def entered(self, code: Tensor, which: int, size: tuple[int, int], shift: Shift = UNMOVED) -> Tensor:
         """What the first layer makes of codes (N, D, h, w) of one descriptor, on the whole grid of images of a size."""
         grid, cells, after = self.grids[which], [], []
-        for positions, pixels in zip(code.shape[2:], size, strict=True):
-            cells.append(self.cells(positions, which, pixels))
-            after.append(-(-cells[-1] * self.reduction // self.expansion) - grid.margin - positions)
+        before = [grid.margin + moved for moved in shift]
+        for k, (positions, pixels) in enumerate(zip(code.shape[2:], size, strict=True)):
+            cells.append(self.cells(positions, which, pixels, shift[k]))
+            after.append(-(-cells[-1] * self.reduction // self.expansion) - before[k] - positions)
         missing = code.new_zeros(len(code), self.depth - grid.depth, *code.shape[2:])
         whole = torch.cat([torch.ones_like(code[:, :1]), code, missing], 1)
-        padded = F.pad(whole, (grid.margin, after[1], grid.margin, after[0]))
+        padded = F.pad(whole, (before[1], after[1], before[0], after[0]))
         found: Tensor = self.enter(padded)[:, :, : cells[0], : cells[1]]
         return found
 
-    def features(self, codes: Sequence[tuple[int, Tensor]], size: tuple[int, int]) -> Tensor:
+    def features(self, codes: Sequence[tuple[int, Tensor]], size: tuple[int, int], shift: Shift = UNMOVED) -> Tensor:
         """What the last layer receives, (N, width, h', w') on the whole grid of images of a size."""
-        x: Tensor = torch.cat([self.entered(code, which, size) for which, code in codes])
+        x: Tensor = torch.cat([self.entered(code, which, size, shift) for which, code in codes])
         passed = []
         for encode, down in zip(self.encode, self.down, strict=False):
             passed.append(encode(x))
@@ -134,23 +146,24 @@ class DecoderNetwork(nn.Module):
             x = decode(passed.pop() + F.interpolate(up(x), scale_factor=2.0, mode="bilinear", align_corners=False))
         return x
 
-    def pixels(self, channels: Tensor, codes: Sequence[tuple[int, Tensor]], size: tuple[int, int]) -> Tensor:
+    def pixels(self, channels: Tensor, codes: Sequence[tuple[int, Tensor]], size: tuple[int, int],
+               shift: Shift = UNMOVED) -> Tensor:
         """Channels of the whole grid, (N, C · cell², h', w'), as images (N, C, H, W) of a size."""
         whole = F.pixel_shuffle(channels, self.cell)
         images, begin = [], 0
         for which, code in codes:
-            first = self.grids[which].first
-            images.append(whole[begin : begin + len(code), :, first : first + size[0], first : first + size[1]])
+            top, left = (self.grids[which].first + moved * self.grids[which].stride for moved in shift)
+            images.append(whole[begin : begin + len(code), :, top : top + size[0], left : left + size[1]])
             begin += len(code)
         return torch.cat(images)
 
-    def forward(self, codes: Sequence[tuple[int, Tensor]], size: tuple[int, int]) -> Tensor:
+    def forward(self, codes: Sequence[tuple[int, Tensor]], size: tuple[int, int], shift: Shift = UNMOVED) -> Tensor:
         """Images (N, C, H, W), about zero and in units of a photograph's contrast.
 
         The standardised codes come with the number of their descriptor. If there are several descriptors, their grids
         have the same size once each has its margin.
         """
-        return self.pixels(self.last(self.features(codes, size)), codes, size)
+        return self.pixels(self.last(self.features(codes, size, shift)), codes, size, shift)
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw the weights: normal, of variance 1/3 over the number of inputs; residual branches begin smaller."""
@@ -210,27 +223,33 @@ class DecoderModel:
         return torch.asinh((codes - mean) / scale)
 
     def decode(self, phi: Representation, codes: Tensor, size: tuple[int, int]) -> Tensor:
-        """The images (N, C, H, W) of codes (N, D, h, w) of images of a size: the mean of two predictions.
+        """The images (N, C, H, W) of codes (N, D, h, w) of images of a size: the mean of two predictions, or four.
 
-        The second is the mirror image of what the network predicts for the mirrored code. It is left out where a
-        descriptor's codes are not mirrored by an order of their channels.
+        One of two is the mirror image of what the network predicts for the mirrored code. It is left out where a
+        descriptor's codes are not mirrored by an order of their channels. If codes were laid further down and to the
+        right in training, both are predicted for such codes, too.
         """
-        images, order = self.predict(phi, codes, size), phi.mirrored_channels
+        shifts = {(0, 0), (self.network.shift, self.network.shift)}
+        return torch.stack([self._both(phi, codes, size, shift) for shift in sorted(shifts)]).mean(0)
+
+    def _both(self, phi: Representation, codes: Tensor, size: tuple[int, int], shift: Shift) -> Tensor:
+        """The mean of what is predicted for codes and for the mirrored ones."""
+        images, order = self.predict(phi, codes, size, shift), phi.mirrored_channels
         if order is None:
             return images
         columns = phi.position_centres(*size)[1]
         seen = size[1] + round(columns[0] + columns[-1] - (size[1] - 1))
         mirrored = codes[:, torch.from_numpy(order).to(codes.device)].flip(3)
-        other = self.predict(phi, mirrored, (size[0], seen)).flip(3)[..., : size[1]]
+        other = self.predict(phi, mirrored, (size[0], seen), shift).flip(3)[..., : size[1]]
         difference = F.pad(other - images[..., :seen], (0, max(0, size[1] - seen), 0, 0), mode="replicate")
         return images + difference / 2
 
     @torch.no_grad()
-    def predict(self, phi: Representation, codes: Tensor, size: tuple[int, int]) -> Tensor:
+    def predict(self, phi: Representation, codes: Tensor, size: tuple[int, int], shift: Shift = UNMOVED) -> Tensor:
         """The images (N, C, H, W) that the network gives for codes (N, D, h, w) of images of a size."""
         which = self.which(phi)
         network = self.network.to(codes.device)
-        images = network([(which, self.standardised(codes.float(), which))], size)
+        images = network([(which, self.standardised(codes.float(), which))], size, shift)
         if self.centred:
             images = images - images.mean((1, 2, 3), keepdim=True)
         found: Tensor = phi.centre_like(images, images.shape[1]) + CONTRAST * images
@@ -245,7 +264,7 @@ class DecoderModel:
         network = self.network
         shape = {"grids": [[g.depth, g.stride, g.centre] for g in network.grids],
                  "channels": network.last.out_channels // network.cell**2,
-                 "width": network.width}
+                 "width": network.width, "shift": network.shift}
         header = {"kind": KIND, "version": VERSION, "descriptors": self.descriptors, "network": shape,
                   "centred": self.centred, "facts": self.facts}
         save_tensors(path, header, tensors)
@@ -266,7 +285,8 @@ class DecoderModel:
         try:
             tensors = load(data)
             shape = header["network"]
-            network = DecoderNetwork([_read_grid(*grid) for grid in shape["grids"]], shape["channels"], shape["width"])
+            network = DecoderNetwork([_read_grid(*grid) for grid in shape["grids"]], shape["channels"], shape["width"],
+                                     shape.get("shift", 0))
         except (SafetensorError, TypeError, ValueError, IndexError, ArithmeticError, RuntimeError) as error:
             raise ValueError(f"{path} is damaged: {str(error).splitlines()[0]}; learn the model again") from error
         if len(descriptors) != len(network.grids):

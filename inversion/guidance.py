@@ -1,4 +1,4 @@
-"""A decoder's image guides the search: it is the start, and a prior holds its low frequencies."""
+"""A decoder's image guides the search: it is the start, and a prior holds the search near it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from unfeature.features.base import Representation
 
 from .decoder import CONTRAST, DecoderModel, pretrained
-from .near import Near
+from .near import Near, power_at
 from .parameterizations.base import ImageSpec
 from .parameterizations.fourier import Fourier
 from .recipes import Recipe
@@ -20,6 +21,7 @@ from .result import Result, images_of
 from .uncertainty import uncertainty_of
 
 LEAST_CONTRAST = 0.01
+RESIDUAL_SIDE = 256
 
 
 class HoldsDecoder(Protocol):
@@ -78,10 +80,8 @@ class Guide:
         if recipe.near is None:
             return recipe
         share = recipe.guided_start[0] / CONTRAST if phi.contrast_invariant else 1.0
-        powers = (share**2 * self.model.spectrum).tolist()
-        curve = list(zip(self.model.frequencies.tolist(), powers, strict=True))
-        centre, (weight, cutoff) = phi.centre_like(self.images, self.images.shape[1]), recipe.near
-        held = Near(centre + share * (self.images - centre), weight, curve, cutoff)
+        centre = phi.centre_like(self.images, self.images.shape[1])
+        held = Near(centre + share * (self.images - centre), recipe.near / (share**2 * residual_power(self.model)))
         return replace(recipe, priors=(*recipe.priors, held))
 
     def start(self, phi: Representation, recipe: Recipe, seeds: Sequence[int]) -> Tensor:
@@ -93,6 +93,13 @@ class Guide:
             own = deviation.square().mean((1, 2, 3), keepdim=True).sqrt()
             deviation = deviation * (contrast / own.clamp_min(LEAST_CONTRAST))
         return with_noise(deviation, centre, noise, seeds)
+
+
+def residual_power(model: DecoderModel) -> float:
+    """The mean square of what the model's images lack of held-out photographs, at standard deviation 0.2."""
+    frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(RESIDUAL_SIDE), np.fft.fftfreq(RESIDUAL_SIDE)))
+    curve = list(zip(model.frequencies.tolist(), model.spectrum.tolist(), strict=True))
+    return float(power_at(frequency, curve).mean())
 
 
 def with_noise(deviation: Tensor, centre: Tensor, noise: float, seeds: Sequence[int]) -> Tensor:

@@ -19,6 +19,7 @@ from unfeature.io.images import AnyImage, image_of
 from .objectives import sums
 from .priors.base import Prior
 
+HIGHEST = 0.5**0.5  # |f| of an image, in cycles a pixel
 Curve = tuple[tuple[float, float], ...]
 
 
@@ -51,8 +52,8 @@ class Near(Prior):
 
     Notes
     -----
-    With S = 1 and no cutoff it is the mean squared distance of the pixels. Source: the log-likelihood of a stationary
-    Gaussian residual, as in Wiener's filter.
+    With S = 1 and no cutoff it is the mean squared distance of the pixels, and is computed as that. Source: the
+    log-likelihood of a stationary Gaussian residual, as in Wiener's filter.
 
     Examples
     --------
@@ -89,12 +90,18 @@ class Near(Prior):
 
     def __call__(self, x: Tensor, centre: Tensor) -> Tensor:
         """R of each sample, (N,)."""
+        if self._uniform:
+            return self.weight * (x - self._image(x)).square().mean((1, 2, 3))
         _, counted = self._weights(x)
         value: Tensor = self.weight / x.shape[1] * sums(self._transformed(x).square() * counted)
         return value
 
     def with_gradient(self, x: Tensor, centre: Tensor, gradient: Tensor) -> Tensor:
         """As `Prior.with_gradient`, without autograd: the derivative is one transform back."""
+        if self._uniform:
+            difference = x.detach() - self._image(x)
+            gradient.add_(difference, alpha=2 * self.weight / difference[0].numel())
+            return self.weight * difference.square_().mean((1, 2, 3))
         (weights, counted), scale = self._weights(x), self.weight / x.shape[1]
         transformed = self._transformed(x.detach())
         value: Tensor = scale * sums(transformed.square().mul_(counted))
@@ -109,6 +116,10 @@ class Near(Prior):
     def guided(self, guidance: float) -> Near:
         """The prior with its weight multiplied."""
         return replace(self, weight=self.weight * guidance)
+
+    @property
+    def _uniform(self) -> bool:
+        return not self.spectrum and self.cutoff >= HIGHEST
 
     def _transformed(self, x: Tensor) -> Tensor:
         """F(x − g), real and imaginary parts, (N, C, H, W/2 + 1, 2)."""
@@ -143,16 +154,20 @@ def _counts(width: int) -> NDArray[np.float64]:
     return counts
 
 
+def power_at(frequency: NDArray[np.float64], curve: Sequence[tuple[float, float]]) -> NDArray[np.float64]:
+    """S at some |f|; see `Near`."""
+    known = np.log(np.fromiter(chain.from_iterable(curve), float).reshape(-1, 2))
+    power: NDArray[np.float64] = np.exp(np.interp(np.log(frequency.clip(1e-9)), known[:, 0], known[:, 1]))
+    return power
+
+
 def _weights(height: int, width: int, curve: Curve, cutoff: float) -> NDArray[np.float64]:
     """1 / (S · number of coefficients) up to the cutoff, else 0, on the half plane, (H, W/2 + 1, 2).
 
     The mean of the image has the spectrum's value at the lowest frequency.
     """
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
-    inverse: Any = np.ones_like(frequency)
-    if curve:
-        known = np.log(np.fromiter(chain.from_iterable(curve), float).reshape(-1, 2))
-        inverse = np.exp(-np.interp(np.log(frequency.clip(1e-9)), known[:, 0], known[:, 1]))
+    inverse: Any = 1 / power_at(frequency, curve) if curve else np.ones_like(frequency)
     held = frequency <= cutoff
     number = (held[..., None] * _counts(width)).sum()
     return np.repeat((np.where(held, inverse, 0) / number)[..., None], 2, axis=2)

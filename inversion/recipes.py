@@ -33,7 +33,7 @@ DEEP = 48  # receptive field, in pixels, from which on a network's layer is inve
 SIGMA = 27098.1 / 255  # norm of a typical photograph, Mahendran & Vedaldi 2015
 LARGEST_WEIGHT = 1e20
 CARICATURE_WEIGHT = 30.0
-QUICK_NEAR = (4.0, 0.2, 0.05)  # of `fast`; see `Schedule.near`
+QUICK_NEAR = (4.0, 0.001)  # of `fast`; see `Schedule.near`
 PRIORS = (BoundedRange(), TotalVariation())
 
 MakeParameterization = Callable[[ImageSpec], Parameterization]
@@ -91,9 +91,9 @@ class Recipe:
         Whether regions that the code says are flat are kept flat.
     contrast : float, optional
         Standard deviation that images get in the end where the descriptor is blind to it; None leaves them as found.
-    near : tuple of float, optional
-        Weight and cutoff of the `Near` prior that holds the image near that of a decoder, if one ships for the
-        descriptor; None for searches that no decoder guides.
+    near : float, optional
+        Of the `Near` prior that holds the image near that of a decoder, if one ships for the descriptor: its value for
+        a typical photograph. None for searches that no decoder guides.
     guided_start : tuple of float
         As `Schedule.guided_start`.
     """
@@ -106,7 +106,7 @@ class Recipe:
     data_weight: float
     flat_regions: bool = False
     contrast: float | None = None
-    near: tuple[float, float] | None = None
+    near: float | None = None
     guided_start: tuple[float, float] = Schedule.guided_start
 
     def __post_init__(self) -> None:
@@ -192,8 +192,8 @@ def fast(phi: Representation) -> Recipe:
     if schedule.jitter is not None:
         return _network("fast", phi, schedule, (16, 8, 16, 10, 10), partial(Fourier, power=0.5, init_std=0.1))
     parameterization = partial(Fourier, margin=8, init_std=min(0.1, schedule.init_std))
-    return _sharpened("fast", phi, schedule, schedule.quick_softness, 10.0, parameterization, partial(LBFGS, history=4),
-                      QUICK_NEAR)
+    solver = partial(LBFGS, history=schedule.quick_history)
+    return _sharpened("fast", phi, schedule, schedule.quick_softness, 10.0, parameterization, solver, QUICK_NEAR)
 
 
 def deep_prior(phi: Representation) -> Recipe:
@@ -212,16 +212,16 @@ def deep_prior(phi: Representation) -> Recipe:
 
 def _sharpened(name: str, phi: Representation, schedule: Schedule, softness: Softness, tv_weight: float,
                parameterization: MakeParameterization, solver: MakeSolver,
-               near: tuple[float, float, float] | None) -> Recipe:
+               near: tuple[float, float] | None) -> Recipe:
     """Stages of ever sharper surrogates, less and less guided; one stage for a descriptor that needs no surrogate."""
     if phi.exact:
         softness = ((sum(steps for steps, _ in softness), 0.0),)
-    fading = np.geomspace(1, near[2], len(softness)).tolist() if near else [1.0] * len(softness)
+    fading = np.geomspace(1, near[1], len(softness)).tolist() if near else [1.0] * len(softness)
     stages = tuple(Stage(steps, softness=value or None, guidance=guidance)
                    for (steps, value), guidance in zip(softness, fading, strict=True))
     priors = (BoundedRange(), TotalVariation(weight=tv_weight))
     return Recipe(name, parameterization, solver, priors, stages, schedule.data_weight, flat_regions=True, contrast=0.2,
-                  near=near and near[:2], guided_start=schedule.guided_start)
+                  near=near and near[0], guided_start=schedule.guided_start)
 
 
 def _network(name: str, phi: Representation, schedule: Schedule, steps: tuple[int, int, int, int, int],

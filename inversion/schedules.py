@@ -49,8 +49,8 @@ class Schedule:
         false ramps.
     init_std : float
         Standard deviation of the Fourier coefficients of the noise that `best` starts from.
-    history : int
-        Pairs of steps and gradients that the L-BFGS of `best` keeps.
+    history, quick_history : int
+        Pairs of steps and gradients that the L-BFGS of `best` and `fast` keeps.
     data_weight : float
         C of the papers, the weight of the code's relative error against the priors.
     response_weight : float
@@ -60,8 +60,8 @@ class Schedule:
     cvpr2015 : Descent2015
         Steps and λ_TV of the preset `cvpr2015`.
     near : tuple of float, optional
-        Where a decoder guides `best`: weight and cutoff of the `Near` prior, and the share of the weight that is left
-        in the last stage. None where a decoder would lose more than it brings.
+        Where a decoder guides `best`: what the `Near` prior weighs for a typical photograph, and the share of that in
+        the last stage. None where a decoder would lose more than it brings.
     guided_start : tuple of float
         Standard deviations of the decoder's image that `best` and `fast` start from, if the descriptor is blind to
         contrast, and of the noise added to it. From little contrast, edges form in fewer steps.
@@ -72,11 +72,12 @@ class Schedule:
     tv_weight: float = 1.0
     init_std: float = 0.3
     history: int = 6
+    quick_history: int = 4
     data_weight: float = 100.0
     response_weight: float = 2.0
     jitter: int | None = None
     cvpr2015: Descent2015 = DESCRIPTORS_2015
-    near: tuple[float, float, float] | None = (7.0, 0.2, 0.05)
+    near: tuple[float, float] | None = (8.0, 0.01)
     guided_start: tuple[float, float] = (0.2, 0.06)
 
 
@@ -96,10 +97,11 @@ def schedule_for(phi: Representation) -> Schedule:
     return next((SCHEDULES[name](phi) for name in names if name in SCHEDULES), Schedule())
 
 
-HARD_HOG = Schedule(near=(24.0, 0.5, 0.03), guided_start=(0.12, 0.03))
-BILINEAR_HOG = Schedule(tv_weight=0.5, near=(18.0, 0.5, 0.02), guided_start=(0.1, 0.02))
-NETWORK_SIFT = Schedule(init_std=0.03, near=(4.0, 0.2, 0.005), guided_start=(0.03, 0.003))
-DENSE_SIFT = replace(NETWORK_SIFT, near=(4.0, 0.3, 0.001))
+HARD_HOG = Schedule(quick_history=8, near=(30.0, 0.0005), guided_start=(0.08, 0.012))
+BILINEAR_HOG = Schedule(tv_weight=0.5, near=(30.0, 0.0003), guided_start=(0.1, 0.02))
+DENSE_SIFT = Schedule(init_std=0.03, history=20, near=(30.0, 0.0003), guided_start=(0.03, 0.003))
+NETWORK_SIFT = replace(DENSE_SIFT, softness=((60, 0.5), (60, 0.2), (120, 0.1), (120, 0.05), (240, 0.025)),
+                       near=(100.0, 0.004))
 BLOCK_HOG = Schedule(softness=((80, 0.5), (130, 0.2), (160, 0.1), (210, 0.04), (220, 0.012)), history=20)
 WORDS = Schedule(
     softness=((60, 0.5), (100, 0.35), (100, 0.25), (100, 0.18), (80, 0.12), (60, 0.08), (60, 0.0)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from unfeature.baselines.stream import Stream
 from unfeature.features.gradients.dsift import DSIFT
 from unfeature.features.gradients.hog import HOG
 from unfeature.inversion.decoder import DecoderModel, pretrained
+from unfeature.inversion.guidance import residual_power
 from unfeature.inversion.near import Near
 from unfeature.io.files import load_arrays
 from unfeature.io.images import write_png
@@ -207,6 +209,19 @@ def test_training_goes_on_from_a_model_of_another_descriptor(phi, images, model,
     assert found.model.descriptors == [phi.to_config()] and found.model.facts["steps"] == 63
 
 
+def test_codes_laid_further_down_are_predicted_too(images, target, tmp_path):
+    phi = HOG(cell_size=6)
+    Decoder.learn(images, phi, steps=60, shifted=True, **SMALL).save(tmp_path / "own.safetensors")
+    model = DecoderModel.load(tmp_path / "own.safetensors")
+    assert model.network.shift == model.network.half_cell == 4
+    code, size = phi(torch.from_numpy(target)[None, None]), target.shape
+    plain, moved = (model.predict(phi, code, size, (shift, shift)) for shift in (0, 4))
+    assert 0.9 < correlation(plain.numpy(), moved.numpy()) < 1 - 1e-6
+    mirrored = code[:, torch.from_numpy(phi.mirrored_channels)].flip(3)
+    four = [plain, moved, *(model.predict(phi, mirrored, size, (shift, shift)).flip(3) for shift in (0, 4))]
+    torch.testing.assert_close(model.decode(phi, code, size), torch.stack(four).mean(0))
+
+
 def test_several_codes_are_guided_as_each_alone(model, images):
     phi = HOG(cell_size=6)
     codes = [phi(image[:54, :54]) for image in images[:2]]
@@ -261,6 +276,8 @@ def test_the_residual_spectrum_is_that_of_the_residual(model, images):
     residual = 0.2 * targets(x, phi) + 0.5 - model.model.predict(phi, phi(x), x.shape[2:])
     curve = list(zip(frequencies.tolist(), spectrum.tolist(), strict=True))
     assert float(Near(residual, 2.0, curve)(torch.zeros_like(x), x)) == pytest.approx(2.0, rel=0.2)
+    own = replace(model.model, frequencies=frequencies, spectrum=spectrum)
+    assert residual_power(own) == pytest.approx(float(residual.square().mean()), rel=0.2)
 
 
 def test_near_refuses_what_it_cannot_use():
@@ -270,6 +287,15 @@ def test_near_refuses_what_it_cannot_use():
         with pytest.raises(ValueError, match=message):
             Near(**{"image": image, **wrong})
     assert float(Near(image, 3.0)(torch.full((1, 1, 4, 4), 0.5), image)) == pytest.approx(0.75)
+
+
+def test_near_without_a_spectrum_is_that_of_a_constant_one():
+    g, x = torch.rand(2, 2, 3, 9, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    plain, transformed = torch.zeros_like(x), torch.zeros_like(x)
+    values = Near(g, 3.0).with_gradient(x, x, plain)
+    torch.testing.assert_close(Near(g, 3.0, [(0.1, 1.0)]).with_gradient(x, x, transformed), values)
+    torch.testing.assert_close(Near(g, 3.0)(x, x), values)
+    torch.testing.assert_close(transformed, plain)
 
 
 def test_a_header_that_is_no_object_is_refused(tmp_path):
