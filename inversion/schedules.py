@@ -97,7 +97,7 @@ def schedule_for(phi: Representation) -> Schedule:
     return next((SCHEDULES[name](phi) for name in names if name in SCHEDULES), Schedule())
 
 
-HARD_HOG = Schedule(quick_history=8, near=(30.0, 0.0005), guided_start=(0.08, 0.012))
+HARD_HOG = Schedule(history=20, quick_history=8, near=(30.0, 0.0005), guided_start=(0.08, 0.012))
 BILINEAR_HOG = Schedule(tv_weight=0.5, near=(30.0, 0.0003), guided_start=(0.1, 0.02))
 DENSE_SIFT = Schedule(init_std=0.03, history=20, near=(30.0, 0.0003), guided_start=(0.03, 0.003))
 NETWORK_SIFT = replace(DENSE_SIFT, softness=((60, 0.5), (60, 0.2), (120, 0.1), (120, 0.05), (240, 0.025)),

@@ -68,7 +68,7 @@ def test_a_class_takes_the_schedule_of_its_nearest_base_unless_it_has_its_own():
     assert schedule_for(Toy(bilinear=True)) == schedule_for(HOG(bilinear=True)) != schedule_for(HOG())
     schedule_for.register(Toy, lambda phi: Schedule(data_weight=7.0, softness=((5, 0.5), (3, 0.0))))
     assert best(Toy()).data_weight == 7.0 and stages(best(Toy())) == [(5, 0.5), (3, None)]
-    assert schedule_for(HOG()) == Schedule(quick_history=8, near=(30.0, 0.0005), guided_start=(0.08, 0.012))
+    assert schedule_for(HOG()) == Schedule(history=20, quick_history=8, near=(30.0, 0.0005), guided_start=(0.08, 0.012))
     assert (best(HOG()).near, best(DSIFT(variant="network")).near, fast(HOG()).near) == (30.0, 100.0, 4.0)
     assert [stage.guidance for stage in best(HOG()).stages][::4] == [1, pytest.approx(0.0005)]
 
