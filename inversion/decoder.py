@@ -34,7 +34,7 @@ HEADER: Schema = {"kind": Value(str), "version": Value(int), "descriptors": Valu
                   "centred": Value(bool), "facts": Value(dict)}
 NETWORK: Schema = {"grids": Value(list), "channels": Value(int, 1, 16), "width": Value(int, 1, 1024),
                    "shift": Value(int, 0, 1024, optional=True)}
-CURVE = {"frequencies": Field("float32", ("bins",), 0.0), "spectrum": Field("float32", ("bins",), 0.0)}
+CURVE = {name: Field("float32", ("bins",), 1e-30) for name in ("frequencies", "spectrum")}
 
 
 @dataclass(frozen=True)
@@ -296,6 +296,8 @@ class DecoderModel:
             schema |= {f"code_mean.{k}": Field(shape=(grid.depth,)),
                        f"code_scale.{k}": Field(shape=(grid.depth,), low=1e-30)}
         check_fields(path, {name: value.numpy() for name, value in tensors.items()}, schema)
+        if not len(tensors["frequencies"]) or (tensors["frequencies"].diff() <= 0).any():
+            raise ValueError(f"{path} is damaged: the frequencies of its spectrum do not ascend; learn the model again")
         network.load_state_dict({name: tensors[name].float() for name in network.state_dict()})
         means, scales = ([tensors[f"{name}.{k}"] for k in range(len(descriptors))]
                          for name in ("code_mean", "code_scale"))

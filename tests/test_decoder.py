@@ -133,6 +133,11 @@ def test_files_with_wrong_tensors_are_refused(model, tmp_path):
             save_file(changed, path, metadata)
             with pytest.raises(ValueError, match=r"bad\.safetensors"):
                 Decoder.load(path)
+    none = dict.fromkeys(("frequencies", "spectrum"), np.zeros(0, np.float32))
+    for changed in (none, {"frequencies": np.ascontiguousarray(tensors["frequencies"][::-1])}):
+        save_file(tensors | changed, path, metadata)
+        with pytest.raises(ValueError, match="do not ascend"):
+            Decoder.load(path)
 
 
 def test_a_decoder_guides_the_search(model, target):
