@@ -108,12 +108,13 @@ class Decoder(Baseline):
             stream.progress = lambda done, _: progress(done, len(stream) + steps)
         del stream.settings["device"], stream.settings["report"]
         stream.settings["init"] = None if init is None else hashlib.sha256(Path(init).read_bytes()).hexdigest()[:16]
-        state = VECTORS * 4 * sum(p.numel() for p in _network(phis, crop, width, shifted).parameters())
+        state = VECTORS * 4 * sum(p.numel() for p in _network(phis, crop, width).parameters())
         most = stream.rows_in_memory(state, phi.in_channels[0] * largest**2, 2)
         learner = PhotographLearner(largest, most)
         stream.run(learner, smallest=min(crop, 32))
         photographs = Photographs.split(learner.photographs, held_out)
-        model = _untrained(phis, photographs, augmentation, width, shifted, stream.seed)
+        model = _untrained(phis, photographs, augmentation, width, stream.seed)
+        model.network.shift = model.network.half_cell if shifted else 0
         before = {} if init is None else _train_further(model, DecoderModel.load(init))
         test = held_out_photographs(phis[0], photographs.held_out)
         trainer = Trainer(model, phis, photographs, augmentation, test, stream, learner, device)
@@ -217,16 +218,14 @@ def _train_further(model: DecoderModel, trained: DecoderModel) -> dict[str, Any]
     return trained.facts
 
 
-def _network(phis: list[Representation], crop: int, width: int, shifted: bool = False) -> DecoderNetwork:
-    network = DecoderNetwork([Grid.of(phi, crop) for phi in phis], phis[0].in_channels[0], width)
-    network.shift = network.half_cell if shifted else 0
-    return network
+def _network(phis: list[Representation], crop: int, width: int) -> DecoderNetwork:
+    return DecoderNetwork([Grid.of(phi, crop) for phi in phis], phis[0].in_channels[0], width)
 
 
 def _untrained(phis: list[Representation], photographs: Photographs, augmentation: Augmentation, width: int,
-               shifted: bool, seed: int) -> DecoderModel:
+               seed: int) -> DecoderModel:
     """A model with first weights, and the statistics of the codes of some crops."""
-    network = _network(phis, augmentation.crop, width, shifted)
+    network = _network(phis, augmentation.crop, width)
     network.initialise(torch.Generator().manual_seed(seed))
     rng = np.random.default_rng([seed, 1])
     crops = torch.from_numpy(np.stack([augmentation.square(photographs.draw(rng), rng) for _ in range(SAMPLED_CROPS)]))
